@@ -1,0 +1,126 @@
+package rollout
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"testing"
+	"time"
+
+	"afctl/flow"
+)
+
+// Transient errors and cut calls are tried again, each call on its own, as often as Retries says.
+func TestRetries(t *testing.T) {
+	for name, cause := range map[string]error{"transient": errOverload, "deadline": context.DeadlineExceeded} {
+		t.Run(name, func(t *testing.T) {
+			build := func(fails int) flow.Trajectory {
+				return fixture(t, func(s *Solver) {
+					s.Options.Retries = 2
+					planner, executor, verifier, generator, scorer := s.Slots.Planner, s.Slots.Executor, s.Slots.Verifier, s.Slots.Generator, s.Score
+					p, e, v, g, r := newFlaky(fails, cause), newFlaky(fails, cause), newFlaky(fails, cause), newFlaky(fails, cause), newFlaky(fails, cause)
+					s.Slots.Planner = plannerFunc(func(ctx context.Context, in Input) (out Planning, err error) {
+						if err = p.try(); err == nil {
+							out, err = planner.Plan(ctx, in)
+						}
+						return out, err
+					})
+					s.Slots.Executor = executorFunc(func(ctx context.Context, in Input, pl Plan, spec ToolSpec) (out json.RawMessage, err error) {
+						if err = e.try(); err == nil {
+							out, err = executor.Arguments(ctx, in, pl, spec)
+						}
+						return out, err
+					})
+					s.Slots.Verifier = verifierFunc(func(ctx context.Context, in Input) (flow.Verdict, string, error) {
+						if err := v.try(); err != nil {
+							return "", "", err
+						}
+						return verifier.Verify(ctx, in)
+					})
+					s.Slots.Generator = generatorFunc(func(ctx context.Context, in Input) (out string, err error) {
+						if err = g.try(); err == nil {
+							out, err = generator.Answer(ctx, in)
+						}
+						return out, err
+					})
+					s.Score = func(ctx context.Context, task flow.Task, answer string) (float64, error) {
+						if err := r.try(); err != nil {
+							return 0, err
+						}
+						return scorer(ctx, task, answer)
+					}
+				}).Solve(t.Context(), job("q"))
+			}
+			got := build(2)
+			mustScore(t, got, 1)
+			if len(got.Turns) != 1 {
+				t.Errorf("%d turns recorded, expected the one that was answered", len(got.Turns))
+			}
+			got = build(3)
+			if got.Failure != KindUnavailable && got.Failure != KindTimeout {
+				t.Errorf("three failures, two retries: %q", got.Failure)
+			}
+		})
+	}
+}
+
+// A tool's transient error is tried again; its timeout is a step at once.
+func TestToolRetries(t *testing.T) {
+	calls := 0
+	s := fixture(t, func(s *Solver) {
+		s.Options.Retries = 3
+		f := newFlaky(3, errOverload)
+		s.Tools, _ = NewRegistry(fakeTool{"Search", func(_ context.Context, q string) (Result, error) {
+			calls++
+			return Result{Text: "Search of " + q}, f.try()
+		}})
+	})
+	mustScore(t, s.Solve(t.Context(), job("q")), 1)
+	if calls != 4 {
+		t.Errorf("%d calls, expected 4", calls)
+	}
+	calls = 0
+	s.Options.ToolTimeout = time.Millisecond
+	s.Tools, _ = NewRegistry(fakeTool{"Search", func(ctx context.Context, _ string) (Result, error) {
+		calls++
+		<-ctx.Done()
+		return Result{}, ctx.Err()
+	}})
+	got := s.Solve(t.Context(), job("q"))
+	if calls != 1 || got.Steps[0].ErrorKind != KindTimeout {
+		t.Errorf("%d calls, %+v", calls, got.Steps)
+	}
+}
+
+func TestBackoff(t *testing.T) {
+	b := Backoff{Initial: time.Second, Max: 10 * time.Second}
+	for _, c := range []struct {
+		n          int
+		after      time.Duration
+		u          float64
+		want, most time.Duration
+	}{
+		{0, 0, 0, 500 * time.Millisecond, time.Second}, {1, 0, 0, time.Second, 2 * time.Second}, {3, 0, 0, 4 * time.Second, 8 * time.Second},
+		{9, 0, 0, 5 * time.Second, 10 * time.Second}, {1 << 40, 0, 0, 5 * time.Second, 10 * time.Second}, {0, time.Minute, 0, time.Minute, time.Minute},
+	} {
+		if got := b.wait(c.n, c.after, c.u); got != c.want {
+			t.Errorf("repetition %d: %v at least, expected %v", c.n, got, c.want)
+		}
+		if got := b.wait(c.n, c.after, 1); got != c.most {
+			t.Errorf("repetition %d: %v at most, expected %v", c.n, got, c.most)
+		}
+	}
+}
+
+// Waiting that would outlast the solve is not begun.
+func TestRetryAfterTooLong(t *testing.T) {
+	s := fixture(t, func(s *Solver) {
+		s.Options.Retries = 5
+		s.Slots.Planner = plannerFunc(func(context.Context, Input) (Planning, error) {
+			return Planning{}, &TransientError{Err: errors.New("later"), RetryAfter: time.Hour}
+		})
+	})
+	got := s.Solve(t.Context(), job("q"))
+	mustFail(t, got, KindUnavailable)
+	contains(t, "detail", got.FailureDetail, "1h0m0s", "too late")
+}

@@ -1,0 +1,84 @@
+package rollout
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"text/template"
+
+	"afctl/flow"
+
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// ModelJudge scores answers by a model, for tasks that no rule can mark. Equal questions to it are answered from its
+// own cache, which lives as long as the judge; what the model cannot be brought to say is an error, never a 0. It is
+// safe for concurrent use and must not be copied after its first use.
+type ModelJudge struct {
+	Model Model
+	// Template, MaxTokens and Temperature are as in ModelSlot.
+	Template    *template.Template
+	MaxTokens   int
+	Temperature float64
+
+	mu     sync.Mutex
+	cached map[[sha256.Size]byte]float64
+}
+
+var markSchema = json.RawMessage(`{"type":"object","properties":{"why":{"type":"string"},"correct":{"type":"boolean"}},"required":["why","correct"]}`)
+
+// Score is a Scorer: 1 for an answer that the model marks as correct, 0 for one that it marks as wrong.
+func (j *ModelJudge) Score(ctx context.Context, task flow.Task, answer string) (float64, error) {
+	data := judgeData(task, answer)
+	key := sha256.Sum256([]byte(strings.Join(append([]string{data.Question, data.Answer}, data.Accepted...), "\x00")))
+	j.mu.Lock()
+	reward, known := j.cached[key]
+	j.mu.Unlock()
+	if known {
+		return reward, nil
+	}
+	s := ModelSlot{Model: j.Model, Template: j.Template, MaxTokens: j.MaxTokens, Temperature: j.Temperature}
+	_, err := s.ask(ctx, SlotJudge, data, flow.DeriveSeed(0, SlotJudge, task.ID), markSchema, func(text string) error {
+		correct, ok := parseMark(text)
+		if !ok {
+			return errors.New(`no clear mark, expected {"why": "...", "correct": true} or false`)
+		}
+		reward = 0
+		if correct {
+			reward = 1
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("judge: %w", err)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.cached == nil {
+		j.cached = map[[sha256.Size]byte]float64{}
+	}
+	j.cached[key] = reward
+	return reward, nil
+}
+
+// parseMark reads the last object that says whether the answer is correct.
+func parseMark(text string) (correct, ok bool) {
+	for object := range jsonObjects(strings.ToValidUTF8(text, "\uFFFD")) {
+		var fields map[string]jsontext.Value
+		if jsonv2.Unmarshal(object, &fields) != nil {
+			continue
+		}
+		switch fields["correct"].Kind() {
+		case 't':
+			correct, ok = true, true
+		case 'f':
+			correct, ok = false, true
+		}
+	}
+	return correct, ok
+}

@@ -1,0 +1,111 @@
+package rollout
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Registry holds the tools of a solver. It does not change once made and is safe for concurrent use.
+type Registry struct {
+	tools  []Tool
+	specs  []ToolSpec
+	byName map[string]int // folded name to place
+}
+
+// NewRegistry takes tools in the order in which the planner is shown them. It refuses an empty set, a name that is
+// empty or that another tool has (as Lookup reads names), and a schema that does not compile.
+func NewRegistry(tools ...Tool) (*Registry, error) {
+	if len(tools) == 0 {
+		return nil, errors.New("registry: no tools, expected at least one")
+	}
+	r := &Registry{byName: make(map[string]int, len(tools))}
+	for i, t := range tools {
+		if t == nil {
+			return nil, fmt.Errorf("registry: tool %d is nil", i)
+		}
+		spec := t.Spec()
+		name := foldName(spec.Name)
+		if name == "" {
+			return nil, fmt.Errorf("registry: tool %d: name %q has no letters or digits", i, spec.Name)
+		}
+		if j, ok := r.byName[name]; ok {
+			return nil, fmt.Errorf("registry: tools %q and %q have the same name, case and separators aside", r.specs[j].Name, spec.Name)
+		}
+		if err := spec.compile(); err != nil {
+			return nil, fmt.Errorf("registry: %w", err)
+		}
+		r.byName[name] = i
+		r.tools = append(r.tools, t)
+		r.specs = append(r.specs, spec)
+	}
+	return r, nil
+}
+
+// Specs are the tools' specs in the given order. The caller must not change them.
+func (r *Registry) Specs() []ToolSpec { return r.specs[:len(r.specs):len(r.specs)] }
+
+// Lookup finds the tool that a planner named. Case does not count, nor do markdown, quotes and brackets around the
+// name, nor whether spaces, underscores or hyphens part its words; words may follow the name ("Calculator, for the
+// sum"), as long as none of them names another tool.
+func (r *Registry) Lookup(name string) (Tool, bool) {
+	i, ok := r.find(name)
+	if !ok {
+		return nil, false
+	}
+	return r.tools[i], true
+}
+
+func (r *Registry) find(name string) (int, bool) {
+	folded := foldName(name)
+	if i, ok := r.byName[folded]; ok {
+		return i, true
+	}
+	// The longest tool name that the text begins with, at a word's end.
+	found, length := -1, 0
+	for n, i := range r.byName {
+		if len(n) > length && strings.HasPrefix(folded, n+"_") {
+			found, length = i, len(n)
+		}
+	}
+	if found < 0 {
+		return 0, false
+	}
+	rest := folded[length:] + "_"
+	for n, i := range r.byName {
+		if i != found && strings.Contains(rest, "_"+n+"_") {
+			return 0, false // it names two tools: no choice was made
+		}
+	}
+	return found, true
+}
+
+// foldName reduces a name to lower-case words of letters and digits, joined by single underscores.
+func foldName(s string) string {
+	var b strings.Builder
+	gap := false
+	for _, c := range strings.ToLower(s) {
+		if !isWord(c) {
+			gap = b.Len() > 0
+			continue
+		}
+		if gap {
+			b.WriteByte('_')
+			gap = false
+		}
+		b.WriteRune(c)
+	}
+	return b.String()
+}
+
+// names lists the tools for a message.
+func (r *Registry) names() string {
+	var b strings.Builder
+	for i, s := range r.specs {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(s.Name)
+	}
+	return b.String()
+}

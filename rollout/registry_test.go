@@ -1,0 +1,82 @@
+package rollout
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestRegistryLookup(t *testing.T) {
+	r, err := NewRegistry(echo("Wikipedia_Search"), echo("Web_Search"), echo("Search"), echo("Search_Pro"), echo("Calculator"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for given, want := range map[string]string{
+		"Wikipedia_Search": "Wikipedia_Search", "wikipedia_search": "Wikipedia_Search", "WIKIPEDIA SEARCH": "Wikipedia_Search",
+		"`Wikipedia_Search`": "Wikipedia_Search", "\"Wikipedia Search\"": "Wikipedia_Search", "**Wikipedia-Search**": "Wikipedia_Search",
+		"Wikipedia  _ Search.": "Wikipedia_Search", "[Wikipedia_Search]": "Wikipedia_Search", "Calculator (to add them)": "Calculator",
+		"Calculator tool": "Calculator", "Search": "Search", "Search Pro": "Search_Pro", "Search_Pro, since Search failed": "",
+		"Search for it": "Search", "Calculator or Web_Search": "", "Web": "", "Searches": "", "Searching": "", "": "", "_": "",
+		"None": "", "I would use Calculator": "", "Wikipédia_Search": "",
+	} {
+		tool, ok := r.Lookup(given)
+		got := ""
+		if ok {
+			got = tool.Spec().Name
+		}
+		if got != want {
+			t.Errorf("%q: %q, expected %q", given, got, want)
+		}
+	}
+	var order []string
+	for _, s := range r.Specs() {
+		order = append(order, s.Name)
+	}
+	if got := len(order); got != 5 || order[0] != "Wikipedia_Search" || order[4] != "Calculator" {
+		t.Errorf("order %v", order)
+	}
+}
+
+type specTool struct{ spec ToolSpec }
+
+func (t specTool) Spec() ToolSpec { return t.spec }
+
+func (specTool) Execute(_ context.Context, _ json.RawMessage) (Result, error) { return Result{}, nil }
+
+func TestRegistryRefuses(t *testing.T) {
+	schema := func(s string) Tool { return specTool{ToolSpec{Name: "T", Schema: json.RawMessage(s)}} }
+	outside := filepath.Join(t.TempDir(), "schema.json")
+	if err := os.WriteFile(outside, []byte(`{"type": "object"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		tools []Tool
+		want  string
+	}{
+		"none":        {nil, "no tools"},
+		"nil":         {[]Tool{nil}, "nil"},
+		"no name":     {[]Tool{echo("__")}, "no letters"},
+		"same name":   {[]Tool{echo("Web_Search"), echo("web search")}, "same name"},
+		"no json":     {[]Tool{schema(`{"type":`)}, `tool "T"`},
+		"no schema":   {[]Tool{schema(`{"type": "objekt"}`)}, `tool "T"`},
+		"remote ref":  {[]Tool{schema(`{"$ref": "https://example.org/schema.json"}`)}, `tool "T"`},
+		"local ref":   {[]Tool{schema(`{"$ref": "file://` + outside + `"}`)}, `tool "T"`},
+		"double keys": {[]Tool{schema(`{"type": "object", "type": "array"}`)}, `tool "T"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := NewRegistry(c.tools...)
+			if err == nil {
+				t.Fatal("taken")
+			}
+			contains(t, "error", err.Error(), c.want)
+		})
+	}
+	if _, err := NewRegistry(schema(""), echo("Other")); err != nil {
+		t.Errorf("a tool without a schema: %v", err)
+	}
+	if _, err := NewRegistry(schema(`{"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object"}`)); err != nil {
+		t.Errorf("a schema that names its draft: %v", err)
+	}
+}

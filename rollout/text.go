@@ -1,0 +1,31 @@
+package rollout
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// clip is s as valid UTF-8 of at most max bytes; what is cut is marked.
+func clip(s string, max int) string {
+	if len(s) <= max {
+		return strings.ToValidUTF8(s, "\uFFFD")
+	}
+	head := prefix(s, max)
+	return strings.ToValidUTF8(head, "\uFFFD") + fmt.Sprintf(" [%d bytes cut]", len(s)-len(head))
+}
+
+// prefix is the longest prefix of s of at most n bytes that does not split a rune.
+func prefix(s string, n int) string {
+	if n >= len(s) {
+		return s
+	}
+	n = max(n, 0)
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
+
+// estimateTokens stands in for a tokenizer where none is given: a token for every four bytes, rounded up.
+func estimateTokens(s string) int { return (len(s) + 3) / 4 }

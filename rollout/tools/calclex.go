@@ -1,0 +1,128 @@
+package tools
+
+import (
+	"fmt"
+	"math/big"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"afctl/rollout"
+)
+
+// token is a number, or an operator or function by its plain name; at the end of the expression its name is "".
+type token struct {
+	name   string
+	number *big.Rat
+	at     int // characters before it
+}
+
+var (
+	grouped = regexp.MustCompile(`^\d{1,3}(?:,\d{3})+(?:\.\d+)?`)
+	plainly = regexp.MustCompile(`^(?:\d[\d_]*(?:\.\d*)?|\.\d+)`)
+	scaled  = regexp.MustCompile(`^[eE]([+-]?\d+)`)
+)
+
+// signs are the characters that stand for an operator.
+var signs = map[rune]string{
+	'+': "+", '-': "-", '−': "-", '–': "-", '*': "*", '×': "*", '·': "*", '⋅': "*", '∙': "*", '/': "/", '÷': "/", '∕': "/",
+	'^': "^", '!': "!", '%': "%", '(': "(", ')': ")", '[': "(", ']': ")", '√': "sqrt",
+}
+
+// names are the words that mean something; x between numbers is a times sign.
+var names = map[string]string{
+	"sqrt": "sqrt", "abs": "abs", "floor": "floor", "ceil": "ceil", "round": "round", "mod": "mod", "of": "*", "x": "*", "X": "*",
+}
+
+func unreadable(at int, format string, a ...any) error {
+	return fail(rollout.KindBadArgs, fmt.Sprintf("at character %d: ", at+1)+fmt.Sprintf(format, a...))
+}
+
+// lex cuts an expression into tokens.
+func lex(s string) ([]token, error) {
+	s = strings.TrimSpace(strings.TrimRight(strings.TrimSpace(s), "=? "))
+	var out []token
+	at := 0
+	take := func(n int) {
+		at += utf8.RuneCountInString(s[:n])
+		s = s[n:]
+	}
+	for s != "" {
+		c, size := utf8.DecodeRuneInString(s)
+		switch {
+		case unicode.IsSpace(c):
+			take(size)
+		case c == '.' || '0' <= c && c <= '9':
+			number, n, err := lexNumber(s, at)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, token{number: number, at: at})
+			take(n)
+		case strings.HasPrefix(s, "**"):
+			out = append(out, token{name: "^", at: at})
+			take(2)
+		case c == '²' || c == '³':
+			power := int64(2)
+			if c == '³' {
+				power = 3
+			}
+			out = append(out, token{name: "^", at: at}, token{number: big.NewRat(power, 1), at: at})
+			take(size)
+		case signs[c] != "":
+			out = append(out, token{name: signs[c], at: at})
+			take(size)
+		case unicode.IsLetter(c):
+			n := strings.IndexFunc(s, func(c rune) bool { return !unicode.IsLetter(c) })
+			if n < 0 {
+				n = len(s)
+			}
+			name := names[s[:n]]
+			if name == "" {
+				return nil, unreadable(at, "%q means nothing here: expected numbers, + - * / ^, brackets, sqrt, abs, floor, ceil, round or mod", brief(s[:n]))
+			}
+			out = append(out, token{name: name, at: at})
+			take(n)
+		default:
+			return nil, unreadable(at, "%q means nothing here", c)
+		}
+	}
+	return append(out, token{at: at}), nil
+}
+
+// lexNumber reads the number that s begins with, and tells how many bytes it takes.
+func lexNumber(s string, at int) (*big.Rat, int, error) {
+	text := grouped.FindString(s)
+	if text == "" {
+		text = plainly.FindString(s)
+	}
+	if text == "" {
+		return nil, 0, unreadable(at, "a point without digits")
+	}
+	rest := s[len(text):]
+	if strings.HasPrefix(rest, ",") || strings.HasPrefix(rest, ".") || grouped.MatchString(text) && rest != "" && '0' <= rest[0] && rest[0] <= '9' {
+		return nil, 0, unreadable(at, "%s is no number: expected decimals after one point, thousands in groups of three", brief(text+rest[:1]))
+	}
+	n := len(text)
+	plain := strings.NewReplacer(",", "", "_", "").Replace(text)
+	number, ok := new(big.Rat).SetString(plain)
+	if !ok {
+		return nil, 0, unreadable(at, "%s is no number", brief(text))
+	}
+	if m := scaled.FindStringSubmatch(rest); m != nil {
+		n += len(m[0])
+		e, err := strconv.Atoi(m[1])
+		if err != nil || e < -maxDigits || e > maxDigits {
+			return nil, 0, fail(KindTooLarge, fmt.Sprintf("exponent of %s, expected at most %d", brief(text+m[0]), maxDigits))
+		}
+		scale := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(max(e, -e))), nil)
+		if e < 0 {
+			number.Quo(number, new(big.Rat).SetInt(scale))
+		} else {
+			number.Mul(number, new(big.Rat).SetInt(scale))
+		}
+	}
+	return number, n, nil
+}

@@ -1,0 +1,199 @@
+package index
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	_ "modernc.org/sqlite" // the "sqlite" driver
+)
+
+// formatVersion stands in the file's user_version; appID marks the file as an index ("afix").
+const (
+	formatVersion = 1
+	appID         = 0x61666978
+)
+
+// The layout: passages belong to documents; terms is a full-text index over the folded words of title and body, of
+// which it keeps no copy; vocabulary gives the number of passages of a term.
+const layout = `
+CREATE TABLE documents(id INTEGER PRIMARY KEY, title TEXT NOT NULL, url TEXT NOT NULL, title_key TEXT NOT NULL, lead INTEGER NOT NULL);
+CREATE TABLE passages(id INTEGER PRIMARY KEY, document INTEGER NOT NULL, section TEXT NOT NULL, body TEXT NOT NULL);
+CREATE VIRTUAL TABLE terms USING fts5(title, body, content='', tokenize="unicode61 remove_diacritics 0");
+CREATE VIRTUAL TABLE vocabulary USING fts5vocab(terms, row);
+`
+
+// Progress is how far a build has come.
+type Progress struct {
+	Docs, Passages int
+	Skipped        int   // documents without text
+	Done, Total    int64 // bytes of the source's file; 0 where there is none
+}
+
+// progressEvery is how many documents lie between two reports.
+const progressEvery = 1000
+
+// BuildIndex reads all documents of src, which stays the caller's to close, into a new index at dst. It is written
+// beside dst, synced and renamed over it at the end: whatever fails, a former index at dst stays as it was and nothing
+// else is left. progress may be nil; it is called now and then, and at the end.
+func BuildIndex(ctx context.Context, dst string, src Source, progress func(Progress)) (err error) {
+	dir := filepath.Dir(dst)
+	tmp, err := os.CreateTemp(dir, "."+filepath.Base(dst)+".*")
+	if err != nil {
+		return fmt.Errorf("build index: %w", err)
+	}
+	name := tmp.Name()
+	tmp.Close()
+	defer func() {
+		if err != nil {
+			os.Remove(name)
+			os.Remove(name + "-journal")
+			err = fmt.Errorf("build index %s: %w", dst, err)
+		}
+	}()
+	db, err := openDB(fileDSN(name, ""), 1)
+	if err != nil {
+		return err
+	}
+	err = fill(ctx, db, src, progress)
+	if err = errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	if err := syncFile(name); err != nil {
+		return err
+	}
+	if err := os.Chmod(name, 0o644); err != nil {
+		return err
+	}
+	if err := os.Rename(name, dst); err != nil {
+		return err
+	}
+	return syncFile(dir)
+}
+
+func syncFile(name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// BuildMemory builds an index that lives in memory until it is closed.
+func BuildMemory(docs []Doc) (*Index, error) {
+	db, err := openDB("file::memory:", 1)
+	if err != nil {
+		return nil, fmt.Errorf("build index: %w", err)
+	}
+	if err := fill(context.Background(), db, Docs(docs), nil); err != nil {
+		db.Close()
+		return nil, fmt.Errorf("build index: %w", err)
+	}
+	return newIndex(db, "memory")
+}
+
+// fill makes an empty database an index.
+func fill(ctx context.Context, db *sql.DB, src Source, progress func(Progress)) error {
+	// Nothing but the finished file counts, so that the database need not guard against a crash on the way.
+	setup := fmt.Sprintf("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-65536; PRAGMA application_id=%d; PRAGMA user_version=%d;", appID, formatVersion)
+	if _, err := db.ExecContext(ctx, setup+layout); err != nil {
+		return err
+	}
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	w, err := newWriter(ctx, tx)
+	if err != nil {
+		return err
+	}
+	for {
+		d, err := src.Next(ctx)
+		if err == io.EOF {
+			break
+		}
+		if err == nil {
+			err = w.add(ctx, d)
+		}
+		if err != nil {
+			return err
+		}
+		if progress != nil && (w.Docs+w.Skipped)%progressEvery == 0 {
+			w.Done, w.Total = src.Offset()
+			progress(w.Progress)
+		}
+	}
+	if w.Docs == 0 {
+		return fmt.Errorf("no document with text in the source (%d without), expected at least one", w.Skipped)
+	}
+	const finish = "CREATE INDEX documents_by_key ON documents(title_key); INSERT INTO terms(terms) VALUES('optimize')"
+	if _, err := tx.ExecContext(ctx, finish); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	if progress != nil {
+		w.Done, w.Total = src.Offset()
+		progress(w.Progress)
+	}
+	return nil
+}
+
+// writer adds documents within one transaction.
+type writer struct {
+	Progress
+	document, passage, terms *sql.Stmt
+}
+
+func newWriter(ctx context.Context, tx *sql.Tx) (*writer, error) {
+	w := &writer{}
+	for _, s := range []struct {
+		stmt **sql.Stmt
+		text string
+	}{
+		{&w.document, "INSERT INTO documents(id, title, url, title_key, lead) VALUES(?, ?, ?, ?, ?)"},
+		{&w.passage, "INSERT INTO passages(id, document, section, body) VALUES(?, ?, ?, ?)"},
+		{&w.terms, "INSERT INTO terms(rowid, title, body) VALUES(?, ?, ?)"},
+	} {
+		var err error
+		if *s.stmt, err = tx.PrepareContext(ctx, s.text); err != nil {
+			return nil, err
+		}
+	}
+	return w, nil
+}
+
+func (w *writer) add(ctx context.Context, d Doc) error {
+	d.Title = strings.ToValidUTF8(strings.TrimSpace(d.Title), "\uFFFD")
+	if d.Title == "" {
+		return fmt.Errorf("document %d has no title", w.Docs+w.Skipped+1)
+	}
+	d.Text = strings.ToValidUTF8(d.Text, "\uFFFD")
+	passages := Split(d)
+	if len(passages) == 0 {
+		w.Skipped++
+		return nil
+	}
+	w.Docs++
+	title := key(d.Title)
+	if _, err := w.document.ExecContext(ctx, w.Docs, d.Title, d.URL, title, w.Passages+1); err != nil {
+		return err
+	}
+	for _, p := range passages {
+		w.Passages++
+		if _, err := w.passage.ExecContext(ctx, w.Passages, w.Docs, p.Section, p.Text); err != nil {
+			return err
+		}
+		if _, err := w.terms.ExecContext(ctx, w.Passages, title, key(p.Section+"\n"+p.Text)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,192 @@
+package index
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// failing gives some documents, then an error.
+type failing struct {
+	Source
+	n   int
+	err error
+}
+
+func (f *failing) Next(ctx context.Context) (Doc, error) {
+	if f.n--; f.n < 0 {
+		return Doc{}, f.err
+	}
+	return f.Source.Next(ctx)
+}
+
+// A build that fails leaves what was there before, and nothing else.
+func TestBuildIsAtomic(t *testing.T) {
+	dir := t.TempDir()
+	dst := filepath.Join(dir, "wiki.db")
+	if err := BuildIndex(t.Context(), dst, Docs(manyDocs(3)), nil); err != nil {
+		t.Fatal(err)
+	}
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	broken := errors.New("disk on fire")
+	for name, c := range map[string]struct {
+		ctx  context.Context
+		src  Source
+		want string
+	}{
+		"source":   {t.Context(), &failing{Docs(manyDocs(50)), 20, broken}, "disk on fire"},
+		"canceled": {canceled, Docs(manyDocs(50)), "canceled"},
+		"empty":    {t.Context(), Docs(nil), "no document with text"},
+		"no text":  {t.Context(), Docs([]Doc{{Title: "a", Text: "  "}}), "1 without"},
+		"no title": {t.Context(), Docs([]Doc{{Title: "a", Text: "b"}, {Text: "c"}}), "document 2 has no title"},
+	} {
+		err := BuildIndex(c.ctx, dst, c.src, nil)
+		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), dst) {
+			t.Errorf("%s: %v, expected %q", name, err, c.want)
+		}
+	}
+	if files, _ := os.ReadDir(dir); len(files) != 1 {
+		t.Errorf("left behind: %v", files)
+	}
+	ix, err := Open(dst)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ix.Close()
+	if ix.Docs() != 3 {
+		t.Errorf("%d documents, expected the former 3", ix.Docs())
+	}
+	if err := BuildIndex(t.Context(), filepath.Join(dir, "absent", "x.db"), Docs(manyDocs(1)), nil); err == nil {
+		t.Error("built in a folder that does not exist")
+	}
+}
+
+func TestBuildProgress(t *testing.T) {
+	var seen []Progress
+	docs := append(manyDocs(2500), Doc{Title: "empty"})
+	if err := BuildIndex(t.Context(), t.TempDir()+"/x.db", Docs(docs), func(p Progress) { seen = append(seen, p) }); err != nil {
+		t.Fatal(err)
+	}
+	if last := seen[len(seen)-1]; len(seen) != 3 || seen[0].Docs != 1000 || last.Docs != 2500 || last.Skipped != 1 || last.Passages != 2500 {
+		t.Errorf("%+v", seen)
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	dir := t.TempDir()
+	good := filepath.Join(dir, "good.db")
+	if err := BuildIndex(t.Context(), good, Docs(manyDocs(500)), nil); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := append([]byte(nil), whole...)
+	other[63] = 99 // user_version
+	for name, content := range map[string][]byte{
+		"text": []byte("not a database at all, but longer than a header of a hundred bytes, so that it is looked at in full......"), "empty": nil,
+		"head": whole[:100], "torn": whole[:len(whole)/3], "version": other,
+	} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		ix, err := Open(path)
+		if err == nil {
+			_, err = ix.Search(t.Context(), "city river Name1", 3)
+			ix.Close()
+			if name != "torn" || err == nil {
+				t.Errorf("%s: opened", name)
+			}
+		} else if !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v, expected ErrFormat with the path", name, err)
+		}
+	}
+	if _, err := Open(filepath.Join(dir, "absent")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("absent: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "absent")); err == nil {
+		t.Error("opening made a file")
+	}
+}
+
+func readAll(t *testing.T, path string) ([]Doc, error) {
+	t.Helper()
+	src, err := OpenSource(path)
+	if err != nil {
+		return nil, err
+	}
+	defer src.Close()
+	var docs []Doc
+	for {
+		d, err := src.Next(t.Context())
+		if err == io.EOF {
+			if done, total := src.Offset(); done != total {
+				t.Errorf("%s: %d of %d bytes read", path, done, total)
+			}
+			return docs, nil
+		}
+		if err != nil {
+			return docs, err
+		}
+		docs = append(docs, d)
+	}
+}
+
+func TestJSONLSource(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "docs.jsonl")
+	read := func(text string) ([]Doc, error) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return readAll(t, path)
+	}
+	long := strings.Repeat("x", 3<<20)
+	docs, err := read("{\"title\": \"A\", \"text\": \"a {x}\", \"url\": \"u\"}\n\n{\"title\":\"B\",\"text\":\"" + long + "\"}\r\n{\"title\":\"C\"}")
+	if err != nil || len(docs) != 3 || docs[0] != (Doc{"A", "a {x}", "u"}) || docs[1].Text != long || docs[2].Title != "C" {
+		t.Errorf("%d documents, %v", len(docs), err)
+	}
+	for name, c := range map[string]struct{ line, want string }{
+		"no json":     {"title: A", "line 2"},
+		"torn":        {`{"title": "A"`, "line 2"},
+		"key":         {`{"Title": "A", "text": "b"}`, "Title"},
+		"unknown key": {`{"title": "A", "contents": "b"}`, "contents"},
+		"double key":  {`{"title": "A", "title": "B"}`, "title"},
+		"type":        {`{"title": 3}`, "title"},
+		"no title":    {`{"text": "b"}`, `"title" is missing`},
+		"array":       {`["A"]`, "line 2"},
+		"two":         {`{"title": "A"} {"title": "B"}`, "line 2"},
+		"too long":    {`{"title": "` + strings.Repeat("x", MaxDocBytes+2<<20) + `"}`, "more than"},
+	} {
+		_, err := read("{\"title\": \"A\"}\n" + c.line + "\n")
+		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), path+", line 2") {
+			t.Errorf("%s: %.300v, expected %q", name, err, c.want)
+		}
+	}
+	if _, err := OpenSource(filepath.Join(t.TempDir(), "x.csv")); err == nil {
+		t.Error("an absent file is opened")
+	}
+	csv := filepath.Join(t.TempDir(), "x.csv")
+	os.WriteFile(csv, nil, 0o600)
+	if _, err := OpenSource(csv); err == nil || !strings.Contains(err.Error(), ".jsonl") {
+		t.Errorf("%v", err)
+	}
+}
+
+func FuzzJSONLSource(f *testing.F) {
+	f.Add([]byte(`{"title": "A", "text": "b", "url": "c"}`))
+	f.Add([]byte("{\"title\": \"A\"}\n{"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for line := range strings.Lines(string(data)) {
+			if d, err := parseDoc([]byte(line)); err == nil && strings.TrimSpace(d.Title) == "" {
+				t.Errorf("a document without a title: %+v", d)
+			}
+		}
+	})
+}

@@ -1,0 +1,186 @@
+package index
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// testdata/mini.xml is made for this test, in the form of a MediaWiki export; the .bz2 is the same, compressed.
+func TestDump(t *testing.T) {
+	want := []Doc{
+		{
+			Title: "Karvon", URL: "https://wiki.example.org/wiki/Karvon",
+			Text: "Karvon (Karvôn) is a city in the land of Bel on the river Miro. It has 41,300 inhabitants & a harbour of 5 km.\n" +
+				"## History\nFounded in 1702 by Ada Lume, see her page.\nThe first bridge, 1750",
+		},
+		{Title: "Miro (river)", URL: "https://wiki.example.org/wiki/Miro_%28river%29", Text: "The Miro is a river of 310 km."},
+	}
+	for _, name := range []string{"mini.xml", "mini.xml.bz2"} {
+		got, err := readAll(t, filepath.Join("testdata", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("%s (-want +got):\n%s", name, d)
+		}
+	}
+}
+
+func dumpOf(text string) *dump {
+	return newDump("x.xml", &countingFile{}, strings.NewReader(text))
+}
+
+func TestDumpRefuses(t *testing.T) {
+	page := func(inner string) string { return "<mediawiki><page>" + inner + "</page></mediawiki>" }
+	for name, c := range map[string]struct{ text, want string }{
+		"torn":         {"<mediawiki><page><title>A</title><ns>0</ns><revision><text>half a", `page "A"`},
+		"no end":       {"<mediawiki><page><title>A</title><redirect/></page>", "torn"},
+		"empty":        {"", "torn"},
+		"another root": {"<html><body></body></html>", "expected <mediawiki>"},
+		"no xml":       {"title,text\na,b", "torn"},
+		"no title":     {page("<ns>0</ns>"), "without <title>"},
+		"nested":       {page("<title>A<b>c</b></title>"), "<b> within <title>"},
+		"bad entity":   {page("<title>A</title><text>&nbsp;</text>"), `page "A"`},
+		"mismatched":   {page("<title>A</ns>"), "ends with"},
+	} {
+		_, err := dumpOf(c.text).Next(t.Context())
+		if err == nil || err == io.EOF || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "x.xml, line ") {
+			t.Errorf("%s: %v, expected %q", name, err, c.want)
+		}
+	}
+}
+
+// endless repeats a piece for ever.
+type endless struct {
+	head  io.Reader
+	piece string
+}
+
+func (e endless) Read(p []byte) (int, error) {
+	if n, err := e.head.Read(p); err == nil {
+		return n, nil
+	}
+	n := 0
+	for n+len(e.piece) <= len(p) {
+		n += copy(p[n:], e.piece)
+	}
+	return n, nil
+}
+
+// A page without end is refused before it fills the memory.
+func TestDumpBoundsPages(t *testing.T) {
+	for name, piece := range map[string]string{"text": "word ", "comments": "<!-- -->", "siteinfo": "<a/>", "attributes": " a='b'"} {
+		head := "<mediawiki><page><title>A</title><ns>0</ns><revision><text>"
+		switch name {
+		case "siteinfo":
+			head = "<mediawiki><siteinfo>"
+		case "attributes":
+			head = "<mediawiki><page "
+		}
+		d := newDump("x.xml", &countingFile{}, endless{strings.NewReader(head), piece})
+		d.budget.limit, d.budget.left = 1<<16, 1<<16
+		if _, err := d.Next(t.Context()); err == nil || !strings.Contains(err.Error(), "more than") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestPlain(t *testing.T) {
+	for source, want := range map[string]string{
+		"'''bold''' and ''italic'' and '''''both''''' don't":     "bold and italic and both don't",
+		"[[a]] [[b|c]] [[d|''e'' f]]s":                           "a c e fs",
+		"[[File:x.jpg|thumb|a [[link]] in it]]after":             "after",
+		"[[Category:X]][[:Category:Y|Y]]":                        "",
+		"[http://x.example] [https://x.example text] [1]":        " text [1]",
+		"{{a}}{{b|{{c}}|d}}x{{convert|3|km|mi}} {{lang|fr|mot}}": "x3 km mot",
+		"a{{unclosed\n== Next ==\ntext":                          "a\n## Next\ntext",
+		"{|\n| a\n{|\n| b\n|}\n|}\nc":                            "c",
+		"a<ref name=x/>b<ref>c</ref>d<REF>e</REF>f":              "abdf",
+		"a<!-- b\n== c == -->d":                                  "ad",
+		"x < y and 2 > 1":                                        "x < y and 2 > 1",
+		"a<br/>b <b>c</b>":                                       "a b c",
+		"&amp;lt; &nbsp;&eacute;":                                "&lt; é",
+		"* a\n# b\n:: c\n----\n__TOC__":                          "a\nb\nc",
+		"== A ==\nx\n=== References ===\ny\n== B ==\nz":          "## A\nx\n## B\nz",
+		"{x} {{{1}}} }} ]] '":                                    "{x} } '",
+		"==not a heading\n=":                                     "==not a heading\n=",
+		"":                                                       "",
+	} {
+		want = strings.Join(strings.FieldsFunc(want, func(c rune) bool { return c == '\r' }), "")
+		if got := plain(source); strings.TrimSpace(got) != strings.TrimSpace(want) {
+			t.Errorf("%q: %q, expected %q", source, got, want)
+		}
+	}
+}
+
+// Unbalanced markup is read once: a megabyte of it takes no longer than a megabyte of text.
+func TestPlainIsLinear(t *testing.T) {
+	for _, piece := range []string{"{{", "}}", "[[", "]]", "[[a|", "{|\n", "<ref>", "<", "<!--", "'", "[http://", "==", "== a ==\n", "&", "{{a|", "[[File:", "<ref "} {
+		plain(strings.Repeat(piece, 1<<20/len(piece)))
+	}
+}
+
+func FuzzPlain(f *testing.F) {
+	f.Add("{{a|[[b]]}} '''c''' <ref>d</ref>\n== e ==\n{| f |}")
+	f.Add("[[File:a|[[b]]<!--{{")
+	f.Fuzz(func(t *testing.T, source string) {
+		if got := plain(source); len(got) > 10*len(source)+10 {
+			t.Errorf("%d bytes became %d", len(source), len(got))
+		}
+	})
+}
+
+func FuzzDump(f *testing.F) {
+	mini, err := os.ReadFile("testdata/mini.xml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(mini)
+	f.Add([]byte("<mediawiki><page><title>A</title><text>b</text></page></mediawiki>"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		d := newDump("x", &countingFile{}, bytes.NewReader(data))
+		for {
+			doc, err := d.Next(t.Context())
+			if err != nil {
+				return
+			}
+			if doc.Title == "" {
+				t.Error("a page without a title")
+			}
+		}
+	})
+}
+
+// BenchmarkDump is the speed of reading a dump, in MB of XML.
+func BenchmarkDump(b *testing.B) {
+	mini, err := os.ReadFile("testdata/mini.xml")
+	if err != nil {
+		b.Fatal(err)
+	}
+	text := string(mini)
+	at, end := strings.Index(text, "<page>"), strings.LastIndex(text, "</page>")+len("</page>")
+	var all strings.Builder
+	all.WriteString(text[:at])
+	for range 500 {
+		all.WriteString(text[at:end])
+	}
+	all.WriteString(text[end:])
+	b.SetBytes(int64(all.Len()))
+	for b.Loop() {
+		d := dumpOf(all.String())
+		for {
+			if _, err := d.Next(b.Context()); err == io.EOF {
+				break
+			} else if err != nil {
+				b.Fatal(fmt.Errorf("dump: %w", err))
+			}
+		}
+	}
+}

@@ -1,0 +1,171 @@
+package index
+
+import (
+	"bufio"
+	"bytes"
+	"compress/bzip2"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync/atomic"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Doc is one document. Lines of Text that begin with "## " are headings.
+type Doc struct {
+	Title string `json:"title"`
+	Text  string `json:"text"`
+	URL   string `json:"url,omitempty"`
+}
+
+// MaxDocBytes bounds one document as it stands in its source: a JSON line, or a page of a dump.
+const MaxDocBytes = 16 << 20
+
+// Source gives documents one after the other.
+type Source interface {
+	// Next gives the next document; io.EOF after the last. A document without text may come: it is skipped, and counted.
+	Next(ctx context.Context) (Doc, error)
+	// Offset is how many bytes of how many have been taken from the file; both 0 where there is none.
+	Offset() (done, total int64)
+	// Close releases the file.
+	Close() error
+}
+
+// Docs is a source of documents in memory.
+func Docs(docs []Doc) Source { return &sliceSource{docs} }
+
+type sliceSource struct{ docs []Doc }
+
+func (s *sliceSource) Next(context.Context) (Doc, error) {
+	if len(s.docs) == 0 {
+		return Doc{}, io.EOF
+	}
+	d := s.docs[0]
+	s.docs = s.docs[1:]
+	return d, nil
+}
+
+func (s *sliceSource) Offset() (done, total int64) { return 0, 0 }
+func (s *sliceSource) Close() error                { return nil }
+
+// OpenSource opens a file of documents, by its name: JSON Lines (.jsonl) of {"title", "text", "url"}, url being
+// optional and other keys refused, or a MediaWiki XML dump (.xml, .xml.bz2).
+func OpenSource(path string) (Source, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("index source: %w", err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("index source: %w", err)
+	}
+	file := &countingFile{f: f, total: info.Size()}
+	switch {
+	case strings.HasSuffix(path, ".jsonl"):
+		return &jsonlSource{countingFile: file, path: path, lines: newLineReader(file)}, nil
+	case strings.HasSuffix(path, ".xml"):
+		return newDump(path, file, file), nil
+	case strings.HasSuffix(path, ".xml.bz2"):
+		return newDump(path, file, bzip2.NewReader(bufio.NewReaderSize(file, 1<<20))), nil
+	}
+	f.Close()
+	return nil, fmt.Errorf("index source %s: expected a name that ends in .jsonl, .xml or .xml.bz2", path)
+}
+
+// countingFile counts what is read, for progress.
+type countingFile struct {
+	f     *os.File
+	total int64
+	done  atomic.Int64
+}
+
+func (c *countingFile) Close() error { return c.f.Close() }
+
+func (c *countingFile) Offset() (done, total int64) { return c.done.Load(), c.total }
+
+func (c *countingFile) Read(p []byte) (int, error) {
+	n, err := c.f.Read(p)
+	c.done.Add(int64(n))
+	return n, err
+}
+
+type jsonlSource struct {
+	*countingFile
+	path  string
+	lines *lineReader
+}
+
+func (s *jsonlSource) Next(context.Context) (Doc, error) {
+	for {
+		line, err := s.lines.next()
+		if err == io.EOF {
+			return Doc{}, io.EOF
+		}
+		if err == nil && len(bytes.TrimSpace(line)) == 0 {
+			continue
+		}
+		var d Doc
+		if err == nil {
+			d, err = parseDoc(line)
+		}
+		if err != nil {
+			return Doc{}, fmt.Errorf("%s, line %d: %w", s.path, s.lines.n, err)
+		}
+		return d, nil
+	}
+}
+
+// parseDoc reads one line, strictly.
+func parseDoc(line []byte) (Doc, error) {
+	var d Doc
+	if err := json.Unmarshal(line, &d, json.RejectUnknownMembers(true)); err != nil {
+		var syntax *jsontext.SyntacticError
+		if errors.As(err, &syntax) {
+			return d, fmt.Errorf("no JSON object: %w", err)
+		}
+		return d, fmt.Errorf(`expected {"title": "...", "text": "...", "url": "..."}: %w`, err)
+	}
+	if strings.TrimSpace(d.Title) == "" {
+		return d, errors.New(`"title" is missing or empty, expected a text`)
+	}
+	return d, nil
+}
+
+// lineReader reads lines of at most MaxDocBytes.
+type lineReader struct {
+	r *bufio.Reader
+	n int // of the line read last, from 1
+}
+
+func newLineReader(r io.Reader) *lineReader { return &lineReader{r: bufio.NewReaderSize(r, 1<<20)} }
+
+func (l *lineReader) next() ([]byte, error) {
+	var line []byte
+	for {
+		part, err := l.r.ReadSlice('\n')
+		if line == nil {
+			line = part
+			if err == bufio.ErrBufferFull {
+				line = bytes.Clone(part)
+			}
+		} else {
+			line = append(line, part...)
+		}
+		switch {
+		case err == nil, err == io.EOF && len(line) > 0:
+			l.n++
+			return line, nil
+		case err != bufio.ErrBufferFull:
+			return nil, err
+		case len(line) > MaxDocBytes:
+			l.n++
+			return nil, fmt.Errorf("more than %d bytes", MaxDocBytes)
+		}
+	}
+}

@@ -1,0 +1,234 @@
+package tools
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+)
+
+// Page is one web page as plain text. Lines of Text that begin with "## " are headings.
+type Page struct {
+	URL   string `json:"url"`
+	Title string `json:"title,omitempty"`
+	Text  string `json:"text"`
+}
+
+// ErrPageNotFound is the error of a store that has no page of that address.
+var ErrPageNotFound = errors.New("page not found")
+
+// PageStore gives pages by address; how an address is written does not matter (see NormalURL). A page that is not
+// there is ErrPageNotFound. Implementations are safe for concurrent use.
+type PageStore interface {
+	Page(ctx context.Context, url string) (Page, error)
+}
+
+var scheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`)
+
+// NormalURL is the form under which addresses are compared: https for http, lower-case scheme and host without "www."
+// and ports 80 and 443, path without dot segments and without a slash at its end, no fragment. Quotes, angle brackets and
+// the punctuation of a sentence around the address are dropped, and a missing scheme is https. The error says what is
+// wrong with an address that has no host.
+func NormalURL(address string) (string, error) {
+	s, _, _ := strings.Cut(address, "#")
+	const around = "<>\"'`“”"
+	s = strings.TrimRight(strings.TrimLeft(strings.TrimSpace(s), around), around+".,; ")
+	if !scheme.MatchString(s) {
+		s = "https://" + s
+	}
+	u, err := url.Parse(s)
+	if err != nil {
+		return "", fmt.Errorf("address %q: %w", brief(address), errors.Unwrap(err))
+	}
+	u.Scheme = strings.ToLower(u.Scheme)
+	if u.Scheme != "https" && u.Scheme != "http" {
+		return "", fmt.Errorf("address %q: scheme %s, expected http or https", brief(address), u.Scheme)
+	}
+	host := strings.TrimRight(strings.ToLower(u.Hostname()), ".")
+	for strings.HasPrefix(host, "www.") {
+		host = host[len("www."):]
+	}
+	if host == "" {
+		return "", fmt.Errorf("address %q: no host, expected one like https://example.org/page", brief(address))
+	}
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]" // IPv6
+	}
+	if port := u.Port(); port != "" && port != "80" && port != "443" {
+		host += ":" + port
+	}
+	n := url.URL{Scheme: "https", Host: host, RawQuery: u.RawQuery}
+	if p := strings.TrimRight(path.Clean("/"+u.Path), "/.,;"); p != "" {
+		n.Path = p
+	}
+	return n.String(), nil
+}
+
+// MapPages is a page store in memory, by normal address.
+type MapPages map[string]Page
+
+// NewMapPages makes a store of pages. Two pages of one address, and an address that is none, are errors.
+func NewMapPages(pages ...Page) (MapPages, error) {
+	m := make(MapPages, len(pages))
+	for i, p := range pages {
+		u, err := NormalURL(p.URL)
+		if err != nil {
+			return nil, fmt.Errorf("page %d: %w", i, err)
+		}
+		if _, ok := m[u]; ok {
+			return nil, fmt.Errorf("page %d: a second page of %s", i, u)
+		}
+		m[u] = p
+	}
+	return m, nil
+}
+
+// Page implements PageStore.
+func (m MapPages) Page(_ context.Context, address string) (Page, error) {
+	u, err := NormalURL(address)
+	if err != nil {
+		return Page{}, err
+	}
+	p, ok := m[u]
+	if !ok {
+		return Page{}, fmt.Errorf("%w: %s", ErrPageNotFound, u)
+	}
+	return p, nil
+}
+
+// FolderPages is a page store in a folder of JSON Lines files, one page {"url", "title", "text"} to a line. Only the
+// addresses are kept in memory; a page is read when it is asked for. The files must not change while it is open.
+type FolderPages struct {
+	files []*os.File
+	at    map[string]place
+}
+
+// place is where a page's line lies.
+type place struct {
+	file   int
+	offset int64
+	length int
+}
+
+// maxPageLine bounds the line of one page in bytes.
+const maxPageLine = 16 << 20
+
+// OpenFolderPages reads all *.jsonl files of a folder, strictly: an unknown key, a page without address or a second
+// page of one address is an error that names file and line.
+func OpenFolderPages(ctx context.Context, dir string) (*FolderPages, error) {
+	names, err := filepath.Glob(filepath.Join(escapeGlob(dir), "*.jsonl"))
+	if err != nil {
+		return nil, fmt.Errorf("page store: %w", err)
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("page store %s: no *.jsonl files", dir)
+	}
+	slices.Sort(names)
+	s := &FolderPages{at: map[string]place{}}
+	for _, name := range names {
+		f, err := os.Open(name)
+		if err == nil {
+			s.files = append(s.files, f)
+			err = s.scan(ctx, f, len(s.files)-1)
+		}
+		if err != nil {
+			s.Close()
+			return nil, fmt.Errorf("page store: %w", err)
+		}
+	}
+	return s, nil
+}
+
+func escapeGlob(s string) string {
+	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(s)
+}
+
+func (s *FolderPages) scan(ctx context.Context, f *os.File, file int) error {
+	lines := bufio.NewScanner(f)
+	lines.Buffer(make([]byte, 64<<10), maxPageLine)
+	var offset int64
+	var length int
+	lines.Split(func(data []byte, atEOF bool) (int, []byte, error) {
+		advance, token, err := bufio.ScanLines(data, atEOF)
+		length = advance
+		return advance, token, err
+	})
+	for n := 1; lines.Scan(); n++ {
+		at := place{file, offset, len(lines.Bytes())}
+		offset += int64(length)
+		if strings.TrimSpace(lines.Text()) == "" {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		p, err := parsePage(lines.Bytes())
+		var u string
+		if err == nil {
+			u, err = NormalURL(p.URL)
+		}
+		if _, twice := s.at[u]; err == nil && twice {
+			err = fmt.Errorf("a second page of %s", u)
+		}
+		if err != nil {
+			return fmt.Errorf("%s, line %d: %w", f.Name(), n, err)
+		}
+		s.at[u] = at
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	return nil
+}
+
+func parsePage(line []byte) (Page, error) {
+	var p Page
+	if err := json.Unmarshal(line, &p, json.RejectUnknownMembers(true)); err != nil {
+		return p, fmt.Errorf(`expected {"url": "...", "title": "...", "text": "..."}: %w`, err)
+	}
+	return p, nil
+}
+
+// Page implements PageStore.
+func (s *FolderPages) Page(_ context.Context, address string) (Page, error) {
+	u, err := NormalURL(address)
+	if err != nil {
+		return Page{}, err
+	}
+	at, ok := s.at[u]
+	if !ok {
+		return Page{}, fmt.Errorf("%w: %s", ErrPageNotFound, u)
+	}
+	f := s.files[at.file]
+	line := make([]byte, at.length)
+	if _, err := f.ReadAt(line, at.offset); err != nil && err != io.EOF {
+		return Page{}, fmt.Errorf("page store: %w", err)
+	}
+	p, err := parsePage(line)
+	if err != nil {
+		return Page{}, fmt.Errorf("page store: %s changed while it was open: %w", f.Name(), err)
+	}
+	return p, nil
+}
+
+// Len is the number of pages.
+func (s *FolderPages) Len() int { return len(s.at) }
+
+// Close closes the files.
+func (s *FolderPages) Close() error {
+	var errs []error
+	for _, f := range s.files {
+		errs = append(errs, f.Close())
+	}
+	return errors.Join(errs...)
+}

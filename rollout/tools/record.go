@@ -1,0 +1,234 @@
+package tools
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	stdjson "encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+
+	"afctl/rollout"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// KindNotRecorded is the kind of a replayed call that the record does not hold.
+const KindNotRecorded = "not_recorded"
+
+// entry is a line of a record: what one tool gave for one set of arguments.
+type entry struct {
+	Tool   string         `json:"tool"`
+	Args   jsontext.Value `json:"args"` // without white space, keys in order; numbers as they were written
+	Text   string         `json:"text,omitzero"`
+	Data   jsontext.Value `json:"data,omitzero"`
+	Kind   string         `json:"error_kind,omitzero"` // not empty: a *rollout.ToolError
+	Detail string         `json:"error,omitzero"`
+}
+
+func (e *entry) result() (rollout.Result, error) {
+	if e.Kind != "" {
+		return rollout.Result{}, &rollout.ToolError{Kind: e.Kind, Message: e.Detail}
+	}
+	return rollout.Result{Text: e.Text, Data: stdjson.RawMessage(e.Data)}, nil
+}
+
+// callKey names a call: the tool and its arguments, however they were written.
+func callKey(tool string, args stdjson.RawMessage) (string, jsontext.Value, error) {
+	v := jsontext.Value(bytes.Clone(args))
+	if err := v.Format(jsontext.SpaceAfterColon(false), jsontext.SpaceAfterComma(false), jsontext.Multiline(false), jsontext.ReorderRawObjects(true)); err != nil {
+		return "", nil, &rollout.ToolError{Kind: rollout.KindBadArgs, Message: err.Error()}
+	}
+	return tool + "\x00" + string(v), v, nil
+}
+
+// Recorder records the results of tools in a JSON Lines file, so that a run can be replayed without any call out. While
+// it records, a tool is a function of its arguments: what a call gave first is what it gives again, within this record.
+// Errors that may pass (transient ones, and calls that were cut) are not recorded. It is safe for concurrent use.
+type Recorder struct {
+	mu      sync.Mutex
+	f       *os.File
+	known   map[string]entry
+	failure error // of a write: nothing is recorded after it
+}
+
+// NewRecorder opens a record, to go on where it ends. A last line that was torn off is dropped.
+func NewRecorder(path string) (*Recorder, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("tool record: %w", err)
+	}
+	known, whole, err := readRecord(f)
+	if err == nil {
+		if err = f.Truncate(whole); err == nil {
+			_, err = f.Seek(whole, io.SeekStart)
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("tool record %s: %w", path, err)
+	}
+	return &Recorder{f: f, known: known}, nil
+}
+
+// Close syncs and closes the file; its error, or that of the first write that failed, means that the record is not whole.
+func (r *Recorder) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return errors.Join(r.failure, r.f.Sync(), r.f.Close())
+}
+
+// Wrap is a tool that records.
+func (r *Recorder) Wrap(t rollout.Tool) rollout.Tool { return &recorded{t.Spec(), t, r} }
+
+type recorded struct {
+	spec rollout.ToolSpec
+	tool rollout.Tool
+	r    *Recorder
+}
+
+func (t *recorded) Spec() rollout.ToolSpec { return t.spec }
+
+func (t *recorded) Execute(ctx context.Context, args stdjson.RawMessage) (rollout.Result, error) {
+	key, canonical, err := callKey(t.spec.Name, args)
+	if err != nil {
+		return rollout.Result{}, err
+	}
+	t.r.mu.Lock()
+	e, ok := t.r.known[key]
+	t.r.mu.Unlock()
+	if ok {
+		return e.result()
+	}
+	result, err := t.tool.Execute(ctx, args)
+	e = entry{Tool: t.spec.Name, Args: canonical, Text: strings.ToValidUTF8(result.Text, "\uFFFD"), Data: jsontext.Value(result.Data)}
+	var transient *rollout.TransientError
+	var own *rollout.ToolError
+	switch {
+	case err == nil:
+	case ctx.Err() != nil, errors.As(err, &transient):
+		return result, err
+	case errors.As(err, &own):
+		e = entry{Tool: e.Tool, Args: canonical, Kind: own.Kind, Detail: own.Message}
+	default:
+		e = entry{Tool: e.Tool, Args: canonical, Kind: rollout.KindFailed, Detail: err.Error()}
+	}
+	return t.r.record(key, e)
+}
+
+// record keeps the first result of a call, whoever of several callers was first.
+func (r *Recorder) record(key string, e entry) (rollout.Result, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if first, ok := r.known[key]; ok {
+		return first.result()
+	}
+	if r.failure == nil {
+		line, err := json.Marshal(e, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
+		if err == nil {
+			_, err = r.f.Write(append(line, '\n'))
+		}
+		if err != nil {
+			r.failure = fmt.Errorf("tool record %s: %w", r.f.Name(), err)
+		}
+	}
+	if r.failure != nil {
+		return rollout.Result{}, r.failure
+	}
+	r.known[key] = e
+	return e.result()
+}
+
+// Replayer answers calls from a record. It is safe for concurrent use.
+type Replayer struct{ known map[string]entry }
+
+// NewReplayer reads a record.
+func NewReplayer(path string) (*Replayer, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("tool record: %w", err)
+	}
+	defer f.Close()
+	known, _, err := readRecord(f)
+	if err != nil {
+		return nil, fmt.Errorf("tool record %s: %w", path, err)
+	}
+	return &Replayer{known}, nil
+}
+
+// Tool is a tool of that spec which only replays: it makes no call out, and a call that was not recorded is an error of
+// KindNotRecorded.
+func (r *Replayer) Tool(spec rollout.ToolSpec) rollout.Tool { return &replayed{spec, r} }
+
+type replayed struct {
+	spec rollout.ToolSpec
+	r    *Replayer
+}
+
+func (t *replayed) Spec() rollout.ToolSpec { return t.spec }
+
+func (t *replayed) Execute(_ context.Context, args stdjson.RawMessage) (rollout.Result, error) {
+	key, canonical, err := callKey(t.spec.Name, args)
+	if err != nil {
+		return rollout.Result{}, err
+	}
+	e, ok := t.r.known[key]
+	if !ok {
+		return rollout.Result{}, fail(KindNotRecorded, fmt.Sprintf("the record holds no call of %s with %s", t.spec.Name, brief(string(canonical))))
+	}
+	return e.result()
+}
+
+// maxRecordLine bounds one line of a record in bytes.
+const maxRecordLine = 64 << 20
+
+// readRecord reads all whole lines, and tells how many bytes they are. What follows the last line break was torn off.
+func readRecord(r io.Reader) (known map[string]entry, whole int64, err error) {
+	known = map[string]entry{}
+	lines := bufio.NewReaderSize(r, 1<<20)
+	for n := 1; ; n++ {
+		line, err := readLine(lines, maxRecordLine)
+		if err == io.EOF {
+			return known, whole, nil
+		}
+		var e entry
+		if err == nil {
+			err = json.Unmarshal(line, &e, json.RejectUnknownMembers(true))
+		}
+		if err == nil && e.Tool == "" {
+			err = errors.New(`"tool" is missing or empty`)
+		}
+		var key string
+		if err == nil {
+			key, _, err = callKey(e.Tool, stdjson.RawMessage(e.Args))
+		}
+		if _, twice := known[key]; err == nil && twice {
+			err = fmt.Errorf("a second result of %s with the same arguments", e.Tool)
+		}
+		if err != nil {
+			return nil, 0, fmt.Errorf("line %d: %w", n, err)
+		}
+		known[key] = e
+		whole += int64(len(line))
+	}
+}
+
+// readLine reads a line with its break; io.EOF where no break follows.
+func readLine(r *bufio.Reader, most int) ([]byte, error) {
+	var line []byte
+	for {
+		part, err := r.ReadSlice('\n')
+		line = append(line, part...)
+		if err == nil || err != bufio.ErrBufferFull {
+			return line, err
+		}
+		if len(line) > most {
+			return nil, fmt.Errorf("more than %d bytes", most)
+		}
+	}
+}
