@@ -1,0 +1,66 @@
+package gym
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"runtime"
+	"strconv"
+
+	"golang.org/x/sync/errgroup"
+
+	"afctl/flow"
+	"afctl/rollout"
+)
+
+// Example is one planner call of a real solve: what the planner was shown, and what it answered. The prompt is the
+// content of the one user message; a model's chat template goes around it.
+type Example struct {
+	Prompt     string `json:"prompt"`
+	Completion string `json:"completion"`
+}
+
+// recorder gathers the examples of one solve; it travels in the context, since a solve's calls share nothing else.
+type recorder struct{ examples []Example }
+
+type recorderKey struct{}
+
+// demoChunk is how many solves are under way or waiting to be handed over.
+const demoChunk = 256
+
+// Demos gives the planner calls of n solves of tasks of the train half, one solve per task, in the order of the tasks and their
+// turns, whatever number of processors solves them. The same world, demonstrator, n and seed give the same
+// examples. It ends early with an error where ctx ends or a solve fails; demonstrators' solves do not fail by themselves.
+func Demos(ctx context.Context, w *World, demonstrator rollout.Planner, n int, seed uint64) iter.Seq2[Example, error] {
+	return func(yield func(Example, error) bool) {
+		solver := w.Solver(demonstrator, rollout.Options{})
+		tasks := w.Tasks(Train, n, seed)
+		for start := 0; start < len(tasks); start += demoChunk {
+			chunk := tasks[start:min(start+demoChunk, len(tasks))]
+			records := make([]recorder, len(chunk))
+			group, inner := errgroup.WithContext(ctx)
+			group.SetLimit(runtime.GOMAXPROCS(0))
+			for i, task := range chunk {
+				group.Go(func() error {
+					job := rollout.Job{Task: task, Seed: flow.DeriveSeed(seed, "gym.demo", strconv.Itoa(start+i))}
+					t := solver.Solve(context.WithValue(inner, recorderKey{}, &records[i]), job)
+					if t.Failed() {
+						return fmt.Errorf("gym: demonstration of %q failed: %s: %s", task.Question, t.Failure, t.FailureDetail)
+					}
+					return nil
+				})
+			}
+			if err := group.Wait(); err != nil {
+				yield(Example{}, err)
+				return
+			}
+			for _, r := range records {
+				for _, e := range r.examples {
+					if !yield(e, nil) {
+						return
+					}
+				}
+			}
+		}
+	}
+}

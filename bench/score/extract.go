@@ -1,0 +1,89 @@
+package score
+
+import (
+	"regexp"
+	"strings"
+	"unicode/utf8"
+)
+
+// Origin says which mark an answer was found by; a marked answer is meant as the whole answer, unmarked text is prose.
+type Origin int
+
+// Origins in the order they are looked for.
+const (
+	Tagged    Origin = iota // <answer> … </answer>
+	Boxed                   // \boxed{…}
+	Announced               // "the final answer is …", "Answer: …"
+	Unmarked                // the whole text
+)
+
+var (
+	openTag   = regexp.MustCompile(`(?i)<\s*answer\s*>`)
+	closeTag  = regexp.MustCompile(`(?i)<\s*/\s*answer\s*>`)
+	boxCmd    = regexp.MustCompile(`\\f?boxed\s*\{|\\fbox\s*\{`)
+	wholeText = regexp.MustCompile(`^\s*\\(?:text|mathrm|mathbf|textbf)\s*\{([^{}]*)\}\s*$`)
+	// announce ends where the answer begins. A negated announcement ("the answer is not 5") keeps its "not".
+	announce = regexp.MustCompile(`(?i)\b(?:final\s+)?answer\**\s*(?:\**\s*[:：=]|\bis\b\s*:?|\bwould be\b|\bmust be\b)\s*`)
+)
+
+// Extract returns the part of a reply that is its answer: the last <answer> element (one that is never closed runs to
+// the end), else the last \boxed{}, else what follows the last "answer is" or "answer:" on its line (or on the next, if
+// that line ends there), else the whole text. Marks nest: a box within a tag is opened too.
+func Extract(text string) (string, Origin) {
+	if len(text) > MaxAnswer {
+		cut := len(text) - MaxAnswer
+		for cut < len(text) && !utf8.RuneStart(text[cut]) {
+			cut++
+		}
+		text = text[cut:]
+	}
+	origin := Unmarked
+	if inner, ok := lastTag(text); ok {
+		text, origin = inner, Tagged
+	}
+	if inner, ok := lastBox(text); ok {
+		return strings.TrimSpace(wholeText.ReplaceAllString(inner, "$1")), min(origin, Boxed)
+	}
+	if origin == Unmarked {
+		if at := announce.FindAllStringIndex(text, -1); at != nil {
+			rest := strings.TrimLeft(text[at[len(at)-1][1]:], " \t\r\n*")
+			if line, _, _ := strings.Cut(rest, "\n"); strings.TrimSpace(line) != "" {
+				text, origin = line, Announced
+			}
+		}
+	}
+	return strings.Trim(text, " \t\r\n*`"), origin
+}
+
+func lastTag(text string) (string, bool) {
+	opens := openTag.FindAllStringIndex(text, -1)
+	if opens == nil {
+		return "", false
+	}
+	inner := text[opens[len(opens)-1][1]:]
+	if end := closeTag.FindStringIndex(inner); end != nil {
+		inner = inner[:end[0]]
+	}
+	return inner, true
+}
+
+// lastBox returns the content of the last \boxed{…} whose braces balance.
+func lastBox(text string) (string, bool) {
+	at := boxCmd.FindAllStringIndex(text, -1)
+	for i := len(at) - 1; i >= 0; i-- {
+		depth := 1
+		for j := at[i][1]; j < len(text); j++ {
+			switch text[j] {
+			case '\\':
+				j++ // an escaped brace is text
+			case '{':
+				depth++
+			case '}':
+				if depth--; depth == 0 {
+					return text[at[i][1]:j], true
+				}
+			}
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,137 @@
+package score
+
+import (
+	"fmt"
+	"math/big"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+
+	"afctl/flow"
+)
+
+// MetaNumbers is the key of Task.Meta that holds a 24-game's numbers, separated by spaces.
+const MetaNumbers = "numbers"
+
+// Game24 gives 1 where the answer is an expression that uses each given number exactly once, with + - * / and
+// brackets, and equals 24, computed with rationals. The numbers are those of Task.Meta["numbers"], else the first bracketed
+// list of the question, else those that the first sample answer uses.
+//
+// A tail "= 24" is allowed, and × ÷ − as well as \times, \div and \frac. In prose the last expression counts that has
+// an operator. Negative signs are allowed: any expression that uses one can be written without.
+func Game24(task flow.Task, answer string) (Grade, error) {
+	given, err := gameNumbers(task)
+	if err != nil {
+		return Grade{}, err
+	}
+	found, _ := Extract(answer)
+	e, ok := readExpression(found)
+	if !ok {
+		return wrong("no expression in %s", excerpt(found)), nil
+	}
+	used := slices.Clone(e.literals)
+	slices.Sort(used)
+	switch r, isRational := e.value.rat(); {
+	case e.err != nil:
+		return wrong("%s: %v", excerpt(e.text), e.err), nil
+	case e.beyond != "":
+		return wrong("%s has %s; only + - * / and whole numbers are allowed", excerpt(e.text), e.beyond), nil
+	case !slices.Equal(used, given):
+		return wrong("%s uses %s, expected each of %s once", excerpt(e.text), strings.Join(used, " "), strings.Join(given, " ")), nil
+	case !isRational || r.Cmp(big.NewRat(24, 1)) != 0:
+		return wrong("%s is %s, not 24", excerpt(e.text), e.value.text()), nil
+	case e.claim != "" && e.claim != "24":
+		return wrong("%s is said to be %s", excerpt(e.text), excerpt(e.claim)), nil
+	}
+	return right("%s is 24", excerpt(e.text)), nil
+}
+
+// text shows a value in a reason.
+func (v value) text() string {
+	if r, ok := v.rat(); ok {
+		return r.RatString()
+	}
+	return fmt.Sprintf("%.6g", v.f)
+}
+
+var numberList = regexp.MustCompile(`\[\s*\d+(?:\s*,\s*\d+)+\s*\]`)
+
+// gameNumbers gives the numbers in the order in which Game24 sorts those used.
+func gameNumbers(task flow.Task) ([]string, error) {
+	split := func(s string) []string {
+		return strings.FieldsFunc(s, func(r rune) bool { return !unicode.IsDigit(r) })
+	}
+	numbers := split(task.Meta[MetaNumbers])
+	if len(numbers) == 0 {
+		numbers = split(numberList.FindString(task.Question))
+	}
+	if len(numbers) == 0 && len(task.Answers) > 0 {
+		if e, ok := readExpression(task.Answers[0]); ok && e.err == nil {
+			numbers = slices.Clone(e.literals)
+		}
+	}
+	if len(numbers) < 2 {
+		return nil, fmt.Errorf("%w: task %s: found no numbers, expected a list such as [1, 2, 3, 4] in the question or meta.%s", ErrTruth, task.ID, MetaNumbers)
+	}
+	slices.Sort(numbers)
+	return numbers, nil
+}
+
+// expression is a computed expression and what it was made of.
+type expression struct {
+	value    value
+	literals []string
+	beyond   string
+	err      error
+	text     string
+	claim    string // what stands after an equals sign
+}
+
+// readExpression reads text that is an expression, or else the last expression with an operator within prose.
+func readExpression(text string) (expression, bool) {
+	p := newParser(strings.ReplaceAll(text, "`", " "))
+	if e, ok := p.expression(); ok && p.ended() {
+		return e, true
+	}
+	var last expression
+	found := false
+	for i := 0; i < len(p.s); {
+		if p.pos = i; !startsNumber(p.s, i) {
+			i++
+			continue
+		}
+		e, ok := p.expression()
+		if !ok || p.pos <= i {
+			i++
+			continue
+		}
+		if p.operators > 0 && !denied(string(p.s[max(0, i-window):i]), p.ahead()) {
+			last, found = e, true
+		}
+		i = p.pos
+	}
+	return last, found
+}
+
+func (p *parser) expression() (expression, bool) {
+	p.literals, p.beyond, p.operators, p.err = nil, "", 0, nil
+	start := p.pos
+	v, ok := p.sum()
+	if !ok {
+		return expression{}, false
+	}
+	e := expression{value: v, literals: p.literals, beyond: p.beyond, err: p.err, text: strings.TrimSpace(string(p.s[start:p.pos]))}
+	m := p.mark()
+	if p.accept("=") || p.accept(`\approx`) {
+		p.space()
+		from := p.pos
+		if _, ok := p.sum(); ok {
+			e.claim = strings.TrimSpace(string(p.s[from:p.pos]))
+		} else {
+			p.reset(m)
+		}
+	}
+	p.operators = m.operators
+	return e, true
+}

@@ -1,0 +1,113 @@
+package score
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"afctl/flow"
+)
+
+func TestGame24(t *testing.T) {
+	given := func(numbers string) func(*flow.Task) {
+		return func(t *flow.Task) { t.Meta = map[string]string{MetaNumbers: numbers} }
+	}
+	check(t, Game24, []row{
+		{"x", "8/(3-8/3)", 1}, // 3 3 8 8: only fractions make it
+		{"x", "8 ÷ (3 − 8 ÷ 3)", 1},
+		{"x", `8 \div (3 - \frac{8}{3})`, 1},
+		{"x", `\frac{8}{3-\frac{8}{3}}`, 1},
+		{"x", `\boxed{\dfrac{8}{3-\frac{8}{3}}}`, 1},
+		{"x", "8/(3-8/3) = 24", 1},
+		{"x", "<answer>8/(3-8/3)=24</answer>", 1},
+		{"x", "The answer is 8/(3-8/3).", 1},
+		{"x", "We try (8-3)*3+8 first, but 8/(3-8/3) = 24 works.", 1},
+		{"x", "8/(3-8/3) = 25", 0}, // the claim is wrong
+		{"x", "8/3-8/3", 0},
+		{"x", "3*8", 0},
+		{"x", "3*8*(3-8)/(3-8)", 0},
+		{"x", "(3*8)+(3-3)*8", 0},
+		{"x", "24", 0}, {"x", "", 0}, {"x", "impossible", 0},
+		{"x", "83-38", 0}, {"x", "8*3+0*83", 0},
+		{"x", "8/(3-8/3.0)", 0},
+		{"x", "8/(3-3)*8", 0},
+		{"x", "8^1/(3-8/3)", 0}, {"x", "(3!)*8-8*3", 0}, {"x", `\sqrt{8*8}*3*3/3`, 0},
+		{"x", "[8/(3-8/3)]", 1}, {"x", "{8/(3-8/3)}", 1}, {"x", "$8/(3-8/3)$", 1}, {"x", "`8/(3-8/3)`", 1},
+		{"x", "-8/(8/3-3)", 1}, // a sign moved
+		{"x", "8(1)/(3-8/3)", 0},
+		{"x", "8/(3-8/3", 0},
+		{"x", "8 / (3 - (8 / 3))", 1},
+		{"x", "not 8/(3-8/3)", 0},
+		{"x", "**8/(3-8/3)**", 1},
+	}, given("3 3 8 8"))
+	check(t, Game24, []row{
+		{"x", "(1+1+1)×8", 1}, {"x", "(1+1+1)8", 1}, {"x", "8(1+1+1)", 1}, {"x", "8*(1+1+1)", 1}, {"x", "(1+1+1)*8=24", 1},
+		{"x", "(1+1+1)x8", 1}, {"x", "(1 + 1 + 1) X 8", 1}, {"x", `(1+1+1) \times 8`, 1}, {"x", `(1+1+1)\cdot 8`, 1}, {"x", "(1+1+1)·8", 1},
+		{"x", "(1+1+1)∗8", 1}, {"x", "((1)+(1)+(1))*(8)", 1}, {"x", "24 = (1+1+1)*8", 0}, {"x", "1+1+1*8", 0}, {"x", "(1+1)*8+8", 0},
+		{"x", "(1+1+1+0)*8", 0}, {"x", "11+1+8+4", 0}, {"x", "1+1+1+21", 0}, {"x", "(1+1+1)*8*1", 0}, {"x", "3*8", 0},
+		{"x", "(1+1+1)*8 = 3*8 = 24", 0}, {"x", "(1/1+1+1)*8", 0}, {"x", "8+8+8", 0}, {"x", "1 1 1 8", 0}, {"x", "1, 1, 1, 8", 0},
+		{"x", "(1+1+1)*8 is the solution", 1}, {"x", "solution: (1+1+1)*8", 1}, {"x", "(١+1+1)*8", 0}, {"x", "(1+1+1)*８", 0}, {"x", "8-(-1-1)*8-0", 0},
+	}, func(t *flow.Task) {
+		t.Question = "Using the numbers [1, 1, 1, 8], make 24. Example: for [1, 2, 3, 4] …"
+	})
+}
+
+// The numbers are found where the sample answer alone holds them, and none is an error of the task.
+func TestGame24Numbers(t *testing.T) {
+	task := flow.Task{ID: "g", Question: "make 24", Answers: []string{"(11+1)×(1+1)"}}
+	if g, err := Game24(task, "(1+11)*(1+1)"); err != nil || g.Reward != 1 {
+		t.Errorf("%+v, %v", g, err)
+	}
+	if _, err := Game24(flow.Task{ID: "g", Question: "make 24"}, "1"); !errors.Is(err, ErrTruth) {
+		t.Errorf("found %v, expected ErrTruth", err)
+	}
+}
+
+// An expression built at random from the numbers is right exactly where rational arithmetic says 24.
+func TestGame24AgreesWithRationals(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		numbers := rapid.SliceOfN(rapid.SampledFrom([]string{"1", "2", "3", "4", "6", "8", "12"}), 3, 4).Draw(t, "numbers")
+		type part struct {
+			text string
+			v    value
+			ok   bool
+		}
+		var parts []part
+		for _, n := range numbers {
+			p := newParser(n)
+			v, _ := p.sum()
+			parts = append(parts, part{n, v, true})
+		}
+		for len(parts) > 1 {
+			i := rapid.IntRange(0, len(parts)-2).Draw(t, "i")
+			a, b := parts[i], parts[i+1]
+			p := part{ok: a.ok && b.ok}
+			switch op := rapid.SampledFrom([]string{"+", "-", "*", "/"}).Draw(t, "op"); op {
+			case "+":
+				p.text, p.v = "("+a.text+"+"+b.text+")", a.v.add(b.v)
+			case "-":
+				p.text, p.v = "("+a.text+"−"+b.text+")", a.v.add(b.v.neg())
+			case "*":
+				p.text, p.v = "("+a.text+"×"+b.text+")", a.v.mul(b.v)
+			case "/":
+				if p.text = `\frac{` + a.text + "}{" + b.text + "}"; b.v.isZero() {
+					p.ok = false
+				} else {
+					p.v = a.v.mul(b.v.inverse())
+				}
+			}
+			parts = append(parts[:i], append([]part{p}, parts[i+2:]...)...)
+		}
+		task := flow.Task{Meta: map[string]string{MetaNumbers: strings.Join(numbers, " ")}}
+		g, err := Game24(task, parts[0].text)
+		want := 0.0
+		if r, ok := parts[0].v.rat(); parts[0].ok && ok && r.RatString() == "24" {
+			want = 1
+		}
+		if err != nil || g.Reward != want {
+			t.Fatalf("%s: %+v, %v, expected %g", parts[0].text, g, err, want)
+		}
+	})
+}

@@ -1,0 +1,91 @@
+package score
+
+import (
+	"math"
+	"math/big"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// symbols maps what people write to what the parser reads. It keeps superscripts and vulgar fractions apart from digits,
+// which compatibility folding would not ("10³" is not 103, "2½" is not 21/2).
+var symbols = strings.NewReplacer(
+	"×", "*", "⋅", "*", "·", "*", "∗", "*", "✕", "*", "÷", "/", "∕", "/", "⁄", "/",
+	"−", "-", "–", "-", "—", "-", "－", "-", "＋", "+", "（", "(", "）", ")", "．", ".", "，", ",", "％", "%",
+	"√", `\surd `, "π", `\pi `, "∞", `\infty `, "±", `\pm `, "≈", `\approx `, "≠", `\neq `, "°", `^\circ `,
+	"½", `\frac{1}{2}`, "⅓", `\frac{1}{3}`, "⅔", `\frac{2}{3}`, "¼", `\frac{1}{4}`, "¾", `\frac{3}{4}`,
+	"⅕", `\frac{1}{5}`, "⅖", `\frac{2}{5}`, "⅗", `\frac{3}{5}`, "⅘", `\frac{4}{5}`, "⅙", `\frac{1}{6}`, "⅚", `\frac{5}{6}`,
+	"⅛", `\frac{1}{8}`, "⅜", `\frac{3}{8}`, "⅝", `\frac{5}{8}`, "⅞", `\frac{7}{8}`,
+	"⁰", "^{0}", "¹", "^{1}", "²", "^{2}", "³", "^{3}", "⁴", "^{4}", "⁵", "^{5}", "⁶", "^{6}", "⁷", "^{7}", "⁸", "^{8}", "⁹", "^{9}",
+	"⁻¹", "^{-1}", "⁻²", "^{-2}", "⁻³", "^{-3}",
+	"\u00a0", " ", "\u2009", " ", "\u202f", " ", "**", "^", `\$`, " ", "€", " ", "£", " ", "¥", " ",
+)
+
+// spacing is LaTeX that prints nothing or a gap.
+var spacing = []string{`\displaystyle`, `\left`, `\right`, `\quad`, `\qquad`, `\big`, `\bigl`, `\bigr`, `\Big`, `\Bigl`, `\Bigr`,
+	`\,`, `\;`, `\!`, `\:`, `\ `, `\(`, `\)`, `\[`, `\]`, "$", "~"}
+
+func (p *parser) latex() (value, bool) {
+	switch {
+	case p.command(`\frac`), p.command(`\dfrac`), p.command(`\tfrac`), p.command(`\cfrac`):
+		a, ok := p.argument()
+		if !ok {
+			return a, false
+		}
+		b, ok := p.argument()
+		if !ok {
+			return a, false
+		}
+		p.operators++
+		return p.quotient(a, b), true
+	case p.command(`\sqrt`):
+		degree := int64(2)
+		if p.accept("[") {
+			d, ok := p.sum()
+			n, whole := wholeNumber(d)
+			if !ok || !whole || !p.accept("]") {
+				return value{}, false
+			}
+			degree = n
+		}
+		return p.radical(degree, p.argument)
+	case p.command(`\surd`):
+		return p.radical(2, p.primary)
+	case p.command(`\pi`):
+		p.beyond = "π"
+		return build(map[irrational]*big.Rat{{root: 1, pi: 1}: big.NewRat(1, 1)}), true
+	case p.command(`\infty`):
+		p.beyond = "∞"
+		return inexact(math.Inf(1)), true
+	case p.command(`\text`), p.command(`\mathrm`), p.command(`\textbf`), p.command(`\mathbf`):
+		return p.argument()
+	}
+	return value{}, false
+}
+
+func (p *parser) radical(degree int64, argument func() (value, bool)) (value, bool) {
+	v, ok := argument()
+	if !ok {
+		return v, false
+	}
+	p.beyond = "a root"
+	r, ok := v.root(degree)
+	if !ok {
+		p.err = errReal
+	}
+	return r, true
+}
+
+// argument of a TeX command: a group, a command, or a single digit (\frac12 is a half).
+func (p *parser) argument() (value, bool) {
+	p.space()
+	if p.pos < len(p.s) && unicode.IsDigit(p.s[p.pos]) {
+		d := string(p.s[p.pos])
+		n, err := strconv.Atoi(d)
+		p.pos++
+		p.literals = append(p.literals, d)
+		return integer(int64(n)), err == nil
+	}
+	return p.primary()
+}

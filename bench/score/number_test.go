@@ -1,0 +1,210 @@
+package score
+
+import (
+	"fmt"
+	"math/big"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"afctl/flow"
+)
+
+func TestNumber(t *testing.T) {
+	check(t, Number, []row{
+		// notations of one value
+		{"7/2", "3.50", 1},
+		{`\frac{7}{2}`, "3.5", 1},
+		{`\dfrac{7}{2}`, `\tfrac72`, 1},
+		{`3\frac{1}{2}`, "7/2", 1},
+		{"3 1/2", "3.5", 1},
+		{"3½", "3.5", 1},
+		{`-3\frac12`, "-3.5", 1},
+		{"{7 \\over 2}", "3.5", 1},
+		{"1234", "1,234", 1},
+		{"1234", "1{,}234", 1},
+		{"1234", `1\,234`, 1},
+		{"1234567", "1,234,567", 1},
+		{"1200", "1.2e3", 1},
+		{"1200", `1.2 \times 10^{3}`, 1},
+		{"1200", "1.2×10³", 1},
+		{"0.0012", `1.2\cdot 10^{-3}`, 1},
+		{"0.0012", "1.2E-3", 1},
+		{"33", "33.0", 1},
+		{"33", "033", 1},
+		{"33", "33.0001", 0},
+		{"1000000000001", "1000000000000", 0},
+		{"0.1", ".1", 1},
+		{"1/3", "0.3333333333", 1},
+		{"1/3", "0.33", 0},
+		{"1/4", "0.2500000001", 0},
+		{"2^10", "1024", 1},
+		{"5!", "120", 1},
+		{`\left(\frac{1}{2}\right)`, "0.5", 1},
+		{`\frac{1}{2}`, "2", 0},
+		// roots and π
+		{`\sqrt{8}`, `2\sqrt{2}`, 1},
+		{`\frac{1}{\sqrt{2}}`, `\frac{\sqrt{2}}{2}`, 1},
+		{`3\sqrt{5}`, `\sqrt{45}`, 1},
+		{`\sqrt[3]{8}`, "2", 1},
+		{`\sqrt{2}+\sqrt{3}`, `\sqrt{3}+\sqrt{2}`, 1},
+		{`\sqrt{2}+\sqrt{3}`, `\sqrt{5}`, 0},
+		{`\frac{1}{1+\sqrt{2}}`, `\sqrt{2}-1`, 1},
+		{`2\pi`, "2π", 1},
+		{`\frac{\pi}{2}`, `\frac12\pi`, 1},
+		{`2\pi`, "6.28318530718", 1},
+		{`2\pi`, "6.28", 0},
+		{`\sqrt{2}`, "√2", 1},
+		{`\sqrt{2}`, "1.41421356237", 1},
+		{`\sqrt{12}`, "√12", 1},
+		{`2^{1/2}`, `\sqrt2`, 1},
+		{`\infty`, "∞", 1},
+		{`\infty`, `-\infty`, 0},
+		// signs and denials
+		{"-5", "−5", 1},
+		{"-5", "5", 0},
+		{"5", "-5", 0},
+		{"-5", "negative five", 1},
+		{"5", "minus five", 0},
+		{"7", "seven", 1},
+		{"5", "The result is not 5.", 0},
+		{"6", "It is not 5 but 6", 1},
+		{"6", "It is 6, not 5", 1},
+		{"5", `x \neq 5`, 0},
+		{"5", "5 is wrong", 0},
+		{"5", "it isn't 5", 0},
+		// units, currency, percent
+		{"5", "5 cm", 1},
+		{"5", `5\text{ cm}`, 1},
+		{"5", `5\,\mathrm{cm}^2`, 1},
+		{"5 cm", "5", 1},
+		{"5 cm", "5 centimeters", 1},
+		{"5 cm", "5 km", 0},
+		{`5 \text{ cm}`, "5 m", 0},
+		{"90", `90^\circ`, 1},
+		{"90", "90°", 1},
+		{`90^{\circ}`, "90 degrees", 1},
+		{"12", "12 apples", 1},
+		{"5", `\$5`, 1},
+		{"5.00", "$5$", 1},
+		{"5000000", "5 million", 1},
+		{"5", "5 million", 0},
+		{`50\%`, "50%", 1},
+		{`50\%`, "0.5", 1},
+		{`50\%`, "50", 1},
+		{"0.5", `50\%`, 1},
+		{"1/2", "50 percent", 1},
+		{`50\%`, "0.5%", 0},
+		{`33\frac{1}{3}\%`, "1/3", 1},
+		// text around
+		{"42", `The answer is $\boxed{42}$.`, 1},
+		{"42", "So we get 6 * 7 = 42.", 1},
+		{"42", "x = 42", 1},
+		{"42", "f(6) = 42", 1},
+		{"42", "Step 1: 6. Step 2: 7. Therefore the total is 42 units.", 1},
+		{"42", "**42**", 1},
+		{"42", "The final answer is 42 because 6 times 7 is that.", 1},
+		{"42", "41 or 42", 0},
+		{"-42", "- 42", 1},
+		{"42", "Results:\n- 42", 1},
+		{"2", "H2O", 0},
+		{"42", "", 0},
+		{"42", "forty", 0},
+		{"204", "<answer>204</answer>", 1},
+		{"204", "<answer>m+n = 204</answer>", 1},
+		{"33", `\[ m+n = 25+8 = 33 \]`, 1},
+		{"25", "25+8 = 33", 0},
+		// lists
+		{"1, 2, 3", "3, 2 and 1", 1},
+		{`\{1,2\}`, "2, 1", 1},
+		{"(1,2)", "(2,1)", 0},
+		{"(1,2)", "(1, 2.0)", 1},
+		{"(1,2)", "[1,2]", 0},
+		{"1, 2, 3", "1, 2", 0},
+		{"1, 2", "1, 2, 2", 0},
+		{`\pm 3`, "3, -3", 1},
+		{`1 \pm \sqrt{2}`, `1+\sqrt{2}, 1-\sqrt{2}`, 1},
+		{"3, 5", "The solutions are 5 and 3.", 1},
+		{"1, 2", "x = 1, y = 2", 1},
+		{`\left(\frac{1}{2}, -1\right)`, "(0.5, -1)", 1},
+		{"3", "3, 4", 0},
+		// hostile and broken
+		{"1", `\frac{1}{0}`, 0},
+		{"1", "9^9^9^9", 0},
+		{"1", "1e999999", 0},
+		{"0", "0^0", 0},
+		{"5", "5x", 0},
+		// truths that are no numbers
+		{`\text{no solution}`, "No solution.", 1},
+		{"x+1", "$x + 1$", 1},
+		{"x+1", "x+2", 0},
+		{`\frac{x}{2}`, `\dfrac{x}{2}`, 1},
+		{"3:4", "3:4", 1},
+	})
+}
+
+// A rational in any notation equals itself and differs from its neighbour.
+func TestNumberNotations(t *testing.T) {
+	notations := []func(p, q int64) string{
+		func(p, q int64) string { return fmt.Sprintf("%d/%d", p, q) },
+		func(p, q int64) string { return fmt.Sprintf(`\frac{%d}{%d}`, p, q) },
+		func(p, q int64) string { return fmt.Sprintf(`$\dfrac{%d}{%d}$`, 3*p, 3*q) },
+		func(p, q int64) string { return fmt.Sprintf(`\boxed{-\frac{-%d}{%d}}`, p, q) },
+		func(p, q int64) string { return fmt.Sprintf("it is %d/%d.", p, q) },
+		func(p, q int64) string { return fmt.Sprintf(`\sqrt{%d}/%d-0`, p*p, q) },
+		func(p, q int64) string { return new(big.Rat).SetFrac64(p, q).FloatString(24) },
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		p, q := rapid.Int64Range(1, 9999).Draw(t, "p"), rapid.Int64Range(1, 999).Draw(t, "q")
+		i := rapid.IntRange(0, len(notations)-1).Draw(t, "i")
+		answer := notations[i](p, q)
+		grade := func(truth string) Grade {
+			g, err := Number(flow.Task{Answers: []string{truth}}, answer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return g
+		}
+		if g := grade(fmt.Sprintf("%d/%d", p, q)); g.Reward != 1 {
+			t.Fatalf("%s as %d/%d: %s", answer, p, q, g.Reason)
+		}
+		if g := grade(fmt.Sprintf("%d/%d", p+1, q)); g.Reward != 0 {
+			t.Fatalf("%s as %d/%d: %s", answer, p+1, q, g.Reason)
+		}
+	})
+}
+
+// The exact ring agrees with float64 arithmetic: sums, products and quotients of rational multiples of roots and π.
+func TestValueAgreesWithFloats(t *testing.T) {
+	term := rapid.Custom(func(t *rapid.T) value {
+		v := rational(big.NewRat(rapid.Int64Range(1, 20).Draw(t, "p"), rapid.Int64Range(1, 9).Draw(t, "q")))
+		r, _ := integer(rapid.Int64Range(1, 50).Draw(t, "root")).root(2)
+		if rapid.Bool().Draw(t, "pi") {
+			r = r.mul(build(map[irrational]*big.Rat{{root: 1, pi: 1}: big.NewRat(1, 1)}))
+		}
+		return v.mul(r)
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		a, b, c := term.Draw(t, "a"), term.Draw(t, "b"), term.Draw(t, "c")
+		x := a.add(b).mul(c).mul(b.inverse())
+		y := a.mul(c).mul(b.inverse()).add(c)
+		if !x.exact() || !equalValues(x, y, false, false) {
+			t.Fatalf("(a+b)c/b = %v, ac/b+c = %v", x, y)
+		}
+		want := (a.f + b.f) * c.f / b.f
+		if !equalValues(inexact(x.f), inexact(want), false, false) {
+			t.Fatalf("exact %g, float64 %g", x.f, want)
+		}
+	})
+}
+
+// Nested and repeated forms end at once: this would not return if reading backtracked exponentially.
+func TestNumberIsBounded(t *testing.T) {
+	for _, part := range []string{"(", `1\frac{`, `\sqrt{`, "1,", "-", "2^", "(1+2)^", `\sqrt{4294967291}+`, "1 ", `{1 \over `, "((1,", `10^\sqrt{.5^`, `\boxed{`} {
+		answer := strings.Repeat(part, MaxAnswer/4/len(part))
+		if _, err := Number(flow.Task{Answers: []string{"1, 2"}}, answer); err != nil {
+			t.Errorf("%s…: %v", part, err)
+		}
+	}
+}

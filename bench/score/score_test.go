@@ -1,0 +1,95 @@
+package score
+
+import (
+	"context"
+	"errors"
+	"math"
+	"strings"
+	"testing"
+
+	"afctl/flow"
+)
+
+// row is one hand-marked answer: the truth's alternatives are separated by " | ".
+type row struct {
+	truth, answer string
+	want          float64
+}
+
+func check(t *testing.T, f Func, rows []row, edit ...func(*flow.Task)) {
+	t.Helper()
+	if len(rows) < 30 {
+		t.Errorf("table holds %d hard cases, expected at least 30", len(rows))
+	}
+	for _, r := range rows {
+		task := flow.Task{ID: "t", Answers: strings.Split(r.truth, " | ")}
+		for _, e := range edit {
+			e(&task)
+		}
+		g, err := f(task, r.answer)
+		if err != nil {
+			t.Errorf("truth %q, answer %q: %v", r.truth, r.answer, err)
+			continue
+		}
+		if math.Abs(g.Reward-r.want) > 1e-12 {
+			t.Errorf("truth %q, answer %q: reward %g (%s), expected %g", r.truth, r.answer, g.Reward, g.Reason, r.want)
+		}
+		if g.Reason == "" || strings.Contains(g.Reason, "\n") {
+			t.Errorf("truth %q, answer %q: reason %q is not one line", r.truth, r.answer, g.Reason)
+		}
+	}
+}
+
+func TestExtract(t *testing.T) {
+	for _, c := range []struct {
+		text, want string
+		origin     Origin
+	}{
+		{"<answer>Paris</answer>", "Paris", Tagged},
+		{"<answer>Rome</answer> no: <answer> Paris </answer> done", "Paris", Tagged},
+		{"thinking <ANSWER>Paris", "Paris", Tagged},
+		{`<answer>\boxed{5}</answer>`, "5", Tagged},
+		{`so \boxed{\frac{1}{2}} it is`, `\frac{1}{2}`, Boxed},
+		{`\boxed{3}, then \boxed{4}`, "4", Boxed},
+		{`\boxed{\{1,2\}}`, `\{1,2\}`, Boxed},
+		{`first \boxed{3} then \boxed{4`, "3", Boxed},
+		{"Reasoning.\nFinal answer: 42\nThanks", "42", Announced},
+		{"**Answer:** Paris", "Paris", Announced},
+		{"The answer is: B", "B", Announced},
+		{"Final Answer:\n42", "42", Announced},
+		{"the answer is not 5", "not 5", Announced},
+		{"answers vary", "answers vary", Unmarked},
+		{"", "", Unmarked},
+	} {
+		got, origin := Extract(c.text)
+		if got != c.want || origin != c.origin {
+			t.Errorf("Extract(%q) = %q, %d; expected %q, %d", c.text, got, origin, c.want, c.origin)
+		}
+	}
+}
+
+func TestExtractLooksAtTheEnd(t *testing.T) {
+	got, _ := Extract(strings.Repeat("é", MaxAnswer) + " <answer>7</answer>")
+	if got != "7" {
+		t.Errorf("found %q, expected 7", got)
+	}
+}
+
+func TestScoreErrors(t *testing.T) {
+	if _, err := Score(flow.Task{ID: "x", Scorer: "exakt"}, "exact", ""); !errors.Is(err, ErrUnknown) || !strings.Contains(err.Error(), "exact") {
+		t.Errorf("unknown scorer: %v", err)
+	}
+	for name, task := range map[string]flow.Task{
+		"exact": {}, "f1": {Answers: []string{" "}}, "number": {}, "yesno": {Answers: []string{"maybe"}},
+		"choice": {Answers: []string{"E"}, Choices: []string{"a1", "b1"}}, "game24": {Answers: []string{"yes"}},
+	} {
+		task.Scorer = name
+		if _, err := Rule("")(context.Background(), task, "5"); !errors.Is(err, ErrTruth) {
+			t.Errorf("%s without a usable truth: found %v, expected ErrTruth", name, err)
+		}
+	}
+	r, err := Rule("exact")(context.Background(), flow.Task{Answers: []string{"Paris"}}, "paris")
+	if r != 1 || err != nil {
+		t.Errorf("fallback scorer: %g, %v", r, err)
+	}
+}

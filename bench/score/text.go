@@ -1,0 +1,128 @@
+package score
+
+import (
+	"strings"
+	"unicode"
+
+	"golang.org/x/text/unicode/norm"
+
+	"afctl/flow"
+)
+
+// undecomposed are lower-case letters that Unicode does not take apart into a base letter and a mark.
+var undecomposed = strings.NewReplacer("ß", "ss", "ς", "σ", "ø", "o", "ł", "l", "đ", "d", "ð", "d", "þ", "th", "æ", "ae", "œ", "oe", "ı", "i", "ħ", "h")
+
+// Normalize prepares text for comparison as SQuAD's evaluation does (Rajpurkar et al. 2016, the official script):
+// lower case, no punctuation, no articles, single spaces. Beyond that script, where it would call different answers equal or
+// equal ones different: compatibility forms and accents are folded; hyphens and slashes separate words; a decimal
+// point and a minus sign are kept, as are + and # (C, C++ and C# differ); a last word is no article ("Vitamin A", "The
+// The"); punctuation alone is left as it is ("!!!").
+func Normalize(text string) string {
+	folded := strings.ToLower(strings.ReplaceAll(norm.NFKD.String(text), "−", "-"))
+	folded = undecomposed.Replace(folded)
+	runes := []rune(folded)
+	digit := func(i int) bool { return i >= 0 && i < len(runes) && unicode.IsDigit(runes[i]) }
+	var b strings.Builder
+	for i, r := range runes {
+		startsWord := i == 0 || unicode.IsSpace(runes[i-1]) || strings.ContainsRune("($€£", runes[i-1])
+		switch {
+		case unicode.Is(unicode.Mn, r):
+		case r == '.' && digit(i+1) && (i == 0 || !unicode.IsLetter(runes[i-1])), r == '+', r == '#':
+			b.WriteRune(r)
+		case r == '-' && startsWord && (digit(i+1) || i+1 < len(runes) && runes[i+1] == '.' && digit(i+2)):
+			b.WriteRune(r)
+		case unicode.Is(unicode.Pd, r), r == '/', r == '_', unicode.IsSpace(r):
+			b.WriteByte(' ')
+		case unicode.IsPunct(r), unicode.IsSymbol(r), unicode.IsControl(r), unicode.Is(unicode.Cf, r):
+		default:
+			b.WriteRune(r)
+		}
+	}
+	words := strings.Fields(b.String())
+	if len(words) == 0 {
+		return strings.Join(strings.Fields(folded), " ")
+	}
+	last := len(words) - 1
+	kept := make([]string, 0, len(words))
+	for i, w := range words {
+		if i == last || w != "a" && w != "an" && w != "the" {
+			kept = append(kept, w)
+		}
+	}
+	return strings.Join(kept, " ")
+}
+
+// Exact gives 1 where the normalised answer equals a normalised accepted answer.
+func Exact(task flow.Task, answer string) (Grade, error) {
+	accepted, err := truths(task)
+	if err != nil {
+		return Grade{}, err
+	}
+	found, _ := Extract(answer)
+	got := Normalize(found)
+	for _, t := range accepted {
+		if got != "" && got == Normalize(t) {
+			return right("%s matches %s", excerpt(found), excerpt(t)), nil
+		}
+	}
+	return wrong("found %s, expected %s", excerpt(found), expected(accepted)), nil
+}
+
+// expected names the accepted answers for a reason.
+func expected(accepted []string) string {
+	if len(accepted) == 1 {
+		return excerpt(accepted[0])
+	}
+	return "one of " + excerpt(strings.Join(accepted, " | "))
+}
+
+// F1 gives the harmonic mean of token precision and recall, over normalised words, the best over the accepted
+// answers. As in HotpotQA's evaluation, a yes or no on one side matches only itself.
+func F1(task flow.Task, answer string) (Grade, error) {
+	accepted, err := truths(task)
+	if err != nil {
+		return Grade{}, err
+	}
+	found, _ := Extract(answer)
+	best, which := 0.0, accepted[0]
+	for _, t := range accepted {
+		if f := tokenF1(Normalize(found), Normalize(t)); f > best {
+			best, which = f, t
+		}
+	}
+	g := wrong("token F1 %.3f of %s against %s", best, excerpt(found), excerpt(which))
+	g.Reward = best
+	return g, nil
+}
+
+func tokenF1(a, b string) float64 {
+	if a == b {
+		if a == "" {
+			return 0
+		}
+		return 1
+	}
+	for _, s := range []string{a, b} {
+		if s == "yes" || s == "no" {
+			return 0
+		}
+	}
+	words := strings.Fields(b)
+	left := make(map[string]int, len(words))
+	for _, w := range words {
+		left[w]++
+	}
+	got := strings.Fields(a)
+	common := 0
+	for _, w := range got {
+		if left[w] > 0 {
+			left[w]--
+			common++
+		}
+	}
+	if common == 0 {
+		return 0
+	}
+	precision, recall := float64(common)/float64(len(got)), float64(common)/float64(len(words))
+	return 2 * precision * recall / (precision + recall)
+}

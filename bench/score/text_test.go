@@ -1,0 +1,168 @@
+package score
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"afctl/flow"
+)
+
+func TestExact(t *testing.T) {
+	check(t, Exact, []row{
+		{"james madison", "James Madison", 1},
+		{"james madison", "<answer>James Madison.</answer>", 1},
+		{"james madison", "Madison", 0},
+		{"Titan IIIE", "the Titan IIIE", 1},
+		{"Gülçiçek Hatun", "Gulcicek Hatun", 1},
+		{"Gülçiçek Hatun", "Gu\u0308lc\u0327ic\u0327ek Hatun", 1},
+		{"Łódź", "lodz", 1},
+		{"Straße", "STRASSE", 1},
+		{"Ernest I, Prince of Anhalt-Dessau", "Ernest I Prince of Anhalt Dessau", 1},
+		{"Ernest I, Prince of Anhalt-Dessau", "Ernest II, Prince of Anhalt-Dessau", 0},
+		{"5 January 1964", "January 5, 1964", 0},
+		{"5 January 1964 | January 5, 1964", "January 5, 1964", 1},
+		{"Let'S Make Money", "Let’s make money", 1},
+		{"3.5", "35", 0},
+		{"3.5", "3.5.", 1},
+		{"1,234", "1234", 1},
+		{"-5", "5", 0},
+		{"-5", "−5", 1},
+		{"C++", "C", 0},
+		{"C#", "C++", 0},
+		{"C++", "c++", 1},
+		{"U.S.", "US", 1},
+		{"The The", "The The", 1},
+		{"The The", "The Beatles", 0},
+		{"Vitamin A", "Vitamin", 0},
+		{"Vitamin A", "vitamin a", 1},
+		{"A", "a", 1},
+		{"A", "B", 0},
+		{"!!!", "!!!", 1},
+		{"!!!", "???", 0},
+		{"Paris", "The answer is Paris.", 1},
+		{"Paris", "The answer is not Paris.", 0},
+		{"Paris", "It is not Paris", 0},
+		{"Paris", "", 0},
+		{"One World, One Dream", "“One World – One Dream”", 1},
+		{"Ⅳ", "IV", 1},
+		{"東京", "東京", 1},
+		{"東京", "京都", 0},
+		{"yes", "Yes", 1},
+		{"ａｂｃ", "abc", 1},
+		{"Rock 'n' Roll", "rock n roll", 1},
+		{"AC/DC", "AC DC", 1},
+	})
+}
+
+func TestF1(t *testing.T) {
+	check(t, F1, []row{
+		{"Kurt Julian Weill", "Kurt Weill", 0.8},
+		{"Kurt Julian Weill", "kurt julian weill", 1},
+		{"Kurt Julian Weill", "Weill", 0.5},
+		{"Kurt Julian Weill", "Julian Kurt Weill", 1},
+		{"Kurt Julian Weill", "Bach", 0},
+		{"Kurt Julian Weill", "", 0},
+		{"Kurt Julian Weill", "the composer Kurt Julian Weill", 6.0 / 7},
+		{"a b | Kurt Weill", "Kurt Weill", 1},
+		{"Kurt | Kurt Weill", "Kurt", 1},
+		{"Kurt Weill | Kurt", "Weill", 2.0 / 3},
+		{"yes", "yes", 1},
+		{"yes", "yes it is", 0},
+		{"no", "yes", 0},
+		{"yes it is", "yes", 0},
+		{"one one two", "one", 0.5},
+		{"one one two", "one one", 0.8},
+		{"one two", "one one one", 0.4},
+		{"the cat", "cat", 1},
+		{"the cat", "a cat", 1},
+		{"cat", "the", 0},
+		{"3.5 km", "3.5 km", 1},
+		{"3.5 km", "35 km", 0.5},
+		{"Gülçiçek Hatun", "gulcicek", 2.0 / 3},
+		{"New York City", "<answer>New York</answer>", 0.8},
+		{"New York City", `\boxed{York}`, 0.5},
+		{"New York City", "The answer is New York City.", 1},
+		{"New York City", "not New York City", 6.0 / 7},
+		{"x y z w", "x q", 1.0 / 3},
+		{"x y z w", "w z y x", 1},
+		{"Anhalt-Dessau", "Anhalt Dessau", 1},
+		{"Anhalt-Dessau", "Dessau", 2.0 / 3},
+		{"1,234 people", "1234", 2.0 / 3},
+	})
+}
+
+func TestYesNo(t *testing.T) {
+	check(t, YesNo, []row{
+		{"yes", "yes", 1}, {"yes", "Yes.", 1}, {"yes", "YES, both are American", 1}, {"yes", "no", 0},
+		{"no", "No, they are not", 1}, {"no", "nope", 1}, {"yes", "True", 1}, {"no", "false", 1},
+		{"true", "yes", 1}, {"false", "No", 1},
+		{"yes", "not yes", 0}, {"no", "It is not true", 1}, {"yes", "It is not true", 0},
+		{"yes", "It is not false", 1}, {"no", "That isn't correct", 1}, {"yes", "That is correct", 1},
+		{"no", "That is incorrect", 1}, {"yes", "The answer is yes", 1}, {"no", "The answer is no.", 1},
+		{"yes", "<answer>yes</answer>", 1}, {"no", "<answer>yes</answer> or <answer>no</answer>", 1},
+		{"yes", "No doubt, yes", 1}, {"no", "No doubt, yes", 0}, {"yes", "yes and no", 1},
+		{"yes", "It could be yes or no", 0}, {"no", "It could be yes or no", 0},
+		{"yes", "", 0}, {"no", "Paris", 0}, {"no", "There is no such film; yes", 0}, {"yes", "There is no such film; yes", 1},
+		{"no", "Neither is true", 1}, {"yes", "Know that yesterday", 0}, {"no", "nobody", 0}, {"yes", `\boxed{\text{Yes}}`, 1},
+		{"yes", "It is no longer true", 0}, {"no", "It is no longer true", 1},
+	})
+}
+
+// Normalisation is a projection: a second pass changes nothing.
+func TestNormalizeIsIdempotent(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := rapid.String().Draw(t, "s")
+		if once := Normalize(s); Normalize(once) != once {
+			t.Fatalf("%q -> %q -> %q", s, once, Normalize(once))
+		}
+	})
+}
+
+// F1 is symmetric, within 0..1, and 1 exactly for the same bag of words.
+func TestF1Properties(t *testing.T) {
+	words := rapid.SliceOfN(rapid.SampledFrom([]string{"u", "v", "w", "x"}), 1, 6)
+	rapid.Check(t, func(t *rapid.T) {
+		a, b := words.Draw(t, "a"), words.Draw(t, "b")
+		x := tokenF1(strings.Join(a, " "), strings.Join(b, " "))
+		y := tokenF1(strings.Join(b, " "), strings.Join(a, " "))
+		if x != y || x < 0 || x > 1 {
+			t.Fatalf("%v, %v: %g and %g", a, b, x, y)
+		}
+		perm := rapid.Permutation(a).Draw(t, "perm")
+		if f := tokenF1(strings.Join(perm, " "), strings.Join(a, " ")); math.Abs(f-1) > 1e-15 {
+			t.Fatalf("%v against its permutation %v: %g", a, perm, f)
+		}
+	})
+}
+
+// Any answer to any task is graded without an error of the answer's making, within 0..1, the same twice.
+func FuzzScorers(f *testing.F) {
+	for _, a := range []string{"", "5", "(B)", `\frac{1}{0}`, "9^9^9^9", `1\frac{1\frac{1`, "<answer>", "((((((((((", "\xff\xfe", "e999", "1e999999999", `\sqrt[0]{2}`, "0^{-1}", "100!!!!", `\boxed{`, "5 \\pm"} {
+		f.Add(a)
+	}
+	task := flow.Task{ID: "t", Question: "[1, 2, 3, 4]", Answers: []string{"B"}, Choices: []string{"3", "no", "(1+2+3)*4"}}
+	f.Fuzz(func(t *testing.T, answer string) {
+		for _, name := range Names() {
+			task := task
+			task.Scorer = name
+			if name == "yesno" {
+				task.Answers = []string{"no"}
+			}
+			g, err := Score(task, "", answer)
+			if err != nil || !(g.Reward >= 0 && g.Reward <= 1) || g.Reason == "" {
+				t.Fatalf("%s: %+v, %v", name, g, err)
+			}
+			if again, _ := Score(task, "", answer); again != g {
+				t.Fatalf("%s: %+v, then %+v", name, g, again)
+			}
+			// As a truth, it may be refused but nothing worse.
+			task.Answers, task.Question = []string{answer}, answer
+			if _, err := Score(task, "", answer); err != nil && !strings.Contains(err.Error(), "truth") {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+	})
+}

@@ -1,0 +1,250 @@
+package suite
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/parquet-go/parquet-go"
+)
+
+// Limits of a file. They end the reading of a file that was never a suite of questions; none is near what suites hold.
+const (
+	maxFile = 4 << 30
+	maxRows = 1 << 22
+	maxLine = 64 << 20
+)
+
+// FileError says what is wrong with a file as a whole or with its rows.
+type FileError struct {
+	Path string
+	Err  error
+}
+
+// Error implements error.
+func (e *FileError) Error() string { return e.Path + ": " + e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *FileError) Unwrap() error { return e.Err }
+
+// row is one record as the file holds it. Values are string, number, bool, nil, []any and map[string]any.
+type row struct {
+	n      int // from 1
+	fields map[string]any
+}
+
+// number is a number as it was written.
+type number string
+
+func readFile(path string) ([]row, error) {
+	fail := func(err error) ([]row, error) { return nil, &FileError{Path: path, Err: err} }
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("suite: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("suite: %w", err)
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxFile {
+		return fail(fmt.Errorf("%w: found %d bytes, mode %v, expected a regular file of at most %d bytes", ErrFormat, info.Size(), info.Mode(), int64(maxFile)))
+	}
+	var rows []row
+	switch ext := strings.ToLower(filepath.Ext(path)); ext {
+	case ".json":
+		rows, err = readJSON(bufio.NewReaderSize(f, 1<<16))
+	case ".jsonl", ".ndjson":
+		rows, err = readJSONL(f)
+	case ".parquet":
+		rows, err = readParquet(f, info.Size())
+	default:
+		err = fmt.Errorf("%w: found extension %q, expected .json, .jsonl, .ndjson or .parquet", ErrFormat, ext)
+	}
+	if err != nil {
+		return fail(err)
+	}
+	if len(rows) == 0 {
+		return fail(fmt.Errorf("%w: found no rows, expected at least one", ErrFormat))
+	}
+	return rows, nil
+}
+
+// readJSON reads an array of objects. Keys are matched with their case; a key twice in an object is an error.
+func readJSON(r io.Reader) ([]row, error) {
+	d := jsontext.NewDecoder(r)
+	open, err := d.ReadToken()
+	if err != nil {
+		return nil, jsonError(err)
+	}
+	if open.Kind() != '[' {
+		return nil, fmt.Errorf("%w: found %v at the start, expected an array of objects: [{...}, ...]", ErrFormat, open.Kind())
+	}
+	var rows []row
+	for d.PeekKind() != ']' {
+		if len(rows) == maxRows {
+			return nil, errTooMany
+		}
+		value, err := d.ReadValue()
+		if err != nil {
+			return nil, fmt.Errorf("row %d: %w", len(rows)+1, jsonError(err))
+		}
+		one, err := readRow(value, len(rows)+1)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, one)
+	}
+	if _, err := d.ReadToken(); err != nil {
+		return nil, jsonError(err)
+	}
+	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%w: found more after the array at byte %d, expected the end of the file", ErrFormat, d.InputOffset())
+	}
+	return rows, nil
+}
+
+var errTooMany = fmt.Errorf("%w: more than %d rows", ErrFormat, maxRows)
+
+func jsonError(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("%w: the file ends within a value: it is cut off", ErrFormat)
+	}
+	return fmt.Errorf("%w: %w", ErrFormat, err)
+}
+
+// readJSONL reads one object a line; blank lines are skipped, but count.
+func readJSONL(r io.Reader) ([]row, error) {
+	lines := bufio.NewScanner(r)
+	lines.Buffer(make([]byte, 1<<16), maxLine)
+	var rows []row
+	for n := 1; lines.Scan(); n++ {
+		line := bytes.TrimSpace(lines.Bytes())
+		if len(line) == 0 {
+			continue
+		}
+		if len(rows) == maxRows {
+			return nil, errTooMany
+		}
+		one, err := readRow(line, n)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, one)
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("line %d: %w: %w", len(rows)+1, ErrFormat, err)
+	}
+	return rows, nil
+}
+
+func readRow(value []byte, n int) (row, error) {
+	if jsontext.Value(value).Kind() != '{' {
+		return row{}, fmt.Errorf("row %d: %w: found %v, expected an object {...}", n, ErrFormat, jsontext.Value(value).Kind())
+	}
+	var fields map[string]any
+	if err := json.Unmarshal(value, &fields, json.WithUnmarshalers(keepNumbers)); err != nil {
+		return row{}, fmt.Errorf("row %d: %w: %w", n, ErrFormat, err)
+	}
+	return row{n: n, fields: fields}, nil
+}
+
+// keepNumbers reads a number as its text: 1.50 stays 1.50, and no digit of a large one is lost.
+var keepNumbers = json.UnmarshalFromFunc(func(d *jsontext.Decoder, v *any) error {
+	if d.PeekKind() != '0' {
+		return errors.ErrUnsupported
+	}
+	t, err := d.ReadToken()
+	if err == nil {
+		*v = number(t.String())
+	}
+	return err
+})
+
+// readParquet reads all rows of a parquet file.
+func readParquet(f io.ReaderAt, size int64) (rows []row, err error) {
+	// The library panics on some malformed files; what it says is the best account of what is wrong.
+	defer func() {
+		if p := recover(); p != nil {
+			rows, err = nil, fmt.Errorf("%w: not a readable parquet file: %v", ErrFormat, p)
+		}
+	}()
+	if err := checkFooter(f, size); err != nil {
+		return nil, err
+	}
+	file, err := parquet.OpenFile(f, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+	if err != nil {
+		return nil, fmt.Errorf("%w: not a readable parquet file: %w", ErrFormat, err)
+	}
+	if file.NumRows() > maxRows {
+		return nil, errTooMany
+	}
+	reader := parquet.NewReader(file)
+	defer func() { err = errors.Join(err, reader.Close()) }()
+	for n := 1; ; n++ {
+		fields := make(map[string]any)
+		if err := reader.Read(&fields); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return nil, fmt.Errorf("row %d: %w: %w", n, ErrFormat, err)
+		}
+		for k, v := range fields {
+			fields[k] = plain(v)
+		}
+		rows = append(rows, row{n: n, fields: fields})
+	}
+	if int64(len(rows)) != file.NumRows() {
+		return nil, fmt.Errorf("%w: found %d rows, the file's footer says %d: it is damaged", ErrFormat, len(rows), file.NumRows())
+	}
+	return rows, nil
+}
+
+// checkFooter makes sure that the footer lies within the file: the library allocates whatever length it is told.
+func checkFooter(f io.ReaderAt, size int64) error {
+	const magic = "PAR1"
+	var tail [8]byte // the footer's length, the magic
+	if size < int64(len(magic)+len(tail)) {
+		return fmt.Errorf("%w: found %d bytes: too short for a parquet file", ErrFormat, size)
+	}
+	if _, err := f.ReadAt(tail[:], size-int64(len(tail))); err != nil {
+		return err
+	}
+	if string(tail[4:]) != magic {
+		return fmt.Errorf("%w: found no %s at the end: not a parquet file, or cut off", ErrFormat, magic)
+	}
+	if n := int64(binary.LittleEndian.Uint32(tail[:4])); n > size-int64(len(magic)+len(tail)) {
+		return fmt.Errorf("%w: found a footer of %d bytes in a parquet file of %d: it is damaged", ErrFormat, n, size)
+	}
+	return nil
+}
+
+// plain brings parquet's values to those of a row.
+func plain(v any) any {
+	switch v := v.(type) {
+	case nil, string, bool:
+		return v
+	case []byte:
+		return string(v)
+	case int, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float32, float64:
+		return number(fmt.Sprint(v))
+	case []any:
+		for i := range v {
+			v[i] = plain(v[i])
+		}
+		return v
+	case map[string]any:
+		for k := range v {
+			v[k] = plain(v[k])
+		}
+		return v
+	}
+	return fmt.Sprint(v)
+}

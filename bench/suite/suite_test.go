@@ -1,0 +1,239 @@
+package suite
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/parquet-go/parquet-go"
+	"pgregory.net/rapid"
+
+	"afctl/bench/score"
+	"afctl/flow"
+)
+
+func TestNamedSuites(t *testing.T) {
+	meta := func(suite, row, id string) map[string]string {
+		return map[string]string{MetaSuite: suite, MetaRow: row, MetaID: id}
+	}
+	game := meta("gameof24", "2", "1")
+	game[score.MetaNumbers] = "1 1 1 8"
+	for _, c := range []struct {
+		name string
+		row  int
+		want flow.Task
+	}{
+		{"hotpotqa", 0, flow.Task{Question: "Which harbour town has the older lighthouse, Alm or Brek?When ready, output the final answer enclosed in <answer> and </answer> tags.",
+			Answers: []string{"Brek", "the town of Brek"}, Scorer: "exact", Meta: meta("hotpotqa", "1", "0")}},
+		{"hotpotqa", 1, flow.Task{Question: "Were both lighthouses built in one year?", Answers: []string{"yes"}, Scorer: "yesno", Meta: meta("hotpotqa", "2", "1")}},
+		{"hotpotqa", 2, flow.Task{Question: "In which year was the lighthouse of Alm built?", Answers: []string{"1871"}, Scorer: "number", Meta: meta("hotpotqa", "3", "2")}},
+		{"2wiki", 0, flow.Task{Question: "Who is the father of the keeper of Brek?", Answers: []string{"Gül Aras"}, Scorer: "exact", Meta: meta("2wiki", "1", "0")}},
+		{"aime24", 0, flow.Task{Question: `Let $x = \tfrac{m}{n}$. Find $m+n$.`, Answers: []string{"33"}, Scorer: "number", Meta: meta("aime24", "1", "0")}},
+		{"gameof24", 1, flow.Task{Question: "Using the numbers [1, 1, 1, 8], write an expression that equals 24. Use + - * / and brackets, and each number exactly once.",
+			Answers: []string{"(1+1+1)×8", "8×(1+1+1)"}, Scorer: "game24", Meta: game}},
+		{"medqa", 0, flow.Task{Question: "Which vitamin prevents scurvy?", Answers: []string{"B"}, Choices: []string{"Vitamin A", "Vitamin C", "Vitamin D"}, Scorer: "choice", Meta: meta("medqa", "1", "0")}},
+		{"medqa", 1, flow.Task{Question: "Which vitamin prevents night blindness?", Answers: []string{"A"}, Choices: []string{"Vitamin A", "Vitamin C"}, Scorer: "choice", Meta: meta("medqa", "2", "1")}},
+		{"gpqa", 0, flow.Task{Question: "Which is heavier?", Answers: []string{"A"}, Choices: []string{"A. a neutron", "B. an electron", "C. both alike", "D. neither"}, Scorer: "choice", Meta: meta("gpqa", "1", "0")}},
+		{"mixed", 0, flow.Task{Question: "A worked sum.", Answers: []string{`\frac{1}{2}`}, Scorer: "number", Meta: meta("mixed", "1", "a")}},
+		{"mixed", 1, flow.Task{Question: "A word problem.", Answers: []string{"3"}, Scorer: "number", Meta: meta("mixed", "3", "b")}},
+		{"mixed", 2, flow.Task{Question: "Who?", Answers: []string{"Ann", "Anne"}, Scorer: "f1", Meta: meta("mixed", "4", "c")}},
+		{"mixed", 3, flow.Task{Question: "How many?", Answers: []string{"1.50"}, Scorer: "number", Meta: meta("mixed", "5", "d")}},
+	} {
+		s, err := Named(c.name, "testdata")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(c.want, s.Tasks[c.row], cmpopts.IgnoreFields(flow.Task{}, "ID")); diff != "" {
+			t.Errorf("%s, row %d (- expected, + found):\n%s", c.name, c.row, diff)
+		}
+		for _, task := range s.Tasks {
+			if g, err := score.Score(task, "", task.Answers[0]); err != nil || g.Reward != 1 {
+				t.Errorf("%s: the truth of row %s scores %g: %s %v", c.name, task.Meta[MetaRow], g.Reward, g.Reason, err)
+			}
+		}
+	}
+}
+
+func TestParquet(t *testing.T) {
+	type row struct {
+		ID       int64    `parquet:"id"`
+		Question string   `parquet:"question"`
+		Golden   []string `parquet:"golden_answers,list"`
+		Extra    struct {
+			Split string `parquet:"split"`
+		} `parquet:"extra"`
+	}
+	var b bytes.Buffer
+	w := parquet.NewGenericWriter[row](&b)
+	if _, err := w.Write([]row{{ID: 1, Question: "Who?", Golden: []string{"Ann", "Anne"}}, {ID: 2, Question: "Where?", Golden: []string{"Alm"}}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "nq.parquet")
+	write := func(data []byte) {
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(b.Bytes())
+	s, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(s.Tasks) != 2 || !slices.Equal(s.Tasks[0].Answers, []string{"Ann", "Anne"}) || s.Tasks[1].Meta[MetaID] != "2" {
+		t.Errorf("%+v", s.Tasks)
+	}
+	lying := bytes.Clone(b.Bytes())
+	copy(lying[len(lying)-8:], "\xff\xff\xff\xef") // the length of the footer
+	write(lying)
+	if _, err := Load(path); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "footer of") {
+		t.Errorf("a footer longer than the file: %v", err)
+	}
+	write(b.Bytes()[:b.Len()-9])
+	var file *FileError
+	if _, err := Load(path); !errors.As(err, &file) || !errors.Is(err, ErrFormat) {
+		t.Errorf("a torn file: %v", err)
+	}
+}
+
+// Each faulty file is refused with a message that names the row, what was found and what was expected.
+func TestFaultyFiles(t *testing.T) {
+	for _, c := range []struct {
+		name, ext, text, want string
+		kind                  error
+	}{
+		{"not an array", ".json", `{"question":"q","answer":"a"}`, "expected an array", ErrFormat},
+		{"empty array", ".json", `[]`, "no rows", ErrFormat},
+		{"cut off", ".json", `[{"question":"q","answer":"a"},{"ques`, "cut off", ErrFormat},
+		{"more behind", ".json", `[{"question":"q","answer":"a"}] x`, "after the array", ErrFormat},
+		{"not an object", ".json", `[1]`, "row 1", ErrFormat},
+		{"duplicate key", ".json", `[{"question":"q","question":"r","answer":"a"}]`, "duplicate", ErrFormat},
+		{"duplicate key deep", ".json", `[{"question":"q","answer":"a","x":{"y":1,"y":2}}]`, "duplicate", ErrFormat},
+		{"invalid UTF-8", ".json", "[{\"question\":\"\xff\",\"answer\":\"a\"}]", "UTF-8", ErrFormat},
+		{"wrong case", ".json", `[{"Question":"q","answer":"a"}]`, `found key "Question", expected "question"`, ErrFormat},
+		{"no question", ".json", `[{"answer":"a"}]`, "found no question", ErrFormat},
+		{"no answer", ".json", `[{"question":"q"}]`, "found no answer", ErrFormat},
+		{"null answer", ".json", `[{"question":"q","answer":null}]`, "found no answer", ErrFormat},
+		{"blank question", ".json", `[{"question":" ","answer":"a"}]`, "expected a text", ErrFormat},
+		{"empty answers", ".json", `[{"question":"q","answer":[]}]`, "empty list", ErrFormat},
+		{"nested answers", ".json", `[{"question":"q","answer":[["a"]]}]`, "answer[0]: found a list of 1", ErrFormat},
+		{"boolean answer", ".json", `[{"question":"q","answer":true}]`, "answer: found true", ErrFormat},
+		{"image", ".json", `[{"question":"q","answer":"a","image":"a.png"}]`, "only text", ErrFormat},
+		{"no option", ".json", `[{"question":"q","choices":["x","y"],"answer":"z"}]`, `found "z", expected one of the 2 options`, ErrFormat},
+		{"two truths", ".json", `[{"question":"q","choices":["x","y"],"answer":"x","answer_idx":1}]`, "another column says B", ErrFormat},
+		{"index out of range", ".json", `[{"question":"q","choices":["x","y"],"answer_idx":2}]`, "expected one of the 2 options", ErrFormat},
+		{"gap in letters", ".json", `[{"question":"q","options":{"A":"x","C":"y"},"answer":"x"}]`, "without a gap", ErrFormat},
+		{"unknown scorer", ".json", `[{"question":"q","answer":"a","scorer":"exakt"}]`, "unknown scorer", ErrFormat},
+		{"unfit scorer", ".json", `[{"question":"q","answer":"maybe","scorer":"yesno"}]`, "expected yes or no", ErrFormat},
+		{"game of words", ".json", `[{"question":["one"],"answer":"a"}]`, "question[0]", ErrFormat},
+		{"row named", ".json", `[{"question":"q","answer":"a"},{"question":"r","answer":""}]`, "row 2: answer", ErrFormat},
+		{"line named", ".jsonl", "{\"question\":\"q\",\"answer\":\"a\"}\n\n{\"question\"", "row 3", ErrFormat},
+		{"same content", ".json", `[{"question":"q","answer":"a"},{"question":"r","answer":"a"},{"question":"q","answer":"a"}]`, "in rows 1, 3", ErrDuplicate},
+		{"same id", ".json", `[{"pid":7,"question":"q","answer":"a"},{"pid":"7","question":"r","answer":"a"}]`, "id 7 in rows 1, 2", ErrDuplicate},
+		{"extension", ".csv", "question,answer\n", `extension ".csv"`, ErrFormat},
+		{"no parquet", ".parquet", "PAR1xxxxPAR1", "parquet", ErrFormat},
+	} {
+		path := filepath.Join(t.TempDir(), "s"+c.ext)
+		if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Load(path)
+		var file *FileError
+		if !errors.As(err, &file) || file.Path != path || !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v; expected a FileError that says %q", c.name, err, c.want)
+		}
+	}
+	if _, err := Load(filepath.Join(t.TempDir(), "none.json")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a missing file: %v", err)
+	}
+}
+
+// AgentFlow's MedQA has 300 rows under 200 ids: results keyed by id were marked against other rows. Here it is an error, and
+// with ContentKeys every row keeps a key of its own.
+func TestSharedIDsCannotMixRows(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s.json")
+	text := `[{"pid":0,"question":"q","answer":"a"},{"pid":0,"question":"r","answer":"b"}]`
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(path); !errors.Is(err, ErrDuplicate) || !strings.Contains(err.Error(), "ContentKeys") {
+		t.Errorf("%v", err)
+	}
+	s, err := Reader{ContentKeys: true}.Load(path)
+	if err != nil || s.Tasks[0].ID == s.Tasks[1].ID {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
+func TestNames(t *testing.T) {
+	for _, name := range []string{"", "../testdata/2wiki", "a/b", "nope", "gym:both"} {
+		if s, err := Named(name, "testdata"); err == nil {
+			t.Errorf("%q found %s", name, s.Path)
+		}
+	}
+	if _, err := (Reader{N: -1}).Named("2wiki", "testdata"); err == nil {
+		t.Error("a negative number of tasks was taken")
+	}
+	if len(Known()) != 10 {
+		t.Errorf("%d suites of the paper, expected 10", len(Known()))
+	}
+}
+
+func TestGym(t *testing.T) {
+	for name, split := range map[string]string{"gym": "heldout", "gym:heldout": "heldout", "gym:train": "train"} {
+		s, err := Reader{N: 21, Seed: 5}.Named(name, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(s.Tasks) != 21 || s.Tasks[0].Meta["split"] != split {
+			t.Errorf("%s: %d tasks of %s", name, len(s.Tasks), s.Tasks[0].Meta["split"])
+		}
+	}
+	if s, err := Named("gym", ""); err != nil || len(s.Tasks) != GymTasks {
+		t.Errorf("%v, %v", s, err)
+	}
+}
+
+// Shuffling keeps the tasks, depends on seed and contents only, and leaves the original alone; Limit and Filter choose in order.
+func TestSelection(t *testing.T) {
+	ids := func(s *Suite) []string {
+		var out []string
+		for _, task := range s.Tasks {
+			out = append(out, task.ID)
+		}
+		return out
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		list := rapid.SliceOfNDistinct(rapid.StringN(1, 4, -1), 1, 20, rapid.ID[string]).Draw(t, "ids")
+		s := &Suite{}
+		for _, id := range list {
+			s.Tasks = append(s.Tasks, flow.Task{ID: id})
+		}
+		seed, n := rapid.Uint64().Draw(t, "seed"), rapid.IntRange(0, 25).Draw(t, "n")
+		reversed := &Suite{Tasks: slices.Clone(s.Tasks)}
+		slices.Reverse(reversed.Tasks)
+		a, b := s.Shuffle(seed), reversed.Shuffle(seed)
+		if !slices.Equal(ids(a), ids(b)) {
+			t.Fatalf("order of rows changed the shuffle: %v, %v", ids(a), ids(b))
+		}
+		if !slices.Equal(ids(s), list) || !slices.Equal(slices.Sorted(slices.Values(ids(a))), slices.Sorted(slices.Values(list))) {
+			t.Fatalf("%v shuffled to %v", list, ids(a))
+		}
+		if got := ids(s.Limit(n)); !slices.Equal(got, list[:min(n, len(list))]) {
+			t.Fatalf("limit %d gave %v", n, got)
+		}
+		f := s.Filter(func(x flow.Task) bool { return x.ID != list[0] })
+		if got := ids(f); !slices.Equal(got, list[1:]) {
+			t.Fatalf("filter gave %v", got)
+		}
+	})
+}
