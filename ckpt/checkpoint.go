@@ -1,0 +1,311 @@
+package ckpt
+
+import (
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Names in a run folder. FORMAT.md specifies what they hold.
+const (
+	checkpointsFolder = "checkpoints"
+	checkpointPrefix  = "step-"
+	asideSuffix       = ".old"
+
+	stateFile     = "state.json"
+	optimizerFile = "optimizer.safetensors"
+	updateFile    = "update.safetensors"
+	sumsFile      = "SHA256SUMS"
+)
+
+// Suffixes of a parameter's tensors in Checkpoint.Moments, PyTorch's words for Adam's m and v.
+const (
+	FirstMoment  = ".exp_avg"
+	SecondMoment = ".exp_avg_sq"
+)
+
+// MinKeep is how many checkpoints are kept at least: should the newest one be damaged where it lies, there is another.
+const MinKeep = 2
+
+// ErrNoCheckpoint: a run folder has no checkpoint that can be used.
+var ErrNoCheckpoint = errors.New("no checkpoint")
+
+// Checkpoint is a run's state and its tensors.
+type Checkpoint struct {
+	State   State
+	Adapter *Adapter // what is trained: an adapter,
+	Weights []Tensor // or all weights, F32. One of the two is nil
+	// Moments are Adam's, F32: of each trained parameter NAME, tensors NAME.exp_avg and NAME.exp_avg_sq of one shape.
+	Moments []Tensor
+	// Update is what an update in flight holds constant, such as lo and lr, F32; nil between updates (State.Epoch 0).
+	Update []Tensor
+}
+
+// HashTensors identifies tensors by names, dtypes, shapes and bits, in their order: SHA-256 in hex.
+func HashTensors(tensors []Tensor) string {
+	return sumSHA256(func(h hash.Hash) {
+		for _, t := range tensors {
+			hashString(h, t.Name)
+			hashString(h, string(t.DType))
+			hashUint(h, uint64(len(t.Shape)))
+			for _, n := range t.Shape {
+				hashUint(h, uint64(n))
+			}
+			h.Write(t.Data)
+		}
+	})
+}
+
+// check says whether the parts belong together. It holds for what is saved and for what is loaded.
+func (c *Checkpoint) check() error {
+	if err := c.State.check(); err != nil {
+		return err
+	}
+	if (c.Adapter == nil) == (c.Weights == nil) {
+		return errors.New("an adapter or weights expected, and not both")
+	}
+	trained := HashTensors(c.Weights)
+	if c.Adapter != nil {
+		trained = c.Adapter.Hash()
+	}
+	if trained != c.State.AdapterHash {
+		return fmt.Errorf("state: adapter_hash: %q found, %s expected: the tensors are not those of the state", c.State.AdapterHash, trained)
+	}
+	for _, t := range slices.Concat(c.Weights, c.Moments) {
+		if t.DType != F32 {
+			return fmt.Errorf("tensor %q: %s found, %s expected", t.Name, t.DType, F32)
+		}
+		if err := CheckFinite(t); err != nil {
+			return err
+		}
+	}
+	if err := checkMoments(c.Moments); err != nil {
+		return err
+	}
+	if inFlight := c.State.Epoch > 0; inFlight != (len(c.Update) > 0) {
+		return fmt.Errorf("%d inner epochs done of an update, with %d of its tensors: both or none expected", c.State.Epoch, len(c.Update))
+	}
+	for _, t := range c.Update { // lr is NaN where no reference is needed
+		if t.DType != F32 {
+			return fmt.Errorf("tensor %q: %s found, %s expected", t.Name, t.DType, F32)
+		}
+	}
+	return nil
+}
+
+// checkMoments says whether every parameter has both moments, of one shape.
+func checkMoments(moments []Tensor) error {
+	shapes := make(map[string][]int, len(moments))
+	for _, t := range moments {
+		shapes[t.Name] = t.Shape
+	}
+	for _, t := range moments {
+		name, first := strings.CutSuffix(t.Name, FirstMoment)
+		other := name + SecondMoment
+		if !first {
+			var second bool
+			if name, second = strings.CutSuffix(t.Name, SecondMoment); !second {
+				return fmt.Errorf("tensor %q: a name that ends in %s or %s expected", t.Name, FirstMoment, SecondMoment)
+			}
+			other = name + FirstMoment
+		}
+		if shape, ok := shapes[other]; !ok || !slices.Equal(shape, t.Shape) {
+			return fmt.Errorf("tensor %q: tensor %q with shape %v expected beside it", t.Name, other, t.Shape)
+		}
+	}
+	return nil
+}
+
+// Save writes a checkpoint into the run folder, as checkpoints/step-NNNNNN by its step, and when that is durable drops
+// the older ones but the newest keep (MinKeep at least), and all of later steps, which a resume has left behind. When it
+// returns an error, whatever it is, the run's last good checkpoint can still be loaded. The bytes depend on c alone.
+//
+// The caller holds the run folder's lock: what a save that was stopped has left there is removed first.
+func Save(runDir string, c *Checkpoint, keep int) error { return save(realDisk{}, runDir, c, keep) }
+
+func save(d disk, runDir string, c *Checkpoint, keep int) error {
+	if err := c.check(); err != nil {
+		return fmt.Errorf("save checkpoint of step %d: %w", c.State.Step, err)
+	}
+	dir := filepath.Join(runDir, checkpointsFolder)
+	if err := d.mkdir(dir, 0o777); err == nil {
+		err = d.syncDir(runDir)
+		if err != nil {
+			return fmt.Errorf("save checkpoint: fsync %s: %w", runDir, err)
+		}
+	} else if !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("save checkpoint: %w", err)
+	}
+	if err := sweep(d, dir); err != nil {
+		return fmt.Errorf("save checkpoint: remove what an earlier save left: %w", err)
+	}
+	path := filepath.Join(dir, fmt.Sprintf("%s%06d", checkpointPrefix, c.State.Step))
+	if err := writeDir(d, path, c.write, func(temp string) error { return replaceDir(d, temp, path) }); err != nil {
+		return fmt.Errorf("save checkpoint: %w", err)
+	}
+	if err := retire(d, dir, c.State.Step, max(keep, MinKeep)); err != nil {
+		return fmt.Errorf("checkpoint %s is saved; remove older ones: %w", path, err)
+	}
+	return nil
+}
+
+// write writes the files. SHA256SUMS is the last: it lists all others.
+func (c *Checkpoint) write(d *DirWriter) error {
+	var sums sumList
+	create := func(name string) (io.WriteCloser, error) {
+		f, err := d.Create(name)
+		if err != nil {
+			return nil, err
+		}
+		return sums.add(name, f), nil
+	}
+	put := func(name string, tensors []Tensor, meta map[string]string) error {
+		return createFile(create, name, func(w io.Writer) error { return WriteSafetensors(w, tensors, meta) })
+	}
+	state, err := c.State.marshal()
+	if err != nil {
+		return err
+	}
+	if c.Adapter != nil {
+		err = WriteAdapterFiles(create, c.Adapter)
+	} else {
+		err = put(weightsFile, c.Weights, map[string]string{"format": "pt"})
+	}
+	if err != nil {
+		return err
+	}
+	if err := put(optimizerFile, c.Moments, nil); err != nil {
+		return err
+	}
+	if c.State.Epoch > 0 {
+		if err := put(updateFile, c.Update, nil); err != nil {
+			return err
+		}
+	}
+	if err := createFile(create, stateFile, func(w io.Writer) error {
+		_, err := w.Write(state)
+		return err
+	}); err != nil {
+		return err
+	}
+	return createFile(d.Create, sumsFile, func(w io.Writer) error {
+		_, err := w.Write(sums.marshal())
+		return err
+	})
+}
+
+// replaceDir gives a finished folder its name. One that is there already, of a run that came by this step before, steps
+// aside, and is still found there should everything stop in between; retire removes it.
+func replaceDir(d disk, temp, path string) error {
+	err := d.rename(temp, path)
+	if !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	aside := path + asideSuffix
+	if err := d.removeAll(aside); err != nil {
+		return err
+	}
+	if err := d.rename(path, aside); err != nil {
+		return err
+	}
+	return d.rename(temp, path)
+}
+
+// sweep removes what saves that were stopped have left.
+func sweep(d disk, dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), tempPrefix) {
+			if err := d.removeAll(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// retire removes all checkpoints but that of step and the newest before it, keep in all. They first lose their names,
+// durably, so that one that is half removed is never taken for a checkpoint.
+func retire(d disk, dir string, step, keep int) error {
+	folders, err := listCheckpoints(dir)
+	if err != nil {
+		return err
+	}
+	kept := 0
+	var retired []string
+	for _, f := range folders { // newest first
+		if f.step <= step && !f.aside {
+			if kept++; kept <= keep {
+				continue
+			}
+		}
+		path := filepath.Join(dir, f.name)
+		temp := tempPath(path)
+		if err := d.rename(path, temp); err != nil {
+			return err
+		}
+		retired = append(retired, temp)
+	}
+	if len(retired) == 0 {
+		return nil
+	}
+	if err := d.syncDir(dir); err != nil {
+		return err
+	}
+	for _, temp := range retired {
+		if err := d.removeAll(temp); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkpointFolder is a folder whose name says that it holds a checkpoint.
+type checkpointFolder struct {
+	name  string
+	step  int
+	aside bool // replaced by another of the same step
+}
+
+// listCheckpoints returns the folders of dir by their names, the newest first, and of one step the one that stands
+// aside last. No folder dir is none.
+func listCheckpoints(dir string) ([]checkpointFolder, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var folders []checkpointFolder
+	for _, e := range entries {
+		rest, ok := strings.CutPrefix(e.Name(), checkpointPrefix)
+		digits, aside := strings.CutSuffix(rest, asideSuffix)
+		step, err := strconv.Atoi(digits)
+		if ok && err == nil && step >= 0 && fmt.Sprintf("%06d", step) == digits {
+			folders = append(folders, checkpointFolder{e.Name(), step, aside})
+		}
+	}
+	slices.SortFunc(folders, func(a, b checkpointFolder) int {
+		switch {
+		case a.step != b.step:
+			return b.step - a.step
+		case a.aside:
+			return 1
+		}
+		return -1
+	})
+	return folders, nil
+}

@@ -1,0 +1,193 @@
+package ckpt
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Rejected is a checkpoint that was passed over, and why.
+type Rejected struct {
+	Path   string
+	Reason error
+}
+
+// Latest returns the newest checkpoint of a run folder whose every file is listed, present and right by its SHA-256, and
+// whose parts belong together. Those that are not, newer than it, are returned for a word to the user; nothing of them is
+// used. ErrNoCheckpoint if none is good. A good one of a newer format is not passed over: it is a *VersionError, since
+// going on from an older one would undo the work of a newer build.
+//
+// Latest changes nothing, and may be called while a run saves.
+func Latest(runDir string) (*Checkpoint, []Rejected, error) {
+	dir := filepath.Join(runDir, checkpointsFolder)
+	folders, err := listCheckpoints(dir)
+	if err != nil {
+		return nil, nil, fmt.Errorf("latest checkpoint: %w", err)
+	}
+	var rejected []Rejected
+	for _, f := range folders {
+		path := filepath.Join(dir, f.name)
+		c, err := readCheckpoint(path, f.step)
+		var version *VersionError
+		switch {
+		case err == nil:
+			return c, rejected, nil
+		case errors.As(err, &version):
+			return nil, rejected, fmt.Errorf("latest checkpoint: %w", err)
+		case errors.Is(err, fs.ErrNotExist) && !folderExists(path):
+			continue // retired since it was listed
+		}
+		rejected = append(rejected, Rejected{path, err})
+	}
+	return nil, rejected, fmt.Errorf("%s: %w", dir, ErrNoCheckpoint)
+}
+
+func folderExists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// readCheckpoint reads a checkpoint's folder. What is parsed are the very bytes that were checked.
+func readCheckpoint(dir string, step int) (*Checkpoint, error) {
+	files, err := readSummed(dir)
+	if err != nil {
+		return nil, err
+	}
+	take := func(name string) ([]byte, error) {
+		data, ok := files[name]
+		delete(files, name)
+		if !ok {
+			return nil, fmt.Errorf("%s: not listed in %s", filepath.Join(dir, name), sumsFile)
+		}
+		return data, nil
+	}
+	takeTensors := func(name string) ([]Tensor, error) {
+		data, err := take(name)
+		if err != nil {
+			return nil, err
+		}
+		return parseTensors(filepath.Join(dir, name), data)
+	}
+
+	c := new(Checkpoint)
+	data, err := take(stateFile)
+	if err != nil {
+		return nil, err
+	}
+	if c.State, err = parseState(filepath.Join(dir, stateFile), data); err != nil {
+		return nil, err
+	}
+	if c.State.Step != step {
+		return nil, fmt.Errorf("%s: step %d found, %d expected by the folder's name", filepath.Join(dir, stateFile), c.State.Step, step)
+	}
+	if _, full := files[weightsFile]; full {
+		c.Weights, err = takeTensors(weightsFile)
+	} else {
+		c.Adapter, err = takeAdapter(dir, take)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if c.Moments, err = takeTensors(optimizerFile); err != nil {
+		return nil, err
+	}
+	if c.State.Epoch > 0 {
+		if c.Update, err = takeTensors(updateFile); err != nil {
+			return nil, err
+		}
+	}
+	for name := range files {
+		return nil, fmt.Errorf("%s: no part of a checkpoint in this state", filepath.Join(dir, name))
+	}
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	return c, nil
+}
+
+// takeAdapter reads the two files of a PEFT folder.
+func takeAdapter(dir string, take func(name string) ([]byte, error)) (*Adapter, error) {
+	config, err := take(adapterConfigFile)
+	if err != nil {
+		return nil, err
+	}
+	parsed, err := parseAdapterConfig(filepath.Join(dir, adapterConfigFile), config)
+	if err != nil {
+		return nil, err
+	}
+	data, err := take(adapterWeightsFile)
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, adapterWeightsFile)
+	tensors, err := ParseSafetensors(path, data)
+	if err != nil {
+		return nil, err
+	}
+	a, err := newAdapterFromTensors(parsed, tensors)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return a, nil
+}
+
+// parseTensors returns all tensors of a file in memory, in its order; their data are parts of it.
+func parseTensors(file string, data []byte) ([]Tensor, error) {
+	s, err := ParseSafetensors(file, data)
+	if err != nil {
+		return nil, err
+	}
+	tensors := make([]Tensor, 0, len(s.Names()))
+	for _, name := range s.Names() {
+		t, err := s.Tensor(name)
+		if err != nil {
+			return nil, err
+		}
+		tensors = append(tensors, t)
+	}
+	return tensors, nil
+}
+
+// readSummed reads the files of a folder and checks them: SHA256SUMS and the files that it lists are all there is, and
+// each has its sum.
+func readSummed(dir string) (map[string][]byte, error) {
+	f, err := openFolder(dir, "a checkpoint")
+	if err != nil {
+		return nil, err
+	}
+	list, err := f.read(sumsFile, maxSumsBytes)
+	if err != nil {
+		return nil, err
+	}
+	sums, err := parseSums(f.path(sumsFile), list)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if e.Name() != sumsFile && sums[e.Name()] == "" {
+			return nil, fmt.Errorf("%s: not listed in %s", f.path(e.Name()), sumsFile)
+		}
+		if !e.Type().IsRegular() {
+			return nil, fmt.Errorf("%s: %s found, a regular file expected", f.path(e.Name()), e.Type())
+		}
+	}
+	files := make(map[string][]byte, len(sums))
+	for name, sum := range sums {
+		data, err := os.ReadFile(f.path(name))
+		if err != nil {
+			return nil, err
+		}
+		if found := fmt.Sprintf("%x", sha256.Sum256(data)); found != sum {
+			return nil, fmt.Errorf("%s: SHA-256 %s found, %s expected by %s: the file is torn or changed", f.path(name), found, sum, sumsFile)
+		}
+		files[name] = data
+	}
+	return files, nil
+}

@@ -1,0 +1,68 @@
+package ckpt
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// maxSumsBytes is more than the sums of a checkpoint's few files need.
+const maxSumsBytes = 64 << 10
+
+// sumList collects the SHA-256 of files while they are written.
+type sumList []*summedFile
+
+// summedFile is a file that is hashed on its way.
+type summedFile struct {
+	io.WriteCloser
+	name string
+	hash hash.Hash
+}
+
+func (s *sumList) add(name string, f io.WriteCloser) io.WriteCloser {
+	file := &summedFile{WriteCloser: f, name: name, hash: sha256.New()}
+	*s = append(*s, file)
+	return file
+}
+
+func (f *summedFile) Write(p []byte) (int, error) {
+	n, err := f.WriteCloser.Write(p)
+	f.hash.Write(p[:n])
+	return n, err
+}
+
+// marshal returns the text of SHA256SUMS, as sha256sum writes and checks it, in the order of the names.
+func (s sumList) marshal() []byte {
+	lines := make([]string, len(s))
+	for i, f := range s {
+		lines[i] = fmt.Sprintf("%x  %s\n", f.hash.Sum(nil), f.name)
+	}
+	slices.SortFunc(lines, func(a, b string) int { return strings.Compare(a[2*sha256.Size:], b[2*sha256.Size:]) })
+	return []byte(strings.Join(lines, ""))
+}
+
+// parseSums reads SHA256SUMS into a map from name to the sum in lower-case hex.
+func parseSums(file string, data []byte) (map[string]string, error) {
+	if len(data) == 0 || !bytes.HasSuffix(data, []byte("\n")) {
+		return nil, fmt.Errorf("%s: %d bytes found that do not end a line: the file is torn", file, len(data))
+	}
+	sums := map[string]string{}
+	for i, line := range strings.Split(strings.TrimSuffix(string(data), "\n"), "\n") {
+		sum, name, ok := strings.Cut(line, "  ")
+		raw, err := hex.DecodeString(sum)
+		if !ok || err != nil || len(raw) != sha256.Size || name == "" || name == sumsFile || name != filepath.Base(name) {
+			return nil, fmt.Errorf("%s:%d: %q found, 64 hex digits, two spaces and a plain file name expected", file, i+1, line)
+		}
+		if sums[name] != "" {
+			return nil, fmt.Errorf("%s:%d: %s is listed twice", file, i+1, name)
+		}
+		sums[name] = sum
+	}
+	return sums, nil
+}

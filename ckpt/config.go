@@ -1,0 +1,189 @@
+package ckpt
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+// ModelConfig describes a decoder-only transformer, under Hugging Face's names. A value that OpenModel or
+// ParseModelConfig returned is valid: sizes are positive and bounded, heads divide, and nothing unsupported is asked.
+type ModelConfig struct {
+	ModelType             string // "qwen2"
+	HiddenSize            int    // D
+	NumHiddenLayers       int
+	NumAttentionHeads     int // H
+	NumKeyValueHeads      int // K; H is a multiple of it
+	HeadDim               int // Dh; HiddenSize/NumAttentionHeads unless the file says otherwise
+	IntermediateSize      int // F
+	VocabSize             int // V; rows of the embedding, which may be more than the tokenizer has tokens
+	MaxPositionEmbeddings int
+	RMSNormEps            float64
+	RopeTheta             float64
+	RopeScaling           *RopeScaling // nil: none
+	TieWordEmbeddings     bool         // the head is the embedding, transposed
+	AttentionBias         bool         // q, k and v have a bias
+	HiddenAct             string       // "silu"
+	SlidingWindow         int          // rows a query looks back; 0: all
+	EOSTokenIDs           []int32      // ascending; config.json's and generation_config.json's
+	BOSTokenID            *int32       // nil: none
+	PadTokenID            *int32       // nil: none
+}
+
+// RopeScaling is a change of the rotary frequencies, by the name and with the numbers of the file.
+type RopeScaling struct {
+	Kind    string // rope_type
+	Numbers map[string]float64
+}
+
+// Families whose description is built: what else they have in common with Qwen2 is in TensorSpecs.
+var modelTypes = []string{"qwen2"}
+
+// Bounds on a description, a few times what any model of today has: beyond them it lies, and must not make anyone
+// allocate.
+const (
+	maxHiddenSize       = 1 << 17
+	maxLayers           = 1 << 10
+	maxHeads            = 1 << 11
+	maxHeadDim          = 1 << 10
+	maxIntermediateSize = 1 << 20
+	maxVocabSize        = 1 << 22
+	maxPositions        = 1 << 28
+)
+
+// Validate checks the fields against each other and against what is built. Errors name the field as config.json does.
+// ErrUnsupported for what is well-formed but not built.
+func (c *ModelConfig) Validate() error {
+	if !slices.Contains(modelTypes, c.ModelType) {
+		return unsupported("model_type: %q found, one of %q expected", c.ModelType, modelTypes)
+	}
+	for _, size := range []struct {
+		field      string
+		value, max int
+	}{
+		{"hidden_size", c.HiddenSize, maxHiddenSize},
+		{"num_hidden_layers", c.NumHiddenLayers, maxLayers},
+		{"num_attention_heads", c.NumAttentionHeads, maxHeads},
+		{"num_key_value_heads", c.NumKeyValueHeads, maxHeads},
+		{"head_dim", c.HeadDim, maxHeadDim},
+		{"intermediate_size", c.IntermediateSize, maxIntermediateSize},
+		{"vocab_size", c.VocabSize, maxVocabSize},
+		{"max_position_embeddings", c.MaxPositionEmbeddings, maxPositions},
+	} {
+		if size.value < 1 || size.value > size.max {
+			return fmt.Errorf("%s: %d found, 1 to %d expected", size.field, size.value, size.max)
+		}
+	}
+	if c.NumAttentionHeads%c.NumKeyValueHeads != 0 {
+		return fmt.Errorf("num_key_value_heads: %d found, a divisor of num_attention_heads %d expected", c.NumKeyValueHeads, c.NumAttentionHeads)
+	}
+	if c.HeadDim%2 != 0 {
+		return fmt.Errorf("head_dim: %d found, an even number expected, since rotary positions turn pairs", c.HeadDim)
+	}
+	if !(c.RMSNormEps > 0 && c.RMSNormEps < 1) {
+		return fmt.Errorf("rms_norm_eps: %v found, a number between 0 and 1 expected", c.RMSNormEps)
+	}
+	if !(c.RopeTheta > 0) || math.IsInf(c.RopeTheta, 0) {
+		return fmt.Errorf("rope_theta: %v found, a number > 0 expected", c.RopeTheta)
+	}
+	if c.HiddenAct != "silu" {
+		return unsupported("hidden_act: %q found, \"silu\" expected", c.HiddenAct)
+	}
+	if c.RopeScaling != nil {
+		return unsupported("rope_scaling: kind %q found, none or \"default\" expected", c.RopeScaling.Kind)
+	}
+	if c.SlidingWindow != 0 {
+		return unsupported("use_sliding_window: a window of %d found, attention to all earlier tokens expected", c.SlidingWindow)
+	}
+	if !c.AttentionBias {
+		return unsupported("attention_bias: false found, but %s always has biases on q, k and v", c.ModelType)
+	}
+	return c.validateTokens()
+}
+
+func (c *ModelConfig) validateTokens() error {
+	check := func(field string, id int32) error {
+		if id < 0 || int(id) >= c.VocabSize {
+			return fmt.Errorf("%s: %d found, 0 to vocab_size-1 = %d expected", field, id, c.VocabSize-1)
+		}
+		return nil
+	}
+	for _, id := range c.EOSTokenIDs {
+		if err := check("eos_token_id", id); err != nil {
+			return err
+		}
+	}
+	if c.BOSTokenID != nil {
+		if err := check("bos_token_id", *c.BOSTokenID); err != nil {
+			return err
+		}
+	}
+	if c.PadTokenID != nil {
+		return check("pad_token_id", *c.PadTokenID)
+	}
+	return nil
+}
+
+// TensorSpec is a tensor that a model has to have.
+type TensorSpec struct {
+	Name  string
+	Shape []int
+}
+
+// Projections are the matrices of a layer that LoRA may adapt, in the order in which they are used: of the attention,
+// then of the MLP.
+var Projections = []string{"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+
+// ProjectionPath returns the module's path below its layer, "self_attn.q_proj".
+func ProjectionPath(name string) string {
+	switch name {
+	case "q_proj", "k_proj", "v_proj", "o_proj":
+		return "self_attn." + name
+	}
+	return "mlp." + name
+}
+
+// ProjectionSize returns the columns (in) and rows (out) of a projection's weight. ok is false for another name.
+func (c *ModelConfig) ProjectionSize(name string) (in, out int, ok bool) {
+	q, kv := c.NumAttentionHeads*c.HeadDim, c.NumKeyValueHeads*c.HeadDim
+	switch name {
+	case "q_proj":
+		return c.HiddenSize, q, true
+	case "k_proj", "v_proj":
+		return c.HiddenSize, kv, true
+	case "o_proj":
+		return q, c.HiddenSize, true
+	case "gate_proj", "up_proj":
+		return c.HiddenSize, c.IntermediateSize, true
+	case "down_proj":
+		return c.IntermediateSize, c.HiddenSize, true
+	}
+	return 0, 0, false
+}
+
+// TensorSpecs lists the tensors of the model under transformers' names, in the order of the forward pass. Matrices
+// are [out, in]. c must be valid.
+func (c *ModelConfig) TensorSpecs() []TensorSpec {
+	specs := []TensorSpec{{"model.embed_tokens.weight", []int{c.VocabSize, c.HiddenSize}}}
+	for layer := range c.NumHiddenLayers {
+		add := func(name string, shape ...int) {
+			specs = append(specs, TensorSpec{fmt.Sprintf("model.layers.%d.%s", layer, name), shape})
+		}
+		add("input_layernorm.weight", c.HiddenSize)
+		for i, projection := range Projections {
+			if projection == "gate_proj" {
+				add("post_attention_layernorm.weight", c.HiddenSize)
+			}
+			in, out, _ := c.ProjectionSize(projection)
+			add(ProjectionPath(projection)+".weight", out, in)
+			if c.AttentionBias && i < 3 {
+				add(ProjectionPath(projection)+".bias", out)
+			}
+		}
+	}
+	specs = append(specs, TensorSpec{"model.norm.weight", []int{c.HiddenSize}})
+	if !c.TieWordEmbeddings {
+		specs = append(specs, TensorSpec{"lm_head.weight", []int{c.VocabSize, c.HiddenSize}})
+	}
+	return specs
+}

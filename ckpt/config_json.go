@@ -1,0 +1,213 @@
+package ckpt
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// hfConfig is config.json: the keys of it that mean something here. Pointers tell what is missing, or null, from what
+// is zero. Hugging Face's files have many more keys.
+type hfConfig struct {
+	Architectures         []string                  `json:"architectures,omitempty"`
+	ModelType             string                    `json:"model_type"`
+	HiddenSize            *int                      `json:"hidden_size"`
+	NumHiddenLayers       *int                      `json:"num_hidden_layers"`
+	NumAttentionHeads     *int                      `json:"num_attention_heads"`
+	NumKeyValueHeads      *int                      `json:"num_key_value_heads"`
+	HeadDim               *int                      `json:"head_dim,omitzero"`
+	IntermediateSize      *int                      `json:"intermediate_size"`
+	VocabSize             *int                      `json:"vocab_size"`
+	MaxPositionEmbeddings *int                      `json:"max_position_embeddings"`
+	RMSNormEps            *float64                  `json:"rms_norm_eps"`
+	RopeTheta             *float64                  `json:"rope_theta"`
+	RopeScaling           map[string]jsontext.Value `json:"rope_scaling,omitzero"`
+	RopeParameters        map[string]jsontext.Value `json:"rope_parameters,omitzero"`
+	TieWordEmbeddings     *bool                     `json:"tie_word_embeddings"`
+	AttentionBias         *bool                     `json:"attention_bias,omitzero"`
+	HiddenAct             *string                   `json:"hidden_act"`
+	UseSlidingWindow      *bool                     `json:"use_sliding_window"`
+	SlidingWindow         *int                      `json:"sliding_window,omitzero"`
+	LayerTypes            []string                  `json:"layer_types,omitzero"`
+	BOSTokenID            *int32                    `json:"bos_token_id,omitzero"`
+	EOSTokenID            tokenIDs                  `json:"eos_token_id,omitzero"`
+	PadTokenID            *int32                    `json:"pad_token_id,omitzero"`
+	TorchDType            string                    `json:"torch_dtype,omitempty"`
+}
+
+// generationConfig is generation_config.json: only what ends a generation.
+type generationConfig struct {
+	EOSTokenID tokenIDs `json:"eos_token_id"`
+}
+
+// tokenIDs is null, one id, or a list of them.
+type tokenIDs []int32
+
+func (t *tokenIDs) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	*t = nil
+	switch dec.PeekKind() {
+	case '[':
+		var list []int32
+		if err := json.UnmarshalDecode(dec, &list); err != nil {
+			return err
+		}
+		*t = list
+		return nil
+	case 'n':
+		return dec.SkipValue()
+	}
+	var id int32
+	if err := json.UnmarshalDecode(dec, &id); err != nil {
+		return err
+	}
+	*t = tokenIDs{id}
+	return nil
+}
+
+func (t tokenIDs) MarshalJSONTo(enc *jsontext.Encoder) error {
+	if len(t) == 1 {
+		return json.MarshalEncode(enc, t[0])
+	}
+	return json.MarshalEncode(enc, []int32(t))
+}
+
+// ParseModelConfig reads config.json and, unless it is nil, generation_config.json, whose end tokens are added. file
+// and generationFile are for errors. What config.json leaves out takes transformers' default for the family.
+func ParseModelConfig(file string, config []byte, generationFile string, generation []byte) (ModelConfig, error) {
+	var raw hfConfig
+	if err := DecodeJSON(file, config, &raw, IgnoreUnknown); err != nil {
+		return ModelConfig{}, err
+	}
+	c, err := raw.modelConfig()
+	if err != nil {
+		return ModelConfig{}, fmt.Errorf("%s: %w", file, err)
+	}
+	if err := c.Validate(); err != nil {
+		return ModelConfig{}, fmt.Errorf("%s: %w", file, err)
+	}
+	if generation != nil {
+		var g generationConfig
+		if err := DecodeJSON(generationFile, generation, &g, IgnoreUnknown); err != nil {
+			return ModelConfig{}, err
+		}
+		c.EOSTokenIDs = append(c.EOSTokenIDs, g.EOSTokenID...)
+		if err := c.validateTokens(); err != nil {
+			return ModelConfig{}, fmt.Errorf("%s: %w", generationFile, err)
+		}
+	}
+	slices.Sort(c.EOSTokenIDs)
+	c.EOSTokenIDs = slices.Compact(c.EOSTokenIDs)
+	return c, nil
+}
+
+func (raw *hfConfig) modelConfig() (ModelConfig, error) {
+	c := ModelConfig{
+		ModelType:             raw.ModelType,
+		HiddenSize:            or(raw.HiddenSize, 0),
+		NumHiddenLayers:       or(raw.NumHiddenLayers, 0),
+		NumAttentionHeads:     or(raw.NumAttentionHeads, 0),
+		IntermediateSize:      or(raw.IntermediateSize, 0),
+		VocabSize:             or(raw.VocabSize, 0),
+		MaxPositionEmbeddings: or(raw.MaxPositionEmbeddings, 32768),
+		RMSNormEps:            or(raw.RMSNormEps, 1e-6),
+		TieWordEmbeddings:     or(raw.TieWordEmbeddings, false),
+		AttentionBias:         or(raw.AttentionBias, raw.ModelType == "qwen2"),
+		HiddenAct:             or(raw.HiddenAct, "silu"),
+		EOSTokenIDs:           raw.EOSTokenID,
+		BOSTokenID:            raw.BOSTokenID,
+		PadTokenID:            raw.PadTokenID,
+	}
+	c.NumKeyValueHeads = or(raw.NumKeyValueHeads, c.NumAttentionHeads)
+	if raw.HeadDim != nil {
+		c.HeadDim = *raw.HeadDim
+	} else if h := c.NumAttentionHeads; h > 0 {
+		if c.HiddenSize%h != 0 {
+			return c, fmt.Errorf("num_attention_heads: %d found, a divisor of hidden_size %d expected", h, c.HiddenSize)
+		}
+		c.HeadDim = c.HiddenSize / h
+	}
+	// The window is a leftover of the architecture unless it is switched on, and then for some layers only.
+	if or(raw.UseSlidingWindow, false) {
+		c.SlidingWindow = or(raw.SlidingWindow, 4096)
+	}
+	for i, kind := range raw.LayerTypes {
+		if kind != "full_attention" {
+			return c, unsupported("layer_types/%d: %q found, \"full_attention\" expected", i, kind)
+		}
+	}
+	return c, raw.rope(&c)
+}
+
+// rope fills RopeTheta and RopeScaling. transformers 4 writes rope_theta and rope_scaling, 5 writes rope_parameters
+// with all of it; where a file has both, they must agree.
+func (raw *hfConfig) rope(c *ModelConfig) error {
+	const defaultTheta = 10000 // what transformers takes where a file is silent
+	c.RopeTheta = or(raw.RopeTheta, defaultTheta)
+	for _, source := range []struct {
+		field  string
+		object map[string]jsontext.Value
+	}{{"rope_scaling", raw.RopeScaling}, {"rope_parameters", raw.RopeParameters}} {
+		if source.object == nil {
+			continue
+		}
+		theta, scaling, err := readRope(source.object)
+		if err != nil {
+			return fmt.Errorf("%s/%w", source.field, err)
+		}
+		if theta != nil {
+			if raw.RopeTheta != nil && *raw.RopeTheta != *theta {
+				return fmt.Errorf("%s/rope_theta: %v found, but rope_theta is %v", source.field, *theta, *raw.RopeTheta)
+			}
+			c.RopeTheta = *theta
+		}
+		if scaling != nil {
+			c.RopeScaling = scaling
+		}
+	}
+	return nil
+}
+
+// readRope reads a rope_scaling or rope_parameters object. The kind is called rope_type, in older files type.
+func readRope(object map[string]jsontext.Value) (theta *float64, scaling *RopeScaling, err error) {
+	s := RopeScaling{Kind: "default", Numbers: map[string]float64{}}
+	for _, key := range []string{"type", "rope_type"} {
+		if value, ok := object[key]; ok {
+			if err := json.Unmarshal(value, &s.Kind); err != nil || value.Kind() != '"' {
+				return nil, nil, fmt.Errorf("%s: %s found, a string expected", key, value)
+			}
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(object)) {
+		value := object[key]
+		switch kind := value.Kind(); {
+		case kind == '0':
+			var x float64
+			if err := json.Unmarshal(value, &x); err != nil {
+				return nil, nil, fmt.Errorf("%s: %s found, a float64 expected", key, value)
+			}
+			if key == "rope_theta" {
+				theta = &x
+			} else {
+				s.Numbers[key] = x
+			}
+		case key == "rope_theta":
+			return nil, nil, fmt.Errorf("%s: %s found, a number expected", key, value)
+		case kind == '{': // transformers 5 writes one object per kind of layer where they differ
+			return nil, nil, fmt.Errorf("%s: %w", key, unsupported("parameters per kind of layer found, one set for all layers expected"))
+		}
+	}
+	if s.Kind == "default" {
+		return theta, nil, nil
+	}
+	return theta, &s, nil
+}
+
+func or[T any](p *T, fallback T) T {
+	if p == nil {
+		return fallback
+	}
+	return *p
+}

@@ -1,0 +1,168 @@
+package ckpt
+
+import (
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/go-json-experiment/json"
+)
+
+// hfKeys is a config.json as transformers 4 wrote it, and as Qwen2.5 models are published with it.
+func hfKeys() map[string]any {
+	return map[string]any{
+		"architectures": []any{"Qwen2ForCausalLM"}, "model_type": "qwen2", "attention_dropout": 0.0,
+		"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+		"intermediate_size": 24, "vocab_size": 40, "max_position_embeddings": 64, "rms_norm_eps": 1e-6,
+		"rope_theta": 10000.0, "hidden_act": "silu", "tie_word_embeddings": false, "use_sliding_window": false,
+		"sliding_window": 32768, "max_window_layers": 21, "bos_token_id": 36, "eos_token_id": 38, "pad_token_id": 36,
+		"torch_dtype": "bfloat16", "use_mrope": false,
+	}
+}
+
+func parseConfig(t *testing.T, change map[string]any, generation string) (ModelConfig, error) {
+	t.Helper()
+	keys := hfKeys()
+	for key, value := range change {
+		if value == "absent" {
+			delete(keys, key)
+		} else {
+			keys[key] = value
+		}
+	}
+	data, err := json.Marshal(keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var g []byte
+	if generation != "" {
+		g = []byte(generation)
+	}
+	return ParseModelConfig("config.json", data, "generation_config.json", g)
+}
+
+// The ways in which a file can say the same, or leave it to transformers' defaults.
+func TestParseModelConfig(t *testing.T) {
+	base := tinyConfig()
+	base.EOSTokenIDs = []int32{38}
+	with := func(change func(c *ModelConfig)) ModelConfig {
+		c := base
+		change(&c)
+		return c
+	}
+	for _, test := range []struct {
+		name       string
+		change     map[string]any
+		generation string
+		want       ModelConfig
+	}{
+		{"as it is", nil, "", base},
+		{"end tokens of both files, once each, ascending", map[string]any{"eos_token_id": []int{38, 39}}, `{"eos_token_id":[37,38]}`,
+			with(func(c *ModelConfig) { c.EOSTokenIDs = []int32{37, 38, 39} })},
+		{"one end token in the other file only", map[string]any{"eos_token_id": nil}, `{"eos_token_id":37}`,
+			with(func(c *ModelConfig) { c.EOSTokenIDs = []int32{37} })},
+		{"no special tokens", map[string]any{"eos_token_id": "absent", "bos_token_id": nil, "pad_token_id": "absent"}, `{"eos_token_id":null}`,
+			with(func(c *ModelConfig) { c.EOSTokenIDs, c.BOSTokenID, c.PadTokenID = nil, nil, nil })},
+		{"rope_parameters", map[string]any{"rope_theta": "absent", "rope_parameters": map[string]any{"rope_theta": 1e6, "rope_type": "default"}}, "",
+			with(func(c *ModelConfig) { c.RopeTheta = 1e6 })},
+		{"both, in agreement", map[string]any{"rope_parameters": map[string]any{"rope_theta": 1e4}}, "", base},
+		{"no rope keys", map[string]any{"rope_theta": "absent"}, "", base},
+		{"a kind in older words", map[string]any{"rope_scaling": map[string]any{"type": "default"}}, "", base},
+		{"no key/value heads", map[string]any{"num_key_value_heads": "absent"}, "", with(func(c *ModelConfig) { c.NumKeyValueHeads = 4 })},
+		{"a head size of its own", map[string]any{"head_dim": 8}, "", with(func(c *ModelConfig) { c.HeadDim = 8 })},
+		{"a window that is off", map[string]any{"sliding_window": nil, "layer_types": []any{"full_attention", "full_attention"}}, "", base},
+		{"tied", map[string]any{"tie_word_embeddings": true}, "", with(func(c *ModelConfig) { c.TieWordEmbeddings = true })},
+	} {
+		got, err := parseConfig(t, test.change, test.generation)
+		if err != nil || !reflect.DeepEqual(got, test.want) {
+			t.Errorf("%s:\n got %+v\nwant %+v (%v)", test.name, got, test.want, err)
+		}
+	}
+}
+
+func TestParseModelConfigRefused(t *testing.T) {
+	for _, test := range []struct {
+		change     map[string]any
+		generation string
+		want       string
+		is         error
+	}{
+		{map[string]any{"model_type": "mamba"}, "", `model_type: "mamba" found`, ErrUnsupported},
+		{map[string]any{"model_type": "absent"}, "", "model_type", ErrUnsupported},
+		{map[string]any{"hidden_act": "gelu"}, "", `hidden_act: "gelu" found`, ErrUnsupported},
+		{map[string]any{"use_sliding_window": true}, "", "use_sliding_window", ErrUnsupported},
+		{map[string]any{"layer_types": []any{"full_attention", "sliding_attention"}}, "", "layer_types/1", ErrUnsupported},
+		{map[string]any{"rope_scaling": map[string]any{"type": "yarn", "factor": 4.0}}, "", `"yarn"`, ErrUnsupported},
+		{map[string]any{"rope_parameters": map[string]any{"rope_type": "llama3", "rope_theta": 1e4}}, "", `"llama3"`, ErrUnsupported},
+		{map[string]any{"rope_parameters": map[string]any{"full_attention": map[string]any{}}}, "", "full_attention", ErrUnsupported},
+		{map[string]any{"rope_parameters": map[string]any{"rope_theta": 5}}, "", "rope_parameters/rope_theta: 5 found, but rope_theta is 10000", nil},
+		{map[string]any{"rope_parameters": map[string]any{"rope_theta": "x"}}, "", "rope_parameters/rope_theta", nil},
+		{map[string]any{"rope_scaling": map[string]any{"rope_type": 3}}, "", "rope_scaling/rope_type", nil},
+		{map[string]any{"rope_theta": 0}, "", "rope_theta: 0 found", nil},
+		{map[string]any{"attention_bias": false}, "", "attention_bias", ErrUnsupported},
+		{map[string]any{"hidden_size": "absent"}, "", "hidden_size: 0 found", nil},
+		{map[string]any{"hidden_size": "16"}, "", "/hidden_size: a string found, a whole number expected", nil},
+		{map[string]any{"hidden_size": 1 << 40}, "", "hidden_size: 1099511627776 found", nil},
+		{map[string]any{"hidden_size": 18}, "", "num_attention_heads: 4 found, a divisor of hidden_size 18", nil},
+		{map[string]any{"num_hidden_layers": -1}, "", "num_hidden_layers: -1 found", nil},
+		{map[string]any{"num_hidden_layers": 1 << 30}, "", "num_hidden_layers", nil},
+		{map[string]any{"vocab_size": 1e15}, "", "vocab_size", nil},
+		{map[string]any{"num_attention_heads": 0}, "", "num_attention_heads: 0 found", nil},
+		{map[string]any{"num_key_value_heads": 3}, "", "num_key_value_heads: 3 found, a divisor of num_attention_heads 4", nil},
+		{map[string]any{"head_dim": 3}, "", "head_dim: 3 found, an even number", nil},
+		{map[string]any{"rms_norm_eps": 0}, "", "rms_norm_eps: 0 found", nil},
+		{map[string]any{"eos_token_id": 40}, "", "eos_token_id: 40 found, 0 to vocab_size-1 = 39", nil},
+		{map[string]any{"eos_token_id": []any{1, "x"}}, "", "/eos_token_id/1", nil},
+		{map[string]any{"bos_token_id": -1}, "", "bos_token_id: -1 found", nil},
+		{nil, `{"eos_token_id":[99]}`, "generation_config.json: eos_token_id: 99 found", nil},
+		{nil, `{"eos_token_id":}`, "generation_config.json:1:", nil},
+		{map[string]any{"Hidden_Size": 16}, "", `"Hidden_Size" found, "hidden_size" expected`, nil},
+	} {
+		_, err := parseConfig(t, test.change, test.generation)
+		if err == nil || !strings.Contains(err.Error(), test.want) || test.is != nil && !errors.Is(err, test.is) {
+			t.Errorf("%v %s: error %v, %q expected", test.change, test.generation, err, test.want)
+		}
+	}
+}
+
+func FuzzModelConfig(f *testing.F) {
+	names, err := filepath.Glob(filepath.Join("testdata", "models", "*", "config.json"))
+	if err != nil || len(names) == 0 {
+		f.Fatal("no models in testdata", err)
+	}
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	keys := hfKeys()
+	maps.Copy(keys, map[string]any{"rope_scaling": map[string]any{"type": "yarn"}, "head_dim": 8})
+	data, err := json.Marshal(keys)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := ParseModelConfig("config.json", data, "generation_config.json", data)
+		if err != nil {
+			return
+		}
+		// What is accepted is small enough to be listed, and is written so that it is read the same.
+		specs := c.TensorSpecs()
+		written, err := marshalModelConfig(c, []Tensor{{DType: F32}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := ParseModelConfig("config.json", written, "", nil)
+		if err != nil || !reflect.DeepEqual(again.TensorSpecs(), specs) || !slices.Equal(again.EOSTokenIDs, c.EOSTokenIDs) || again.RopeTheta != c.RopeTheta {
+			t.Fatalf("%+v read as %+v, %v", c, again, err)
+		}
+	})
+}

@@ -1,0 +1,37 @@
+package ckpt
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// mapFile maps a regular file read-only. The file must not be cut short while it is mapped: reading beyond its new end
+// would kill the process, which is why every writer of this package writes beside and renames.
+func mapFile(path string) (data []byte, unmap func() error, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, nil, fmt.Errorf("%s: %s found, a regular file expected", path, info.Mode().Type())
+	}
+	size := info.Size()
+	if size == 0 { // mmap refuses an empty length; the reader above says what is wrong with the file
+		return nil, func() error { return nil }, nil
+	}
+	if int64(int(size)) != size {
+		return nil, nil, fmt.Errorf("%s: %d bytes do not fit this machine's address space", path, size)
+	}
+	data, err = unix.Mmap(int(f.Fd()), 0, int(size), unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: map %d bytes: %w", path, size, err)
+	}
+	return data, func() error { return unix.Munmap(data) }, nil
+}

@@ -1,0 +1,144 @@
+package ckpt
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// AdapterConfig is what adapter_config.json of a PEFT folder says about a LoRA, in PEFT's names.
+type AdapterConfig struct {
+	BaseModelNameOrPath string
+	R                   int     // rank where no rank pattern matches
+	LoraAlpha           float64 // alpha where no alpha pattern matches
+	LoraDropout         float64 // kept, never applied: log-probs must not depend on chance
+	UseRSLoRA           bool    // scale is alpha/sqrt(r), not alpha/r (Kalajdzievski 2023)
+	TargetModules       Targets
+	RankPattern         Patterns[int]
+	AlphaPattern        Patterns[float64]
+}
+
+// Targets say which modules have an adapter: names, or one regular expression. A module is a target if its name, such
+// as "model.layers.0.self_attn.q_proj", is in the list, ends in "." and an entry, or matches the whole expression.
+type Targets struct {
+	Names  []string
+	Regexp string // used where Names is nil
+}
+
+// allLinear is PEFT's word for all matrices but the head.
+const allLinear = "all-linear"
+
+// Pattern is a setting for the modules whose name matches ^(.*\.)?(Key)$.
+type Pattern[T int | float64] struct {
+	Key   string
+	Value T
+}
+
+// Patterns are in the order of the file, since the first match holds.
+type Patterns[T int | float64] []Pattern[T]
+
+// modulePath is a projection's name in the model, as targets and patterns see it.
+func modulePath(layer int, name string) string {
+	return fmt.Sprintf("model.layers.%d.%s", layer, ProjectionPath(name))
+}
+
+// maxRank bounds a rank; no matrix adapted here has more rows or columns.
+const maxRank = maxIntermediateSize
+
+func (c *AdapterConfig) validate() error {
+	rank := func(field string, r int) error {
+		if r < 1 || r > maxRank {
+			return fmt.Errorf("%s: %d found, 1 to %d expected", field, r, maxRank)
+		}
+		return nil
+	}
+	alpha := func(field string, a float64) error {
+		if !(a > 0) || math.IsInf(a, 0) {
+			return fmt.Errorf("%s: %v found, a number > 0 expected: 0 would switch the adapter off in some programs and not in others", field, a)
+		}
+		return nil
+	}
+	if err := rank("r", c.R); err != nil {
+		return err
+	}
+	if err := alpha("lora_alpha", c.LoraAlpha); err != nil {
+		return err
+	}
+	if !(c.LoraDropout >= 0 && c.LoraDropout < 1) {
+		return fmt.Errorf("lora_dropout: %v found, 0 <= dropout < 1 expected", c.LoraDropout)
+	}
+	for _, p := range c.RankPattern {
+		if err := rank("rank_pattern/"+p.Key, p.Value); err != nil {
+			return err
+		}
+	}
+	for _, p := range c.AlphaPattern {
+		if err := alpha("alpha_pattern/"+p.Key, p.Value); err != nil {
+			return err
+		}
+	}
+	if len(c.TargetModules.Names) == 0 && c.TargetModules.Regexp == "" {
+		return fmt.Errorf("target_modules: nothing found, a list of names or a regular expression expected")
+	}
+	return nil
+}
+
+// UnmarshalJSONFrom reads a list or a string.
+func (t *Targets) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	*t = Targets{}
+	if dec.PeekKind() == '"' {
+		return json.UnmarshalDecode(dec, &t.Regexp)
+	}
+	return json.UnmarshalDecode(dec, &t.Names)
+}
+
+// MarshalJSONTo writes what UnmarshalJSONFrom reads.
+func (t Targets) MarshalJSONTo(enc *jsontext.Encoder) error {
+	if t.Names == nil {
+		return json.MarshalEncode(enc, t.Regexp)
+	}
+	return json.MarshalEncode(enc, t.Names)
+}
+
+// UnmarshalJSONFrom reads an object, whose order it keeps, or null.
+func (p *Patterns[T]) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	*p = nil
+	if dec.PeekKind() != '{' {
+		var null *struct{}
+		return json.UnmarshalDecode(dec, &null)
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return err
+	}
+	for dec.PeekKind() != '}' {
+		key, err := dec.ReadToken()
+		if err != nil {
+			return err
+		}
+		pattern := Pattern[T]{Key: key.String()}
+		if err := json.UnmarshalDecode(dec, &pattern.Value); err != nil {
+			return err
+		}
+		*p = append(*p, pattern)
+	}
+	_, err := dec.ReadToken()
+	return err
+}
+
+// MarshalJSONTo writes what UnmarshalJSONFrom reads.
+func (p Patterns[T]) MarshalJSONTo(enc *jsontext.Encoder) error {
+	if err := enc.WriteToken(jsontext.BeginObject); err != nil {
+		return err
+	}
+	for _, pattern := range p {
+		if err := enc.WriteToken(jsontext.String(pattern.Key)); err != nil {
+			return err
+		}
+		if err := json.MarshalEncode(enc, pattern.Value); err != nil {
+			return err
+		}
+	}
+	return enc.WriteToken(jsontext.EndObject)
+}

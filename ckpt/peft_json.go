@@ -1,0 +1,125 @@
+package ckpt
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// peftConfig is adapter_config.json. All keys that give a LoRA its meaning are always written, since those that are
+// missing take PEFT's defaults (r 8, alpha 8, targets q_proj and v_proj). Rest holds the keys of PEFT's other methods.
+type peftConfig struct {
+	PeftType            string                    `json:"peft_type"`
+	TaskType            *string                   `json:"task_type"`
+	BaseModelNameOrPath *string                   `json:"base_model_name_or_path"`
+	R                   *int                      `json:"r"`
+	LoraAlpha           *float64                  `json:"lora_alpha"`
+	LoraDropout         float64                   `json:"lora_dropout"`
+	TargetModules       Targets                   `json:"target_modules"`
+	Bias                *string                   `json:"bias"`
+	FanInFanOut         bool                      `json:"fan_in_fan_out"`
+	InferenceMode       bool                      `json:"inference_mode"`
+	UseRSLoRA           bool                      `json:"use_rslora"`
+	UseDoRA             bool                      `json:"use_dora"`
+	RankPattern         Patterns[int]             `json:"rank_pattern"`
+	AlphaPattern        Patterns[float64]         `json:"alpha_pattern"`
+	ModulesToSave       []string                  `json:"modules_to_save"`
+	LayersToTransform   jsontext.Value            `json:"layers_to_transform"`
+	InitLoraWeights     jsontext.Value            `json:"init_lora_weights"`
+	Rest                map[string]jsontext.Value `json:",embed"`
+}
+
+// harmless are keys of PEFT that may hold something and still change nothing about what the tensors mean.
+var harmless = []string{"auto_mapping", "revision", "peft_version", "loftq_config", "eva_config", "corda_config",
+	"runtime_config", "ephemeral_gpu_offload"}
+
+// harmlessInits are ways to draw the first weights that leave the base model as it is. PiSSA, OLoRA, LoftQ and CorDA
+// change the base, so their adapters do not fit the one on disk.
+var harmlessInits = []string{"true", "false", "null", `"gaussian"`, `"orthogonal"`, `"eva"`}
+
+// parseAdapterConfig reads adapter_config.json.
+func parseAdapterConfig(file string, data []byte) (AdapterConfig, error) {
+	var raw peftConfig
+	if err := DecodeJSON(file, data, &raw, IgnoreUnknown); err != nil {
+		return AdapterConfig{}, err
+	}
+	c, err := raw.adapterConfig()
+	if err == nil {
+		err = c.validate()
+	}
+	if err != nil {
+		return AdapterConfig{}, fmt.Errorf("%s: %w", file, err)
+	}
+	return c, nil
+}
+
+func (raw *peftConfig) adapterConfig() (AdapterConfig, error) {
+	var c AdapterConfig
+	if raw.PeftType != "LORA" {
+		return c, unsupported("peft_type: %q found, \"LORA\" expected", raw.PeftType)
+	}
+	if task := or(raw.TaskType, "CAUSAL_LM"); task != "CAUSAL_LM" {
+		return c, unsupported("task_type: %q found, \"CAUSAL_LM\" expected", task)
+	}
+	if raw.R == nil || raw.LoraAlpha == nil {
+		return c, fmt.Errorf("r and lora_alpha expected, one is missing")
+	}
+	switch {
+	case or(raw.Bias, "none") != "none":
+		return c, unsupported("bias: %q found, \"none\" expected", *raw.Bias)
+	case raw.FanInFanOut:
+		return c, unsupported("fan_in_fan_out: true found, false expected: the matrices here are [out, in]")
+	case raw.UseDoRA:
+		return c, unsupported("use_dora: true found, a plain LoRA expected")
+	case len(raw.ModulesToSave) > 0:
+		return c, unsupported("modules_to_save: %q found, null expected: no weights but LoRA's", raw.ModulesToSave)
+	case !neutral(raw.LayersToTransform):
+		return c, unsupported("layers_to_transform: %s found, null expected: name the layers in target_modules", raw.LayersToTransform)
+	}
+	if init := string(raw.InitLoraWeights); init != "" && !slices.Contains(harmlessInits, init) {
+		return c, unsupported("init_lora_weights: %s found, which changes the base model; convert the adapter to a plain LoRA in PEFT", init)
+	}
+	for key, value := range raw.Rest {
+		// Numbers and words tune what another key switches on, so they mean nothing alone, but for one.
+		kind := value.Kind()
+		switchesOn := kind == 't' || kind == '{' || kind == '[' || key == "exclude_modules"
+		if switchesOn && !neutral(value) && !slices.Contains(harmless, key) {
+			return c, unsupported("%s: %s found, nothing expected: it may change what the tensors mean", key, value)
+		}
+	}
+	return AdapterConfig{
+		BaseModelNameOrPath: or(raw.BaseModelNameOrPath, ""),
+		R:                   *raw.R, LoraAlpha: *raw.LoraAlpha, LoraDropout: raw.LoraDropout,
+		UseRSLoRA: raw.UseRSLoRA, TargetModules: raw.TargetModules,
+		RankPattern: raw.RankPattern, AlphaPattern: raw.AlphaPattern,
+	}, nil
+}
+
+// neutral says whether a value switches nothing on.
+func neutral(v jsontext.Value) bool {
+	switch string(v) {
+	case "", "null", "false", "{}", "[]", `""`:
+		return true
+	}
+	compact := v.Clone()
+	return compact.Compact() == nil && len(compact) == 2 && (compact[0] == '{' || compact[0] == '[')
+}
+
+// marshal is the inverse of parseAdapterConfig.
+func (c *AdapterConfig) marshal() ([]byte, error) {
+	task, bias := "CAUSAL_LM", "none"
+	raw := peftConfig{
+		PeftType: "LORA", TaskType: &task,
+		R: &c.R, LoraAlpha: &c.LoraAlpha, LoraDropout: c.LoraDropout, TargetModules: c.TargetModules,
+		Bias: &bias, InferenceMode: true, UseRSLoRA: c.UseRSLoRA,
+		RankPattern: c.RankPattern, AlphaPattern: c.AlphaPattern,
+		LayersToTransform: jsontext.Value("null"), InitLoraWeights: jsontext.Value("true"),
+	}
+	if c.BaseModelNameOrPath != "" {
+		raw.BaseModelNameOrPath = &c.BaseModelNameOrPath
+	}
+	data, err := json.Marshal(raw, jsontext.WithIndent("  "), json.FormatNilSliceAsNull(true))
+	return append(data, '\n'), err
+}

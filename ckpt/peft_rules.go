@@ -1,0 +1,111 @@
+package ckpt
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/dlclark/regexp2"
+)
+
+// adapterRules are a configuration's targets and patterns, compiled.
+type adapterRules struct {
+	config  *AdapterConfig
+	targets *regexp2.Regexp // nil for a list of names, and for all
+	ranks   []*regexp2.Regexp
+	alphas  []*regexp2.Regexp
+}
+
+// matchTimeout ends the match of an expression that backtracks without end. Names are short: an honest expression takes
+// microseconds.
+const matchTimeout = 2 * time.Second
+
+// compile compiles an expression of Python's re; it may hold constructs that Go's regexp does not know.
+func compile(field, expression string) (*regexp2.Regexp, error) {
+	re, err := regexp2.Compile(expression, regexp2.None)
+	if err != nil {
+		return nil, fmt.Errorf("%s: not a regular expression: %w", field, err)
+	}
+	re.MatchTimeout = matchTimeout
+	return re, nil
+}
+
+// rules compiles the expressions of the configuration.
+func (c *AdapterConfig) rules() (*adapterRules, error) {
+	r := &adapterRules{config: c}
+	var err error
+	if t := c.TargetModules; t.Names == nil && t.Regexp != allLinear {
+		if r.targets, err = compile("target_modules", `^(?:`+t.Regexp+`)$`); err != nil {
+			return nil, err
+		}
+	}
+	if r.ranks, err = compilePatterns("rank_pattern", c.RankPattern); err != nil {
+		return nil, err
+	}
+	r.alphas, err = compilePatterns("alpha_pattern", c.AlphaPattern)
+	return r, err
+}
+
+func compilePatterns[T int | float64](field string, patterns Patterns[T]) ([]*regexp2.Regexp, error) {
+	var compiled []*regexp2.Regexp
+	for _, pattern := range patterns {
+		re, err := compile(field+"/"+pattern.Key, `^(.*\.)?(`+pattern.Key+`)$`)
+		if err != nil {
+			return nil, err
+		}
+		compiled = append(compiled, re)
+	}
+	return compiled, nil
+}
+
+// lookup returns the value of the first pattern that matches.
+func lookup[T int | float64](patterns Patterns[T], compiled []*regexp2.Regexp, path string, fallback T) (T, error) {
+	for i, re := range compiled {
+		matched, err := re.MatchString(path)
+		if err != nil {
+			return fallback, fmt.Errorf("pattern %q: %w", patterns[i].Key, err)
+		}
+		if matched {
+			return patterns[i].Value, nil
+		}
+	}
+	return fallback, nil
+}
+
+// targeted says whether a module is a target.
+func (r *adapterRules) targeted(path string) (bool, error) {
+	if r.targets != nil {
+		matched, err := r.targets.MatchString(path)
+		if err != nil {
+			return false, fmt.Errorf("target_modules: %w", err)
+		}
+		return matched, nil
+	}
+	names := r.config.TargetModules.Names
+	for _, name := range names {
+		if namesModule(name, path) {
+			return true, nil
+		}
+	}
+	return names == nil, nil
+}
+
+// namesModule says whether an entry of a list of targets means a module.
+func namesModule(name, path string) bool {
+	return path == name || strings.HasSuffix(path, "."+name)
+}
+
+// module returns rank, alpha and scale of one module.
+func (r *adapterRules) module(path string) (rank int, alpha, scale float64, err error) {
+	if rank, err = lookup(r.config.RankPattern, r.ranks, path, r.config.R); err != nil {
+		return 0, 0, 0, fmt.Errorf("rank_pattern: %w", err)
+	}
+	if alpha, err = lookup(r.config.AlphaPattern, r.alphas, path, r.config.LoraAlpha); err != nil {
+		return 0, 0, 0, fmt.Errorf("alpha_pattern: %w", err)
+	}
+	if r.config.UseRSLoRA {
+		return rank, alpha, alpha / math.Sqrt(float64(rank)), nil
+	}
+	return rank, alpha, alpha / float64(rank), nil
+}

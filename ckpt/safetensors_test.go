@@ -1,0 +1,246 @@
+package ckpt
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// container is a safetensors file with any header and data.
+func container(header string, data int) []byte {
+	b := binary.LittleEndian.AppendUint64(nil, uint64(len(header)))
+	return append(append(b, header...), make([]byte, data)...)
+}
+
+func write(t interface{ Fatal(...any) }, tensors []Tensor, meta map[string]string) []byte {
+	var b bytes.Buffer
+	if err := WriteSafetensors(&b, tensors, meta); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func drawTensors(t *rapid.T) []Tensor {
+	names := rapid.SliceOfDistinct(rapid.String().Filter(func(s string) bool { return s != metadataKey }), rapid.ID).Draw(t, "names")
+	var tensors []Tensor
+	for _, name := range names {
+		x := Tensor{Name: name, DType: rapid.SampledFrom([]DType{F32, F16, BF16, "I64", "U8"}).Draw(t, "dtype"),
+			Shape: rapid.SliceOfN(rapid.IntRange(0, 4), 0, 3).Draw(t, "shape")}
+		n := x.Len() * x.DType.Size()
+		x.Data = rapid.SliceOfN(rapid.Byte(), n, n).Draw(t, "data")
+		tensors = append(tensors, x)
+	}
+	return tensors
+}
+
+// What is written is read back in its order, at every name, dtype and shape; the data starts at a multiple of 8; and a
+// file that is cut anywhere, or has a byte too many, is refused.
+func TestSafetensorsRoundTrip(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		tensors := drawTensors(rt)
+		meta := rapid.MapOfN(rapid.String(), rapid.String(), 1, 3).Draw(rt, "meta")
+		data := write(rt, tensors, meta)
+		if again := write(rt, tensors, meta); !bytes.Equal(again, data) {
+			rt.Fatal("other bytes at the second writing")
+		}
+		s, err := ParseSafetensors("x", data)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		if (8+len(s.header))%8 != 0 || !reflect.DeepEqual(s.Metadata(), meta) {
+			rt.Fatalf("header of %d bytes, metadata %v", len(s.header), s.Metadata())
+		}
+		for i, name := range s.Names() {
+			got, err := s.Tensor(name)
+			want := tensors[i]
+			if err != nil || got.Name != want.Name || got.DType != want.DType || !bytes.Equal(got.Data, want.Data) ||
+				fmt.Sprint(got.Shape) != fmt.Sprint(want.Shape) {
+				rt.Fatalf("tensor %d: %v found, %v expected (%v)", i, got, want, err)
+			}
+		}
+		if n := len(s.Names()); n != len(tensors) {
+			rt.Fatalf("%d tensors found, %d expected", n, len(tensors))
+		}
+		cut := rapid.IntRange(0, len(data)-1).Draw(rt, "cut")
+		if _, err := ParseSafetensors("x", data[:cut]); err == nil {
+			rt.Fatalf("accepted with %d of %d bytes", cut, len(data))
+		}
+		if _, err := ParseSafetensors("x", append(bytes.Clone(data), 0)); err == nil {
+			rt.Fatal("accepted with a byte too many")
+		}
+	})
+}
+
+// A header that lies is refused with the tensor's name and what was found.
+func TestSafetensorsRefused(t *testing.T) {
+	const good = `"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}`
+	for name, test := range map[string]struct {
+		header string
+		data   int
+		want   []string
+	}{
+		"beyond the file":       {`{"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}`, 8, []string{`"a"`, "[0, 16]", "8"}},
+		"too few bytes":         {`{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}`, 8, []string{`"a"`, "8 bytes", "12 expected"}},
+		"too many bytes":        {`{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,8]}}`, 8, []string{`"a"`, "8 bytes", "4 expected"}},
+		"overlap":               {`{` + good + `,"b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}`, 8, []string{`"b"`, "overlap", "4", "8 expected"}},
+		"the same place twice":  {`{` + good + `,"b":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}`, 8, []string{"overlap"}},
+		"gap":                   {`{` + good + `,"b":{"dtype":"F32","shape":[1],"data_offsets":[12,16]}}`, 16, []string{`"b"`, "gap", "12"}},
+		"gap at the start":      {`{"b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}`, 8, []string{`"b"`, "gap"}},
+		"bytes left over":       {`{` + good + `}`, 12, []string{"12 bytes", "8 expected"}},
+		"backwards":             {`{"a":{"dtype":"F32","shape":[0],"data_offsets":[8,0]}}`, 8, []string{`"a"`, "[8, 0]"}},
+		"negative offset":       {`{"a":{"dtype":"F32","shape":[4],"data_offsets":[-8,8]}}`, 8, []string{`"a"`, "-8"}},
+		"huge offset":           {`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,18446744073709551616]}}`, 8, []string{"/a/data_offsets/1"}},
+		"three offsets":         {`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8,8]}}`, 8, []string{`"a"`, "[0 8 8]"}},
+		"product overflows":     {`{"a":{"dtype":"F32","shape":[4294967296,4294967296,2],"data_offsets":[0,8]}}`, 8, []string{`"a"`, "4294967296"}},
+		"product wraps to zero": {`{"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}}`, 0, []string{`"a"`}},
+		"negative dimension":    {`{"a":{"dtype":"F32","shape":[-1,-2],"data_offsets":[0,8]}}`, 8, []string{`"a"`, "-1"}},
+		"dimension a fraction":  {`{"a":{"dtype":"F32","shape":[2.5],"data_offsets":[0,8]}}`, 8, []string{"/a/shape/0", "2.5"}},
+		"unknown dtype":         {`{"a":{"dtype":"F33","shape":[2],"data_offsets":[0,8]}}`, 8, []string{`"a"`, "F33"}},
+		"dtype a number":        {`{"a":{"dtype":32,"shape":[2],"data_offsets":[0,8]}}`, 8, []string{"/a/dtype", "a string expected"}},
+		"no dtype":              {`{"a":{"shape":[2],"data_offsets":[0,8]}}`, 8, []string{`"a"`, "dtype"}},
+		"no shape":              {`{"a":{"dtype":"F32","shape":null,"data_offsets":[0,8]}}`, 8, []string{`"a"`, "shape"}},
+		"unknown key":           {`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"x":1}}`, 8, []string{"/a/x"}},
+		"name twice":            {`{` + good + `,` + good + `}`, 8, []string{"/a: duplicate"}},
+		"key twice":             {`{"a":{"dtype":"F32","dtype":"F16","shape":[2],"data_offsets":[0,8]}}`, 8, []string{"dtype"}},
+		"metadata of numbers":   {`{"__metadata__":{"format":1},` + good + `}`, 8, []string{"__metadata__"}},
+		"not an object":         {`[1]`, 0, []string{"'{'"}},
+		"empty":                 {``, 0, []string{"'{'"}},
+		"cut JSON":              {`{"a":{"dtype":"F32"`, 8, []string{"header"}},
+		"words after the JSON":  {`{` + good + `}  x`, 8, []string{"after"}},
+		"invalid UTF-8":         {"{\"a\xff\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8, []string{"header"}},
+	} {
+		_, err := ParseSafetensors("m.safetensors", container(test.header, test.data))
+		if err == nil {
+			t.Errorf("%s: accepted", name)
+			continue
+		}
+		for _, want := range append(test.want, "m.safetensors") {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %q is not in the message: %v", name, want, err)
+			}
+		}
+	}
+	for name, data := range map[string][]byte{
+		"nothing":              nil,
+		"7 bytes":              make([]byte, 7),
+		"header of 2^63 bytes": append([]byte{0, 0, 0, 0, 0, 0, 0, 0x80}, "{}"...),
+		"a zip file":           []byte("PK\x03\x04\x14\x00\x00\x00\x08\x00"),
+	} {
+		if _, err := ParseSafetensors("m.safetensors", data); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+// Types that cannot be read as numbers may lie in a file; only reading them as numbers is an error.
+func TestSafetensorsOtherTypes(t *testing.T) {
+	s, err := ParseSafetensors("x", write(t, []Tensor{{Name: "ids", DType: "I64", Shape: []int{1}, Data: make([]byte, 8)}}, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, err := s.Tensor("ids")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.Float32s(); !errors.Is(err, ErrDType) || !strings.Contains(err.Error(), `"ids"`) {
+		t.Errorf("read as numbers: %v", err)
+	}
+	if err := CheckFinite(x); !errors.Is(err, ErrDType) {
+		t.Errorf("checked as numbers: %v", err)
+	}
+}
+
+func TestSafetensorsWriteRefuses(t *testing.T) {
+	x := Tensor{Name: "x", DType: F32, Shape: []int{2}, Data: make([]byte, 8)}
+	long := x
+	long.Data = make([]byte, 12)
+	odd := x
+	odd.DType = "F33"
+	reserved := x
+	reserved.Name = metadataKey
+	latin := x
+	latin.Name = "\xe9"
+	for name, tensors := range map[string][]Tensor{"twice": {x, x}, "bytes": {long}, "dtype": {odd}, "reserved": {reserved}, "UTF-8": {latin}} {
+		var b bytes.Buffer
+		if err := WriteSafetensors(&b, tensors, nil); err == nil || b.Len() > 0 {
+			t.Errorf("%s: %d bytes written, error %v", name, b.Len(), err)
+		}
+	}
+}
+
+// A mapped file gives what a read one gives; after Close there are errors, no faults.
+func TestOpenSafetensors(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.safetensors")
+	data := write(t, []Tensor{{Name: "x", DType: F16, Shape: []int{2, 1}, Data: []byte{1, 2, 3, 4}}}, nil)
+	if err := os.WriteFile(path, data, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	s, err := OpenSafetensors(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x, err := s.Tensor("x"); err != nil || !bytes.Equal(x.Data, []byte{1, 2, 3, 4}) {
+		t.Errorf("%v, %v", x, err)
+	}
+	if _, err := s.Tensor("y"); !errors.Is(err, ErrNoTensor) {
+		t.Errorf("a tensor that is not there: %v", err)
+	}
+	if err := errors.Join(s.Close(), s.Close()); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Tensor("x"); err == nil {
+		t.Error("a tensor of a closed file")
+	}
+	empty := filepath.Join(t.TempDir(), "empty.safetensors")
+	if err := os.WriteFile(empty, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{empty, filepath.Dir(path), path + ".missing", os.DevNull} {
+		if _, err := OpenSafetensors(bad); err == nil || !strings.Contains(err.Error(), bad) {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}
+
+func FuzzSafetensors(f *testing.F) {
+	f.Add(container(`{"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"BF16","shape":[1,2],"data_offsets":[8,12]}}  `, 12))
+	f.Add(container(`{"a":{"dtype":"I64","shape":[],"data_offsets":[0,8]},"z":{"dtype":"F16","shape":[0,7],"data_offsets":[8,8]}}`, 8))
+	f.Add(container(`{}`, 0))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, err := ParseSafetensors("fuzz", data)
+		if err != nil {
+			return
+		}
+		// What is accepted is consistent: it can be written and read again, and its tensors fill the data.
+		var tensors []Tensor
+		total := 0
+		for _, name := range s.Names() {
+			x, err := s.Tensor(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			total += len(x.Data)
+			tensors = append(tensors, x)
+			if x.DType.Numeric() {
+				if values, err := x.Float32s(); err != nil || len(values) != x.Len() {
+					t.Fatalf("tensor %q: %d values, %v", name, len(values), err)
+				}
+			}
+		}
+		if want := len(data) - 8 - len(s.header); total != want {
+			t.Fatalf("tensors of %d bytes in data of %d", total, want)
+		}
+		again, err := ParseSafetensors("again", write(t, tensors, s.Metadata()))
+		if err != nil || !reflect.DeepEqual(again.Names(), s.Names()) {
+			t.Fatalf("written and read again: %v", err)
+		}
+	})
+}

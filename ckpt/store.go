@@ -1,0 +1,137 @@
+package ckpt
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+
+	_ "modernc.org/sqlite" // the driver "sqlite"
+)
+
+// StoreFile is the name of the run store in a run folder.
+const StoreFile = "run.db"
+
+// Errors of files of our own that a caller can act on.
+var (
+	// ErrForeign: a file is not what its place says, and was not written here.
+	ErrForeign = errors.New("not a file of this program")
+	// ErrReadOnly: a store that was opened for reading was asked to write.
+	ErrReadOnly = errors.New("opened for reading only")
+)
+
+// VersionError is a well-formed file of a format that this build does not know.
+type VersionError struct {
+	File         string
+	Found, Known int // the format's versions; all up to Known can be read
+}
+
+func (e *VersionError) Error() string {
+	return fmt.Sprintf("%s: format version %d found, %d expected at most: use the afctl that wrote it, or a newer one",
+		e.File, e.Found, e.Known)
+}
+
+// busyTimeoutMS is how long a statement waits for a lock that another process holds, in milliseconds, before it fails
+// with SQLITE_BUSY. One writer and any number of readers never wait for each other in WAL mode; what is waited for is
+// somebody's own look into the file, or the moment in which the log is folded in.
+const busyTimeoutMS = 10_000
+
+// Store is the run store: tasks, trajectories with their exact tokens, metrics and policy versions of one run, in one
+// SQLite file. FORMAT.md gives the schema.
+//
+// Writes go through one goroutine, and calls that come together share a transaction; each returns when its own is
+// committed. Journal mode is WAL with synchronous NORMAL: a commit is in the operating system's hands, so that nothing
+// that was acknowledged is lost when the process is killed, at any moment; there is no fsync, which would cost each
+// commit milliseconds. A power cut may lose the last commits, and never leaves half a one. What a resume could not do
+// again is safe from that too: PutMetrics and PutPolicy, which end a step, are fsynced, and with them everything that
+// was committed before.
+//
+// Safe for concurrent use, by readers in other processes as well.
+type Store struct {
+	path  string
+	read  *sql.DB
+	write *storeWriter // nil where the store is open for reading only
+	close func() error
+}
+
+// OpenStore opens the store at path for reading and writing, and makes it if it is not there. Of the processes that use
+// a store one writes: whoever holds the run folder's lock. ErrForeign for a file that is none of ours, *VersionError
+// for one of a newer build.
+func OpenStore(ctx context.Context, path string) (*Store, error) {
+	s := &Store{path: path}
+	w, err := openWriter(ctx, path)
+	if err != nil {
+		return nil, s.errorf("open: %w", err)
+	}
+	s.write = w
+	if s.read, err = openDatabase(path, "ro"); err != nil {
+		return nil, s.errorf("open: %w", errors.Join(err, w.close()))
+	}
+	s.close = sync.OnceValue(func() error { return errors.Join(s.read.Close(), w.close()) })
+	return s, nil
+}
+
+// OpenStoreReadOnly opens the store at path for reading, also while a trainer writes to it. Each call that reads sees
+// what was committed when it began. Errors as OpenStore, and fs.ErrNotExist where there is no such file.
+func OpenStoreReadOnly(ctx context.Context, path string) (*Store, error) {
+	s := &Store{path: path}
+	if _, err := os.Stat(path); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%w: a run folder holds %s once its run has begun", fs.ErrNotExist, StoreFile)
+		}
+		return nil, s.errorf("open for reading: %w", err)
+	}
+	db, err := openDatabase(path, "ro")
+	if err != nil {
+		return nil, s.errorf("open for reading: %w", err)
+	}
+	if err := checkVersion(ctx, db, path); err != nil {
+		return nil, s.errorf("open for reading: %w", errors.Join(err, db.Close()))
+	}
+	s.read, s.close = db, sync.OnceValue(db.Close)
+	return s, nil
+}
+
+// openDatabase returns a pool of connections. mode is SQLite's: ro, rw or rwc.
+func openDatabase(path, mode string) (*sql.DB, error) {
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	query := url.Values{"mode": {mode}}
+	query.Add("_pragma", fmt.Sprintf("busy_timeout(%d)", busyTimeoutMS))
+	query.Add("_pragma", "foreign_keys(1)")
+	dsn := url.URL{Scheme: "file", Path: absolute, RawQuery: query.Encode()}
+	return sql.Open("sqlite", dsn.String())
+}
+
+// Close waits for the writes that were taken, and closes the store. Calls that come later fail with fs.ErrClosed; reads
+// must have ended before. A second call does nothing.
+func (s *Store) Close() error {
+	if err := s.close(); err != nil {
+		return s.errorf("close: %w", err)
+	}
+	return nil
+}
+
+// Vacuum rewrites the file without the room that deleted rows left in it. It needs as much free disk as the file is
+// large, and nothing else is written meanwhile.
+func (s *Store) Vacuum(ctx context.Context) error {
+	if s.write == nil {
+		return s.errorf("vacuum: %w", ErrReadOnly)
+	}
+	if err := s.write.vacuum(ctx); err != nil {
+		return s.errorf("vacuum: %w", err)
+	}
+	return nil
+}
+
+// errorf names the store in an error.
+func (s *Store) errorf(format string, args ...any) error {
+	return fmt.Errorf("run store %s: "+format, append([]any{s.path}, args...)...)
+}

@@ -1,0 +1,56 @@
+package ckpt
+
+import (
+	"strings"
+	"testing"
+)
+
+type strictTarget struct {
+	Reward *float64 `json:"reward"`
+	Turns  []struct {
+		Prompt []int32 `json:"prompt"`
+	} `json:"turns"`
+	Named map[string]struct {
+		Size int `json:"size"`
+	} `json:"named"`
+	Vocab map[string]int32 `json:"vocab"`
+}
+
+// Keys are exact at every depth, come once, and errors say where.
+func TestDecodeJSON(t *testing.T) {
+	const bothWays = ""
+	for _, test := range []struct {
+		data             string
+		refused, ignored string // parts of the message when unknown keys are refused, and ignored; "" for success
+	}{
+		{`{"reward":1,"turns":[{"prompt":[1,2]}],"named":{"Size":{"size":1}},"vocab":{"a":1,"A":2}}`, bothWays, bothWays},
+		{`{"reward":1,"other":{"reward":2}}`, `f.json:1:13: /other`, ""},
+		{`{"reward":1,"REWARD":2}`, `/REWARD`, `/REWARD: key "REWARD" found, "reward" expected`},
+		{"{\"reward\":1,\n \"turns\":[{\"Prompt\":[1]}]}", `/turns/0/Prompt`, `f.json:2:`},
+		{`{"named":{"x":{"SIZE":1}}}`, `/named/x/SIZE`, `/named/x/SIZE`},
+		{`{"reward":1,"reward":2}`, `reward`, `reward`},
+		{`{"vocab":{"a":1,"a":2}}`, `/vocab`, `/vocab`},
+		{`{"other":{"a":1,"a":2}}`, `other`, `/other`},
+		{`{"reward":"1"}`, `/reward: a string found, a number expected`, `/reward: a string found, a number expected`},
+		{`{"turns":[{"prompt":[1,2.5]}]}`, `/turns/0/prompt/1: the number 2.5 found, a whole number expected`, `2.5`},
+		{`{"turns":[{"prompt":[3000000000]}]}`, `/turns/0/prompt/0`, `3000000000`},
+		{`{"reward":1e999}`, `/reward`, `/reward`},
+		{`{"reward":NaN}`, `f.json:1:`, `f.json:1:`},
+		{`{"reward":1} {}`, `f.json:1:14`, `f.json:1:14`},
+		{`{"reward":1`, `f.json:1:12`, `f.json:1:12`},
+		{"{\"reward\":1,\"\xff\":1}", `f.json:1:`, `f.json:1:`},
+		{``, `f.json:1:1`, `f.json:1:1`},
+		{`[]`, `a list found, an object expected`, `a list found, an object expected`},
+	} {
+		for unknown, want := range map[Unknown]string{RefuseUnknown: test.refused, IgnoreUnknown: test.ignored} {
+			var v strictTarget
+			err := DecodeJSON("f.json", []byte(test.data), &v, unknown)
+			switch {
+			case (err == nil) != (want == ""):
+				t.Errorf("%s (ignore unknown %v): error %v, %q expected", test.data, unknown, err, want)
+			case err != nil && (!strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "f.json:")):
+				t.Errorf("%s (ignore unknown %v): %q is not in the message: %v", test.data, unknown, want, err)
+			}
+		}
+	}
+}

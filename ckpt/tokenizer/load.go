@@ -1,0 +1,276 @@
+package tokenizer
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+
+	"afctl/ckpt"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// ErrUnsupported: the file asks for a kind of tokenizer that is not built here. The message names the field.
+var ErrUnsupported = ckpt.ErrUnsupported
+
+func unsupported(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrUnsupported, fmt.Sprintf(format, args...))
+}
+
+// Bounds on the files and on what they may make us allocate.
+const (
+	maxTokenizerBytes = 256 << 20
+	maxConfigBytes    = 16 << 20
+	maxTokens         = 1 << 22
+)
+
+const tokenizerFile = "tokenizer.json"
+
+// Load reads the tokenizer of a Hugging Face folder: tokenizer.json and, where they are there, tokenizer_config.json and
+// chat_template.jinja. name is the folder's, for errors.
+func Load(fsys fs.FS, name string) (*Tokenizer, error) {
+	data, err := readFile(fsys, name, tokenizerFile, maxTokenizerBytes)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("tokenizer: %s is not in %s: work on text needs it: %w", tokenizerFile, name, fs.ErrNotExist)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("tokenizer: %w", err)
+	}
+	t, err := Parse(path.Join(name, tokenizerFile), data)
+	if err != nil {
+		return nil, err
+	}
+	if t.Config, err = loadConfig(fsys, name); err != nil {
+		return nil, fmt.Errorf("tokenizer: %w", err)
+	}
+	return t, nil
+}
+
+// readFile reads a whole file of at most limit bytes.
+func readFile(fsys fs.FS, folder, name string, limit int64) ([]byte, error) {
+	where := path.Join(folder, name)
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", where, err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", where, err)
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("%s: more than %d bytes, too long for what it should be", where, limit)
+	}
+	return data, nil
+}
+
+// tokenizerJSON is tokenizer.json. truncation, padding and post_processor shape batches and add tokens around a text;
+// nothing here asks for either.
+type tokenizerJSON struct {
+	AddedTokens  []addedTokenJSON `json:"added_tokens"`
+	Normalizer   jsontext.Value   `json:"normalizer"`
+	PreTokenizer jsontext.Value   `json:"pre_tokenizer"`
+	Decoder      jsontext.Value   `json:"decoder"`
+	Model        *modelJSON       `json:"model"`
+}
+
+type addedTokenJSON struct {
+	ID         int32  `json:"id"`
+	Content    string `json:"content"`
+	SingleWord bool   `json:"single_word"`
+	LStrip     bool   `json:"lstrip"`
+	RStrip     bool   `json:"rstrip"`
+	Normalized bool   `json:"normalized"`
+	Special    bool   `json:"special"`
+}
+
+type modelJSON struct {
+	Type                    string           `json:"type"`
+	Dropout                 *float64         `json:"dropout"`
+	ContinuingSubwordPrefix *string          `json:"continuing_subword_prefix"`
+	EndOfWordSuffix         *string          `json:"end_of_word_suffix"`
+	ByteFallback            bool             `json:"byte_fallback"`
+	IgnoreMerges            bool             `json:"ignore_merges"`
+	Vocab                   map[string]int32 `json:"vocab"`
+	Merges                  []mergeJSON      `json:"merges"`
+}
+
+// mergeJSON is "left right", or, as newer files have it, ["left", "right"].
+type mergeJSON struct{ left, right string }
+
+func (m *mergeJSON) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	if dec.PeekKind() == '[' {
+		var parts []string
+		if err := json.UnmarshalDecode(dec, &parts); err != nil {
+			return err
+		}
+		if len(parts) != 2 {
+			return fmt.Errorf("merge of %d tokens found, 2 expected", len(parts))
+		}
+		m.left, m.right = parts[0], parts[1]
+		return nil
+	}
+	var s string
+	if err := json.UnmarshalDecode(dec, &s); err != nil {
+		return err
+	}
+	var ok bool
+	if m.left, m.right, ok = strings.Cut(s, " "); !ok || strings.Contains(m.right, " ") {
+		return fmt.Errorf("merge %q found, two tokens with one space between them expected", s)
+	}
+	return nil
+}
+
+// Parse reads a tokenizer.json. name is for errors.
+func Parse(name string, data []byte) (*Tokenizer, error) {
+	var raw tokenizerJSON
+	if err := ckpt.DecodeJSON(name, data, &raw, ckpt.IgnoreUnknown); err != nil {
+		return nil, fmt.Errorf("tokenizer: %w", err)
+	}
+	t := &Tokenizer{}
+	for _, part := range []func() error{
+		func() error { return t.loadModel(raw.Model) },
+		func() error { return t.loadNormalizer(raw.Normalizer) },
+		func() error { return t.loadPreTokenizer(raw.PreTokenizer) },
+		func() error { return checkDecoder(raw.Decoder) },
+		func() error { return t.loadAddedTokens(raw.AddedTokens, raw.Model.Vocab) },
+	} {
+		if err := part(); err != nil {
+			return nil, fmt.Errorf("tokenizer: %s: %w", name, err)
+		}
+	}
+	return t, nil
+}
+
+func (t *Tokenizer) loadModel(m *modelJSON) error {
+	switch {
+	case m == nil:
+		return errors.New("model: missing, an object expected")
+	case m.Type != "BPE":
+		return unsupported("model/type: %q found, \"BPE\" expected", m.Type)
+	case m.Dropout != nil && *m.Dropout != 0:
+		return unsupported("model/dropout: %v found, none expected: the same text must give the same ids", *m.Dropout)
+	case m.ContinuingSubwordPrefix != nil && *m.ContinuingSubwordPrefix != "":
+		return unsupported("model/continuing_subword_prefix: %q found, none expected", *m.ContinuingSubwordPrefix)
+	case m.EndOfWordSuffix != nil && *m.EndOfWordSuffix != "":
+		return unsupported("model/end_of_word_suffix: %q found, none expected", *m.EndOfWordSuffix)
+	case m.ByteFallback:
+		return unsupported("model/byte_fallback: true found, false expected: a vocabulary of bytes needs none")
+	}
+	t.vocab = make(map[string]int32, len(m.Vocab))
+	t.tokens = make([]token, 0, len(m.Vocab))
+	taken := make([]bool, 0, len(m.Vocab))
+	for spelling, id := range m.Vocab {
+		if id < 0 || id >= maxTokens {
+			return fmt.Errorf("model/vocab: %q: id %d found, 0 to %d expected", spelling, id, maxTokens-1)
+		}
+		for int(id) >= len(taken) {
+			taken = append(taken, false)
+		}
+		if taken[id] {
+			return fmt.Errorf("model/vocab: %q: id %d is another token's too", spelling, id)
+		}
+		taken[id] = true
+		content, err := readSpelling(spelling)
+		if err != nil {
+			// GPT-2 and others keep special tokens in the vocabulary as well; as added tokens they are read as text.
+			content = spelling
+		}
+		if content == "" {
+			return fmt.Errorf("model/vocab: id %d: an empty token", id)
+		}
+		if _, ok := t.vocab[content]; ok {
+			return fmt.Errorf("model/vocab: %q: another spelling stands for the same bytes", spelling)
+		}
+		t.vocab[content] = id
+		t.put(id, token{bytes: content})
+	}
+	for b := range 256 {
+		id, ok := t.vocab[string([]byte{byte(b)})]
+		if !ok {
+			return unsupported("model/vocab: no token for byte %#02x (%q), all 256 bytes expected: not a byte-level vocabulary", b, byteToRune[b])
+		}
+		t.model.bytes[b] = id
+	}
+	if m.IgnoreMerges {
+		t.model.whole = t.vocab
+	}
+	return t.loadMerges(m.Merges)
+}
+
+func (t *Tokenizer) loadMerges(merges []mergeJSON) error {
+	t.model.merges = make(map[pair]merge, len(merges))
+	for rank, m := range merges {
+		left, errLeft := readSpelling(m.left)
+		right, errRight := readSpelling(m.right)
+		if err := cmp.Or(errLeft, errRight); err != nil {
+			return fmt.Errorf("model/merges/%d: %w", rank, err)
+		}
+		var ids [3]int32
+		for i, part := range []string{left, right, left + right} {
+			id, ok := t.vocab[part]
+			if !ok {
+				return fmt.Errorf("model/merges/%d: %q and %q: %q is not in the vocabulary", rank, m.left, m.right, spell([]byte(part)))
+			}
+			ids[i] = id
+		}
+		p := pair{ids[0], ids[1]}
+		if _, ok := t.model.merges[p]; ok {
+			return fmt.Errorf("model/merges/%d: %q and %q: merged before", rank, m.left, m.right)
+		}
+		t.model.merges[p] = merge{rank: int32(rank), id: ids[2]}
+	}
+	return nil
+}
+
+// put enters a token, and holes up to it.
+func (t *Tokenizer) put(id int32, tok token) {
+	for int(id) >= len(t.tokens) {
+		t.tokens = append(t.tokens, token{})
+	}
+	t.tokens[id] = tok
+}
+
+// loadAddedTokens reads the list. vocab is the vocabulary in its own spelling, in which an added token may stand too.
+func (t *Tokenizer) loadAddedTokens(list []addedTokenJSON, vocab map[string]int32) error {
+	t.added = make(map[string]int32, len(list))
+	for i, a := range list {
+		where := fmt.Sprintf("added_tokens/%d %q", i, a.Content)
+		switch {
+		case a.Content == "":
+			return fmt.Errorf("%s: content: empty, text expected", where)
+		case a.ID < 0 || a.ID >= maxTokens:
+			return fmt.Errorf("%s: id: %d found, 0 to %d expected", where, a.ID, maxTokens-1)
+		case a.SingleWord || a.LStrip || a.RStrip:
+			return unsupported("%s: single_word, lstrip or rstrip: true found, false expected: text around a token would be lost", where)
+		}
+		if _, ok := t.added[a.Content]; ok {
+			return fmt.Errorf("%s: content: the same as an earlier one's", where)
+		}
+		if id, ok := vocab[a.Content]; ok && id != a.ID {
+			return fmt.Errorf("%s: id: %d found, %d expected: the vocabulary has the token already", where, a.ID, id)
+		}
+		if int(a.ID) < len(t.tokens) {
+			if other := t.tokens[a.ID].bytes; other != "" && other != a.Content {
+				return fmt.Errorf("%s: id: %d found, which is %q", where, a.ID, other)
+			}
+		}
+		t.added[a.Content] = a.ID
+		t.put(a.ID, token{bytes: a.Content, special: a.Special})
+		found := addedToken{id: a.ID, content: a.Content, special: a.Special}
+		if !a.Normalized {
+			t.raw.add(found)
+			continue
+		}
+		if t.nfc {
+			found.content = normalizeNFC(a.Content)
+		}
+		t.cooked.add(found)
+	}
+	return nil
+}

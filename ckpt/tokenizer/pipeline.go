@@ -1,0 +1,135 @@
+package tokenizer
+
+import (
+	"errors"
+	"fmt"
+
+	"afctl/ckpt"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// component is a step of the pipeline before or after the model, of any kind. An option that is not listed is an error,
+// since it would change the ids.
+type component struct {
+	Type           string           `json:"type"`
+	Normalizers    []jsontext.Value `json:"normalizers"`
+	PreTokenizers  []jsontext.Value `json:"pretokenizers"`
+	Pattern        *patternJSON     `json:"pattern"`
+	Behavior       string           `json:"behavior"`
+	Invert         bool             `json:"invert"`
+	AddPrefixSpace *bool            `json:"add_prefix_space"`
+	TrimOffsets    bool             `json:"trim_offsets"` // about offsets only
+	UseRegex       *bool            `json:"use_regex"`
+}
+
+type patternJSON struct {
+	Regex *string `json:"Regex"`
+}
+
+// maxNesting bounds sequences within sequences.
+const maxNesting = 8
+
+func readComponent(field string, value jsontext.Value) (component, error) {
+	var c component
+	return c, ckpt.DecodeJSON(field, value, &c, ckpt.RefuseUnknown)
+}
+
+func isNull(value jsontext.Value) bool { return len(value) == 0 || value.Kind() == 'n' }
+
+func (t *Tokenizer) loadNormalizer(value jsontext.Value) error {
+	return t.addNormalizer("normalizer", value, 0)
+}
+
+func (t *Tokenizer) addNormalizer(field string, value jsontext.Value, depth int) error {
+	if isNull(value) {
+		return nil
+	}
+	c, err := readComponent(field, value)
+	switch {
+	case err != nil:
+		return err
+	case c.Type == "NFC":
+		t.nfc = true
+		return nil
+	case c.Type == "Sequence" && depth < maxNesting:
+		for i, part := range c.Normalizers {
+			if err := t.addNormalizer(fmt.Sprintf("%s/normalizers/%d", field, i), part, depth+1); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return unsupported("%s/type: %q found, null or \"NFC\" expected", field, c.Type)
+}
+
+// loadPreTokenizer reads Split, ByteLevel, or a Sequence of Splits that a ByteLevel ends.
+func (t *Tokenizer) loadPreTokenizer(value jsontext.Value) error {
+	done, err := t.addPreTokenizer("pre_tokenizer", value, 0)
+	if err == nil && !done {
+		return unsupported("pre_tokenizer: no ByteLevel at its end")
+	}
+	return err
+}
+
+// addPreTokenizer adds one step and says whether it is the last one that can be, ByteLevel.
+func (t *Tokenizer) addPreTokenizer(field string, value jsontext.Value, depth int) (done bool, err error) {
+	if isNull(value) {
+		return false, nil
+	}
+	c, err := readComponent(field, value)
+	if err != nil {
+		return false, err
+	}
+	switch {
+	case c.Type == "Split":
+		return false, t.addSplit(field, c)
+	case c.Type == "ByteLevel":
+		if c.AddPrefixSpace == nil || *c.AddPrefixSpace { // the default is true
+			return false, unsupported("%s/add_prefix_space: true found, false expected: it changes the text", field)
+		}
+		if c.UseRegex == nil || *c.UseRegex {
+			pattern := gpt2Pattern
+			return true, t.addSplit(field, component{Behavior: "Isolated", Pattern: &patternJSON{&pattern}})
+		}
+		return true, nil
+	case c.Type == "Sequence" && depth < maxNesting:
+		for i, part := range c.PreTokenizers {
+			where := fmt.Sprintf("%s/pretokenizers/%d", field, i)
+			if done {
+				return false, unsupported("%s: a step after ByteLevel", where)
+			}
+			if done, err = t.addPreTokenizer(where, part, depth+1); err != nil {
+				return false, err
+			}
+		}
+		return done, nil
+	}
+	return false, unsupported("%s/type: %q found, \"Split\", \"ByteLevel\" or a \"Sequence\" of them expected", field, c.Type)
+}
+
+func (t *Tokenizer) addSplit(field string, c component) error {
+	if c.Behavior != "Isolated" || c.Invert {
+		return unsupported("%s: behavior %q and invert %v found, \"Isolated\" and false expected", field, c.Behavior, c.Invert)
+	}
+	if c.Pattern == nil || c.Pattern.Regex == nil {
+		return errors.New(field + "/pattern: {\"Regex\": ...} expected")
+	}
+	s, err := newSplitter(*c.Pattern.Regex)
+	if err != nil {
+		return fmt.Errorf("%s/pattern/Regex: %q: %w", field, *c.Pattern.Regex, err)
+	}
+	t.splitters = append(t.splitters, s)
+	return nil
+}
+
+func checkDecoder(value jsontext.Value) error {
+	if isNull(value) {
+		return unsupported("decoder: none found, \"ByteLevel\" expected")
+	}
+	c, err := readComponent("decoder", value)
+	if err == nil && c.Type != "ByteLevel" {
+		err = unsupported("decoder/type: %q found, \"ByteLevel\" expected", c.Type)
+	}
+	return err
+}

@@ -1,0 +1,75 @@
+package tokenizer
+
+import (
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"github.com/dlclark/regexp2"
+)
+
+// gpt2Pattern is the expression that a ByteLevel pre-tokenizer with use_regex splits by (Radford et al. 2019).
+const gpt2Pattern = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
+
+// Qwen2Pattern is the expression that Qwen2 splits by: contractions in any case, words with one leading character,
+// single digits, punctuation, line ends, other white space.
+const Qwen2Pattern = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+
+// matchTimeout ends the search for one word by an expression that backtracks without end on this text. The expressions
+// of published models take microseconds.
+const matchTimeout = 10 * time.Second
+
+// splitter cuts text into its matches and what lies between them ("Isolated").
+type splitter struct{ re *regexp2.Regexp }
+
+func newSplitter(pattern string) (splitter, error) {
+	re, err := regexp2.Compile(pattern, regexp2.Unicode)
+	if err != nil {
+		return splitter{}, err
+	}
+	re.MatchTimeout = matchTimeout
+	return splitter{re}, nil
+}
+
+// split calls yield for each piece of text, in order and without a gap.
+func (s splitter) split(text string, yield func(piece string) error) error {
+	if text == "" {
+		return nil
+	}
+	runes, offsets := decodeRunes(text)
+	at := 0
+	m, err := s.re.FindRunesMatch(runes)
+	for ; m != nil && err == nil; m, err = s.re.FindNextMatch(m) {
+		if m.Length == 0 {
+			continue
+		}
+		start, end := m.Index, m.Index+m.Length
+		if start > at {
+			if err := yield(text[offsets[at]:offsets[start]]); err != nil {
+				return err
+			}
+		}
+		if err := yield(text[offsets[start]:offsets[end]]); err != nil {
+			return err
+		}
+		at = end
+	}
+	if err != nil {
+		return fmt.Errorf("split text at byte %d: %w", offsets[at], err)
+	}
+	if at < len(runes) {
+		return yield(text[offsets[at]:])
+	}
+	return nil
+}
+
+// decodeRunes returns the characters of text and where each begins, with the end of the text after the last. A byte that
+// is no UTF-8 is a character of its own, U+FFFD for the expression's eyes, and keeps its place in the text.
+func decodeRunes(text string) (runes []rune, offsets []int32) {
+	n := utf8.RuneCountInString(text)
+	runes, offsets = make([]rune, 0, n), make([]int32, 0, n+1)
+	for i, r := range text {
+		runes, offsets = append(runes, r), append(offsets, int32(i))
+	}
+	return runes, append(offsets, int32(len(text)))
+}
