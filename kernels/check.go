@@ -1,0 +1,322 @@
+package kernels
+
+import "fmt"
+
+// The checks of shapes and dtypes that every back end makes before it computes; they allocate only on failure.
+
+func shapeErr(op, format string, args ...any) error {
+	return fmt.Errorf("%s: %s: %w", op, fmt.Sprintf(format, args...), ErrShape)
+}
+
+// float reports whether d is a type of activations.
+func float(d DType) bool { return d == F32 || d == BF16 }
+
+// CheckLinear checks a product.
+func (a Linear) Check() error {
+	if a.W == nil || (!a.U.None() && a.B == nil) {
+		return shapeErr("linear", "a weight is missing")
+	}
+	n, k := a.W.Dims()
+	switch {
+	case a.X.Cols != k || a.Y.Cols != n || a.X.Rows != a.Y.Rows:
+		return shapeErr("linear", "y %v, x %v, W [%d %d]", a.Y, a.X, n, k)
+	case !float(a.X.DType) || !float(a.Y.DType) || (a.X.DType == BF16 && a.W.DType() != BF16) || (a.Add && a.Y.DType != F32):
+		return shapeErr("linear", "y %v, x %v, W %v, add %v", a.Y, a.X, a.W.DType(), a.Add)
+	case !a.Bias.None() && (a.Bias.Cols != n || a.Bias.DType != F32):
+		return shapeErr("linear", "bias %v for %d outputs", a.Bias, n)
+	}
+	if a.U.None() {
+		return nil
+	}
+	bn, r := a.B.Dims()
+	if bn != n || a.U.Cols != r || a.U.Rows != a.X.Rows || a.U.DType != a.X.DType || (a.U.DType == BF16 && a.B.DType() != BF16) {
+		return shapeErr("linear", "u %v, B %v [%d %d] for y %v", a.U, a.B.DType(), bn, r, a.Y)
+	}
+	return nil
+}
+
+// Check checks the product by the input.
+func (a LinearBack) Check() error {
+	if a.W == nil || (!a.DU.None() && a.A == nil) {
+		return shapeErr("linear backward", "a weight is missing")
+	}
+	n, k := a.W.Dims()
+	switch {
+	case a.DX.Cols != k || a.DY.Cols != n || a.DX.Rows != a.DY.Rows:
+		return shapeErr("linear backward", "dx %v, dy %v, W [%d %d]", a.DX, a.DY, n, k)
+	case !float(a.DX.DType) || !float(a.DY.DType) || (a.Add && a.DX.DType != F32):
+		return shapeErr("linear backward", "dx %v, dy %v, add %v", a.DX, a.DY, a.Add)
+	}
+	if a.DU.None() {
+		return nil
+	}
+	r, ak := a.A.Dims()
+	if ak != k || a.DU.Cols != r || a.DU.Rows != a.DY.Rows || a.DU.DType != a.DY.DType {
+		return shapeErr("linear backward", "du %v, A [%d %d] for dx %v", a.DU, r, ak, a.DX)
+	}
+	return nil
+}
+
+// CheckGradWeight checks dw [N, K], dy [T, N], x [T, K].
+func CheckGradWeight(dw, dy, x Tensor) error {
+	if dw.DType != F32 || !float(dy.DType) || !float(x.DType) || dy.Rows != x.Rows || dw.Rows != dy.Cols || dw.Cols != x.Cols {
+		return shapeErr("weight gradient", "dw %v, dy %v, x %v", dw, dy, x)
+	}
+	return nil
+}
+
+// CheckGradBias checks db [1, N], dy [T, N].
+func CheckGradBias(db, dy Tensor) error {
+	if db.DType != F32 || db.Rows != 1 || db.Cols != dy.Cols || !float(dy.DType) {
+		return shapeErr("bias gradient", "db %v, dy %v", db, dy)
+	}
+	return nil
+}
+
+// CheckRows checks an indexed move of rows: idx has as many entries as `rows`, and a and b the same width.
+func CheckRows(op string, a, b, idx Tensor, rows int, bothFloat bool) error {
+	if idx.DType != I32 || idx.Rows != 1 || idx.Cols != rows || a.Cols != b.Cols || !float(b.DType) || (bothFloat && !float(a.DType)) ||
+		(!bothFloat && a.DType != F32) {
+		return shapeErr(op, "%v, %v, index %v", a, b, idx)
+	}
+	return nil
+}
+
+// CheckSame checks two tensors of one shape, any float types.
+func CheckSame(op string, a, b Tensor) error {
+	if a.Rows != b.Rows || a.Cols != b.Cols || !float(a.DType) || !float(b.DType) {
+		return shapeErr(op, "%v, %v", a, b)
+	}
+	return nil
+}
+
+// CheckRMSNorm checks the forward pass.
+func CheckRMSNorm(y, rstd, x, w Tensor) error {
+	if err := CheckSame("rms norm", y, x); err != nil {
+		return err
+	}
+	if w.DType != F32 || w.Rows != 1 || w.Cols != x.Cols || (!rstd.None() && (rstd.DType != F32 || rstd.Cols != x.Rows)) {
+		return shapeErr("rms norm", "x %v, w %v, rstd %v", x, w, rstd)
+	}
+	return nil
+}
+
+// CheckRMSNormBack checks the backward pass.
+func CheckRMSNormBack(dx, dw, dy, x, w, rstd Tensor) error {
+	if err := CheckRMSNorm(dx, rstd, x, w); err != nil {
+		return err
+	}
+	if dx.DType != F32 || dy.DType != F32 || rstd.None() || dy.Rows != x.Rows || dy.Cols != x.Cols ||
+		(!dw.None() && (dw.DType != F32 || dw.Cols != x.Cols)) {
+		return shapeErr("rms norm backward", "dx %v, dw %v, dy %v, x %v, rstd %v", dx, dw, dy, x, rstd)
+	}
+	return nil
+}
+
+// CheckRoPE checks the rotation.
+func CheckRoPE(x, positions, table Tensor, dh int) error {
+	if dh <= 0 || dh%2 != 0 || x.Cols%dh != 0 || !float(x.DType) || positions.DType != I32 || positions.Cols != x.Rows ||
+		table.DType != F32 || table.Cols != dh {
+		return shapeErr("rope", "x %v, positions %v, table %v, head size %d", x, positions, table, dh)
+	}
+	return nil
+}
+
+func (kv KV) check(op string, back bool) error {
+	w := kv.NumKeyValueHeads * kv.HeadDim
+	d := kv.K.DType
+	ok := kv.NumKeyValueHeads > 0 && kv.HeadDim > 0 && kv.HeadDim%2 == 0 && float(d) && kv.K.Cols == w && kv.VT.Rows == w && kv.VT.DType == d &&
+		kv.VT.Dense() && kv.VT.Cols%2 == 0
+	if ok && back {
+		ok = kv.V.Cols == w && kv.V.Rows == kv.K.Rows && kv.V.DType == d && kv.KT.Rows == w && kv.KT.DType == d && kv.KT.Cols == kv.VT.Cols && kv.KT.Dense()
+	}
+	if !ok {
+		return shapeErr(op, "k %v, v %v, kt %v, vt %v for %d kv heads of %d", kv.K, kv.V, kv.KT, kv.VT, kv.NumKeyValueHeads, kv.HeadDim)
+	}
+	return nil
+}
+
+// CheckAttention checks the forward pass.
+func CheckAttention(o, lse, q Tensor, kv KV, p *Plan) error {
+	if err := kv.check("attention", false); err != nil {
+		return err
+	}
+	w := kv.NumKeyValueHeads * kv.HeadDim
+	if o.Rows != q.Rows || o.Cols != q.Cols || q.Cols%w != 0 || q.DType != kv.K.DType || o.DType != q.DType ||
+		lse.DType != F32 || lse.Rows != q.Rows || lse.Cols*kv.HeadDim != q.Cols || !lse.Dense() {
+		return shapeErr("attention", "o %v, lse %v, q %v, k %v", o, lse, q, kv.K)
+	}
+	if p.NumSlots > kv.VT.Cols {
+		return shapeErr("attention", "%d slots, room for %d", p.NumSlots, kv.VT.Cols)
+	}
+	return nil
+}
+
+// CheckAttentionBack checks the backward pass.
+func CheckAttentionBack(dq, dk, dv, dout, o, lse, q Tensor, kv KV, p *Plan) error {
+	if err := CheckAttention(o, lse, q, kv, p); err != nil {
+		return err
+	}
+	if err := kv.check("attention backward", true); err != nil {
+		return err
+	}
+	if dq.Rows != q.Rows || dq.Cols != q.Cols || dout.Rows != q.Rows || dout.Cols != q.Cols || dout.DType != q.DType || dq.DType != q.DType ||
+		dk.Rows != kv.K.Rows || dk.Cols != kv.K.Cols || dv.Rows != dk.Rows || dv.Cols != dk.Cols || !float(dk.DType) || !float(dv.DType) {
+		return shapeErr("attention backward", "dq %v, dk %v, dv %v, do %v, q %v, k %v", dq, dk, dv, dout, q, kv.K)
+	}
+	return nil
+}
+
+// CheckSlots checks that every row of a copy has its slot within the room for them.
+func CheckSlots(op string, slots []int32, rows, room int) error {
+	if len(slots) != rows {
+		return shapeErr(op, "%d slots for %d rows", len(slots), rows)
+	}
+	for i, s := range slots {
+		if s < 0 || int(s) >= room {
+			return shapeErr(op, "row %d at slot %d of %d", i, s, room)
+		}
+	}
+	return nil
+}
+
+// CheckKVPut checks what is stored in a cache, and where.
+func CheckKVPut(kv KV, k, v Tensor, slots []int32) error {
+	if err := kv.check("kv put", false); err != nil {
+		return err
+	}
+	if k.Cols != kv.K.Cols || v.Cols != kv.K.Cols || k.DType != kv.K.DType || v.DType != kv.K.DType || v.Rows != k.Rows {
+		return shapeErr("kv put", "k %v, v %v, cache %v", k, v, kv.K)
+	}
+	return CheckSlots("kv put", slots, k.Rows, min(kv.K.Rows, kv.VT.Cols))
+}
+
+// CheckSwiGLU checks tensors of one shape.
+func CheckSwiGLU(ts ...Tensor) error {
+	for _, t := range ts[1:] {
+		if err := CheckSame("swiglu", ts[0], t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t Targets) check(op string, rows int, temperature float64) error {
+	if t.First.DType != I32 || t.First.Cols != rows+1 || t.Tokens.DType != I32 {
+		return shapeErr(op, "targets %v, %v for %d rows", t.First, t.Tokens, rows)
+	}
+	if !(temperature > 0) {
+		return shapeErr(op, "temperature %v", temperature)
+	}
+	return nil
+}
+
+// list reports whether t is n f32 values in one row.
+func list(t Tensor, n int) bool { return t.DType == F32 && t.Cols == n }
+
+// hidden checks the head's input against its weight, which may be missing.
+func hidden(op string, h Tensor, w Matrix) error {
+	if w == nil {
+		return shapeErr(op, "no weight")
+	}
+	if _, d := w.Dims(); h.Cols != d || !float(h.DType) || (h.DType == BF16 && w.DType() != BF16) {
+		return shapeErr(op, "h %v, W %v of width %d", h, w.DType(), d)
+	}
+	return nil
+}
+
+// Check checks the head.
+func (a LogProbs) Check() error {
+	const op = "log-probs"
+	if err := hidden(op, a.H, a.W); err != nil {
+		return err
+	}
+	rows, d := a.H.Rows, a.H.Cols
+	if !list(a.LP, a.Targets.Tokens.Cols) || !list(a.Entropy, rows) || !list(a.LSE, rows) {
+		return shapeErr(op, "h %v, targets %v, lp %v, entropy %v, lse %v", a.H, a.Targets.Tokens, a.LP, a.Entropy, a.LSE)
+	}
+	for _, t := range [2]Tensor{a.EW, a.ELW} {
+		if !t.None() && (t.Rows != rows || t.Cols != d || t.DType != F32 || t.Stride%16 != 0) {
+			return shapeErr(op, "expected weights %v for h %v (row stride a multiple of 16)", t, a.H)
+		}
+	}
+	if a.EW.None() && !a.ELW.None() {
+		return shapeErr(op, "elw without ew")
+	}
+	return a.Targets.check(op, rows, a.Temperature)
+}
+
+// check checks what both gradients of the head read.
+func (a LogProbsBack) check(op string, rows int) error {
+	if !list(a.G, a.Targets.Tokens.Cols) || (!a.DEntropy.None() && (!list(a.DEntropy, rows) || !list(a.Entropy, rows))) {
+		return shapeErr(op, "%d rows, targets %v, g %v, dentropy %v, entropy %v", rows, a.Targets.Tokens, a.G, a.DEntropy, a.Entropy)
+	}
+	return a.Targets.check(op, rows, a.Temperature)
+}
+
+// Check checks the gradient by the head's input.
+func (a LogProbsBack) Check() error {
+	const op = "log-probs backward"
+	if a.W == nil {
+		return shapeErr(op, "no weight")
+	}
+	_, d := a.W.Dims()
+	weights := func(t Tensor) bool { return t.Rows == a.DH.Rows && t.Cols == d && t.DType == F32 }
+	if a.DH.Cols != d || !float(a.DH.DType) || !weights(a.EW) || (!a.DEntropy.None() && !weights(a.ELW)) {
+		return shapeErr(op, "dh %v, ew %v, elw %v, W of width %d", a.DH, a.EW, a.ELW, d)
+	}
+	return a.check(op, a.DH.Rows)
+}
+
+// CheckGradWeight checks the gradient by the head's weight.
+func (a LogProbsBack) CheckGradWeight(dw Tensor) error {
+	const op = "log-probs weight gradient"
+	if err := hidden(op, a.H, a.W); err != nil {
+		return err
+	}
+	if n, d := a.W.Dims(); dw.Rows != n || dw.Cols != d || dw.DType != F32 || !list(a.LSE, a.H.Rows) {
+		return shapeErr(op, "dw %v, W [%d %d], h %v, lse %v", dw, n, d, a.H, a.LSE)
+	}
+	return a.check(op, a.H.Rows)
+}
+
+// CheckSample checks a draw of a token per row of h.
+func CheckSample(h Tensor, w Matrix, temperature, u []float64, tokens []int32, lp []float32) error {
+	if err := hidden("sample", h, w); err != nil {
+		return err
+	}
+	if n := h.Rows; len(temperature) != n || len(u) != n || len(tokens) != n || len(lp) != n {
+		return shapeErr("sample", "h %v, %d temperatures, %d draws, %d tokens, %d log-probs", h, len(temperature), len(u), len(tokens), len(lp))
+	}
+	return nil
+}
+
+// Check checks the lengths of the arrays.
+func (a Loss) Check() error {
+	n := len(a.Index)
+	if len(a.LP) != n || len(a.Entropy) != n || len(a.DLP) != n || len(a.Advantage) != len(a.Weight) || len(a.Old) != len(a.Weight) ||
+		len(a.Ref) != len(a.Weight) || (a.Sampled != nil && len(a.Sampled) != len(a.Weight)) {
+		return shapeErr("loss", "%d targets, %d lp, %d entropy, %d dlp; %d weights, %d advantages, %d lo, %d lr, %d ls", n, len(a.LP),
+			len(a.Entropy), len(a.DLP), len(a.Weight), len(a.Advantage), len(a.Old), len(a.Ref), len(a.Sampled))
+	}
+	for _, k := range a.Index {
+		if k < 0 || int(k) >= len(a.Weight) {
+			return shapeErr("loss", "target index %d of %d", k, len(a.Weight))
+		}
+	}
+	return nil
+}
+
+// Check checks the flat arrays.
+func (a AdamW) Check() error {
+	n := a.P.Rows * a.P.Cols
+	for _, t := range [4]Tensor{a.P, a.G, a.M, a.V} {
+		if t.DType != F32 || !t.Dense() || t.Rows*t.Cols != n {
+			return shapeErr("adamw", "p %v, g %v, m %v, v %v", a.P, a.G, a.M, a.V)
+		}
+	}
+	if a.Step < 1 {
+		return shapeErr("adamw", "step %d, counted from 1", a.Step)
+	}
+	return nil
+}

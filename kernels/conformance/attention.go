@@ -1,0 +1,168 @@
+package conformance
+
+import (
+	"fmt"
+	"math/rand/v2"
+
+	"afctl/kernels"
+	"afctl/kernels/ref"
+)
+
+// Head counts: sizes below, at and above a vector, groups of 1, 2 and 7.
+var attentionHeads = []ref.Heads{{Query: 1, KeyValue: 1, Dim: 2}, {Query: 2, KeyValue: 2, Dim: 8}, {Query: 4, KeyValue: 2, Dim: 16}, {Query: 7, KeyValue: 1, Dim: 24},
+	{Query: 4, KeyValue: 2, Dim: 64}, {Query: 2, KeyValue: 1, Dim: 128}, {Query: 14, KeyValue: 2, Dim: 8}}
+
+func attentionCases() []Case {
+	var cases []Case
+	add := func(f Forest) {
+		for _, d := range floats {
+			f.DType, f.DKV = d, d
+			f.Seed++
+			cases = append(cases, f.Case())
+		}
+	}
+	r := newRand("attention")
+	for i, n := range attentionHeads {
+		gap := i % 3 * 4
+		add(Forest{Heads: n, Gap: gap, Runs: Chain(1)})
+		add(Forest{Heads: n, Gap: gap, Runs: Chain(65)})
+		add(Forest{Heads: n, Gap: gap, Runs: Chain(3, 4, 1, 1, 2)})
+		few, many := RandomRuns(r, 9, 5), RandomRuns(r, 12, 30)
+		add(Forest{Heads: n, Gap: gap, Runs: few})
+		add(Forest{Heads: n, Gap: gap, Runs: few, Rows: subset(r, few, 3)})
+		add(Forest{Heads: n, Gap: gap, Runs: many, Rows: subset(r, many, 5)})
+	}
+	n := attentionHeads[2]
+	add(Forest{Heads: n, Runs: RandomRuns(r, 14, 40)})
+	add(Forest{Heads: n, Runs: nil})                                                                                        // no rows
+	add(Forest{Heads: n, Runs: Chain(7, 2), Rows: []int32{}})                                                               // keys, and no queries
+	add(Forest{Heads: n, Runs: Chain(131, 129, 3)})                                                                         // beyond the parts of a backward pass, from even and odd slots
+	add(Forest{Heads: attentionHeads[1], Runs: Chain(1101, 3), Rows: []int32{0, 5, 700, 701, 702, 1090, 1100, 1101, 1103}}) // many keys
+	cases = append(cases, Forest{Heads: n, Runs: Chain(5, 9, 4), DType: kernels.BF16, DKV: kernels.F32}.Case())
+	return cases
+}
+
+// subset is about one row in every n, in stretches; at least the last.
+func subset(r *rand.Rand, runs []kernels.Run, n int) []int32 {
+	var rows []int32
+	last := runs[len(runs)-1].Start + runs[len(runs)-1].Len - 1
+	for row := int32(0); row < last; row++ {
+		if r.IntN(n) == 0 {
+			rows = append(rows, row)
+			if r.IntN(2) == 0 && row+1 < last {
+				row++
+				rows = append(rows, row)
+			}
+		}
+	}
+	return append(rows, last)
+}
+
+// cacheInput is a sequence with its keys and values in a cache: stretches of it, each at slots of its own.
+type cacheInput struct {
+	forestInput
+	forest  Forest
+	slots   []int32 // of every position
+	starts  []int32 // first position of each stretch, then the length
+	order   []int   // of the queries
+	garbage []float64
+}
+
+const cacheSlots = 300
+
+func cacheCases() []Case {
+	var cases []Case
+	for i, n := range attentionHeads {
+		for _, d := range floats {
+			cases = append(cases, cacheCase(n, d, i%2))
+		}
+	}
+	return cases
+}
+
+// cacheCase checks that attention over a cache that KVPut filled, wherever the stretches of a sequence stand in it as long as a slot has the parity of its
+// position, gives the bits that the same sequence gives as a forest of one run: for every query alone, in any order, and for several of a stretch together.
+func cacheCase(n ref.Heads, d kernels.DType, seed int) Case {
+	wk := n.KeyValue * n.Dim
+	return exact(newCase(fmt.Sprintf("exact/attention.cache/%v.H%d.K%d.Dh%d", d, n.Query, n.KeyValue, n.Dim), func(r *rand.Rand) (in cacheInput) {
+		in.forest = Forest{Heads: n, DType: d, DKV: d, Runs: Chain(97 + int32(seed))}
+		in.forestInput = in.forest.cancelling(r)
+		in.garbage = normals(r, d, cacheSlots*wk, 100)
+		t := int32(in.forest.T())
+		// Stretches of 1..20 positions, put into the cache from a shuffled order with random gaps between.
+		var ends []int32
+		for at := int32(0); at < t; at = ends[len(ends)-1] {
+			in.starts = append(in.starts, at)
+			ends = append(ends, min(t, at+1+r.Int32N(20)))
+		}
+		in.slots = make([]int32, t)
+		free := int32(0)
+		for _, s := range r.Perm(len(ends)) {
+			free += 2 * r.Int32N(3)
+			free += (free ^ in.starts[s]) & 1
+			for at := in.starts[s]; at < ends[s]; at++ {
+				in.slots[at] = free
+				free++
+			}
+		}
+		if free > cacheSlots {
+			panic(fmt.Sprintf("the cache of the case is too small: %d slots", free))
+		}
+		in.starts = append(in.starts, t)
+		in.order = r.Perm(int(t))
+		return in
+	}, func(p *probe, in cacheInput) {
+		f, t := in.forest, in.forest.T()
+		x := f.lay(p, in.forestInput)
+		p.must(p.Attention(x.o.Tensor, x.lse.Tensor, x.q.Tensor, x.kv, &x.plan, f.scale()))
+		o, lse := p.read(x.o), p.read(x.lse)
+
+		k, vt := p.buffer("cache k", d, cacheSlots, wk, 0, in.garbage), p.buffer("cache vt", d, wk, cacheSlots, 0, in.garbage)
+		kv := kernels.KV{K: k.Tensor, VT: vt.Tensor, NumKeyValueHeads: n.KeyValue, HeadDim: n.Dim}
+		for from := 0; from < t; from += 40 { // in several calls, as a sampler fills it
+			to := min(t, from+40)
+			p.must(p.KVPut(kv, x.k.RowRange(from, to), x.v.RowRange(from, to), in.slots[from:to]))
+		}
+		var plan kernels.Plan
+		// query adds queries from..from+rows of the sequence, rows q.. of the call's q.
+		query := func(q, from, rows int32) {
+			first, s := int32(len(plan.Segs)), 0
+			for ; in.starts[s+1] <= from; s++ {
+				at := in.starts[s]
+				plan.Segs = append(plan.Segs, kernels.Seg{Row: in.slots[at], Slot: in.slots[at], Len: in.starts[s+1] - at})
+			}
+			own := in.starts[s]
+			plan.Add(q, rows, first, int32(len(plan.Segs))-first, in.slots[own], in.slots[own], from-own, own, n.Query/n.KeyValue)
+		}
+		for i, row := range in.order {
+			query(int32(i), int32(row), 1)
+		}
+		var order []int32
+		for _, row := range in.order {
+			order = append(order, int32(row))
+		}
+		wq := n.Query * n.Dim
+		attend := func(what string, rows []int32) {
+			q := p.in("q of "+what, d, len(rows), wq, 0, take(in.q, rows, wq))
+			got, gotLSE := p.out("o of "+what, d, len(rows), wq, 0), p.out("lse of "+what, kernels.F32, len(rows), n.Query, 0)
+			p.must(p.Attention(got.Tensor, gotLSE.Tensor, q.Tensor, kv, &plan, f.scale()))
+			p.same("o of "+what, p.read(got), pick(o, rows, wq))
+			p.same("lse of "+what, p.read(gotLSE), pick(lse, rows, n.Query))
+		}
+		attend("single queries", order)
+		plan.Reset()
+		for i := range len(in.starts) - 1 {
+			query(in.starts[i], in.starts[i], in.starts[i+1]-in.starts[i])
+		}
+		attend("whole stretches", f.queries())
+	}))
+}
+
+// pick is the given rows of x.
+func pick(x []float32, rows []int32, width int) []float32 {
+	var y []float32
+	for _, r := range rows {
+		y = append(y, x[int(r)*width:int(r+1)*width]...)
+	}
+	return y
+}

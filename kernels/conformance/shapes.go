@@ -1,0 +1,302 @@
+package conformance
+
+import (
+	"math"
+	"math/rand/v2"
+
+	"afctl/kernels"
+	"afctl/kernels/ref"
+)
+
+// Every operation refuses shapes and dtypes that do not fit, with kernels.ErrShape, and then writes nothing.
+
+// misfit is a call that must be refused: make lays out its operands and returns the call.
+type misfit struct {
+	op, what string
+	call     func(p *probe, t *operands) func() error
+}
+
+func shapeCases() []Case {
+	var cases []Case
+	for _, list := range [][]misfit{productMisfits(), rowMisfits(), normMisfits(), attentionMisfits(), headMisfits(), hostMisfits()} {
+		for _, m := range list {
+			cases = append(cases, newCase("shapes/"+m.op+"/"+m.what, func(*rand.Rand) struct{} { return struct{}{} }, func(p *probe, _ struct{}) {
+				p.margin = wideMargin
+				p.refused(m.what, m.call(p, &operands{p}))
+			}))
+		}
+	}
+	return cases
+}
+
+// operands makes tensors by dtype and shape alone.
+type operands struct{ p *probe }
+
+func (o *operands) tensor(d kernels.DType, rows, cols int) kernels.Tensor {
+	if d == kernels.I32 {
+		t := o.p.ints(make([]int32, rows*cols+wideMargin))
+		t.Rows, t.Cols, t.Stride = rows, cols, cols
+		return t
+	}
+	return o.p.out(d.String(), d, rows, cols, 0).Tensor
+}
+
+func (o *operands) f(rows, cols int) kernels.Tensor { return o.tensor(kernels.F32, rows, cols) }
+func (o *operands) b(rows, cols int) kernels.Tensor { return o.tensor(kernels.BF16, rows, cols) }
+func (o *operands) i(n int) kernels.Tensor          { return o.tensor(kernels.I32, 1, n) }
+
+// wide is an F32 view of a wider tensor.
+func (o *operands) wide(rows, cols int) kernels.Tensor {
+	return o.p.out("wide", kernels.F32, rows, cols, 3).Tensor
+}
+
+func (o *operands) w(d kernels.DType, n, k int) kernels.Matrix { return o.p.newMatrix(d, n, k) }
+
+// foreign is a matrix of no back end.
+type foreign struct{ n, k int }
+
+func (f foreign) Dims() (n, k int)     { return f.n, f.k }
+func (f foreign) DType() kernels.DType { return kernels.F32 }
+func (f foreign) Bytes() int           { return 0 }
+
+// change is what one misfit changes of a call that fits.
+type change[A any] struct {
+	what string
+	make func(o *operands, a *A)
+}
+
+// misfits makes one for every change of what fits makes.
+func misfits[A any](op string, fits func(o *operands) A, run func(p *probe, a A) error, changes []change[A]) []misfit {
+	var list []misfit
+	for _, c := range changes {
+		list = append(list, misfit{op, c.what, func(p *probe, o *operands) func() error {
+			a := fits(o)
+			c.make(o, &a)
+			return func() error { return run(p, a) }
+		}})
+	}
+	return list
+}
+
+const (
+	sT, sN, sK, sR = 3, 5, 4, 2
+	sD, sV         = 16, 20
+)
+
+func productMisfits() []misfit {
+	type L = kernels.Linear
+	type B = kernels.LinearBack
+	list := misfits("linear", func(o *operands) L {
+		return L{Y: o.f(sT, sN), X: o.f(sT, sK), W: o.w(kernels.F32, sN, sK), Bias: o.f(1, sN), U: o.f(sT, sR), B: o.w(kernels.F32, sN, sR)}
+	}, func(p *probe, a L) error { return p.Linear(a) }, []change[L]{
+		{"x width", func(o *operands, a *L) { a.X = o.f(sT, sK+1) }},
+		{"x rows", func(o *operands, a *L) { a.X = o.f(sT-1, sK) }},
+		{"y width", func(o *operands, a *L) { a.Y = o.f(sT, sN-1) }},
+		{"x ids", func(o *operands, a *L) { a.X = o.tensor(kernels.I32, sT, sK) }},
+		{"y ids", func(o *operands, a *L) { a.Y = o.tensor(kernels.I32, sT, sN) }},
+		{"x bf16 for W f32", func(o *operands, a *L) { a.X, a.U = o.b(sT, sK), o.b(sT, sR) }},
+		{"add to bf16", func(o *operands, a *L) { a.Y, a.Add = o.b(sT, sN), true }},
+		{"bias width", func(o *operands, a *L) { a.Bias = o.f(1, sN-1) }},
+		{"bias bf16", func(o *operands, a *L) { a.Bias = o.b(1, sN) }},
+		{"u width", func(o *operands, a *L) { a.U = o.f(sT, sR+1) }},
+		{"u rows", func(o *operands, a *L) { a.U = o.f(sT-1, sR) }},
+		{"u bf16 beside x f32", func(o *operands, a *L) { a.U = o.b(sT, sR) }},
+		{"B outputs", func(o *operands, a *L) { a.B = o.w(kernels.F32, sN+1, sR) }},
+		{"u without B", func(o *operands, a *L) { a.B = nil }},
+		{"no W", func(o *operands, a *L) { a.W = nil }},
+		{"W of another back end", func(o *operands, a *L) { a.W = foreign{sN, sK} }},
+	})
+	list = append(list, misfits("linearback", func(o *operands) B {
+		return B{DX: o.f(sT, sK), DY: o.f(sT, sN), W: o.w(kernels.F32, sN, sK), DU: o.f(sT, sR), A: o.w(kernels.F32, sR, sK)}
+	}, func(p *probe, a B) error { return p.LinearBack(a) }, []change[B]{
+		{"dx width", func(o *operands, a *B) { a.DX = o.f(sT, sK-1) }},
+		{"dy width", func(o *operands, a *B) { a.DY = o.f(sT, sN+1) }},
+		{"dy rows", func(o *operands, a *B) { a.DY = o.f(sT+1, sN) }},
+		{"dy ids", func(o *operands, a *B) { a.DY = o.tensor(kernels.I32, sT, sN) }},
+		{"add to bf16", func(o *operands, a *B) { a.DX, a.Add = o.b(sT, sK), true }},
+		{"du width", func(o *operands, a *B) { a.DU = o.f(sT, sR-1) }},
+		{"du bf16 beside dy f32", func(o *operands, a *B) { a.DU = o.b(sT, sR) }},
+		{"A inputs", func(o *operands, a *B) { a.A = o.w(kernels.F32, sR, sK+1) }},
+		{"du without A", func(o *operands, a *B) { a.A = nil }},
+		{"no W", func(o *operands, a *B) { a.W = nil }},
+		{"W of another back end", func(o *operands, a *B) { a.W = foreign{sN, sK} }},
+	})...)
+	type G struct{ dw, dy, x kernels.Tensor }
+	list = append(list, misfits("gradweight", func(o *operands) G { return G{o.f(sN, sK), o.f(sT, sN), o.f(sT, sK)} }, func(p *probe, a G) error { return p.GradWeight(a.dw, a.dy, a.x, 1) },
+		[]change[G]{
+			{"dw rows", func(o *operands, a *G) { a.dw = o.f(sN-1, sK) }},
+			{"dw width", func(o *operands, a *G) { a.dw = o.f(sN, sK-1) }},
+			{"dw bf16", func(o *operands, a *G) { a.dw = o.b(sN, sK) }},
+			{"rows", func(o *operands, a *G) { a.dy = o.f(sT+1, sN) }},
+			{"x ids", func(o *operands, a *G) { a.x = o.tensor(kernels.I32, sT, sK) }},
+		})...)
+	return append(list, misfits("gradbias", func(o *operands) G { return G{dw: o.f(1, sN), dy: o.f(sT, sN)} }, func(p *probe, a G) error { return p.GradBias(a.dw, a.dy) },
+		[]change[G]{
+			{"db width", func(o *operands, a *G) { a.dw = o.f(1, sN-1) }},
+			{"db bf16", func(o *operands, a *G) { a.dw = o.b(1, sN) }},
+			{"dy ids", func(o *operands, a *G) { a.dy = o.tensor(kernels.I32, sT, sN) }},
+		})...)
+}
+
+func rowMisfits() []misfit {
+	type R struct {
+		y, x, ids kernels.Tensor
+		w         kernels.Matrix
+	}
+	list := misfits("gather", func(o *operands) R { return R{x: o.f(sT, sD), w: o.w(kernels.F32, sV, sD), ids: o.i(sT)} }, func(p *probe, a R) error { return p.Gather(a.x, a.w, a.ids) }, []change[R]{
+		{"x width", func(o *operands, a *R) { a.x = o.f(sT, sD-1) }},
+		{"ids", func(o *operands, a *R) { a.ids = o.i(sT - 1) }},
+		{"float ids", func(o *operands, a *R) { a.ids = o.f(1, sT) }},
+		{"x ids", func(o *operands, a *R) { a.x = o.tensor(kernels.I32, sT, sD) }},
+		{"W of another back end", func(o *operands, a *R) { a.w = foreign{sV, sD} }},
+	})
+	moved := []change[R]{
+		{"width", func(o *operands, a *R) { a.x = o.f(sT, sD+1) }},
+		{"ids", func(o *operands, a *R) { a.ids = o.i(sT + 1) }},
+		{"float ids", func(o *operands, a *R) { a.ids = o.f(1, sT) }},
+		{"x ids", func(o *operands, a *R) { a.x = o.tensor(kernels.I32, sT, sD) }},
+	}
+	add := change[R]{"to bf16", func(o *operands, a *R) { a.y = o.b(sT, sD) }}
+	fits := func(o *operands) R { return R{y: o.f(sT, sD), x: o.f(sT, sD), ids: o.i(sT)} }
+	list = append(list, misfits("gatherback", fits, func(p *probe, a R) error { return p.GatherBack(a.y, a.x, a.ids) },
+		append([]change[R]{add, {"dx bf16", func(o *operands, a *R) { a.x = o.b(sT, sD) }}}, moved...))...)
+	list = append(list, misfits("select", fits, func(p *probe, a R) error { return p.Select(a.y, a.x, a.ids) }, moved)...)
+	list = append(list, misfits("scatteradd", fits, func(p *probe, a R) error { return p.ScatterAdd(a.y, a.x, a.ids) }, append([]change[R]{add}, moved...))...)
+	same := []change[R]{
+		{"width", func(o *operands, a *R) { a.x = o.f(sT, sD+1) }},
+		{"rows", func(o *operands, a *R) { a.x = o.f(sT-1, sD) }},
+		{"x ids", func(o *operands, a *R) { a.x = o.tensor(kernels.I32, sT, sD) }},
+	}
+	list = append(list, misfits("convert", fits, func(p *probe, a R) error { return p.Convert(a.y, a.x) }, same)...)
+	list = append(list, misfits("add", fits, func(p *probe, a R) error { return p.Add(a.y, a.x) }, append([]change[R]{add}, same...))...)
+	list = append(list, misfits("transpose", fits, func(p *probe, a R) error { return p.Transpose(a.y, a.x, make([]int32, a.ids.Cols)) }, []change[R]{
+		{"rows of xt", func(o *operands, a *R) {}},
+		{"dtypes", func(o *operands, a *R) { a.y = o.b(sD, sT) }},
+		{"slots", func(o *operands, a *R) { a.y, a.ids = o.f(sD, sT), o.i(sT-1) }},
+		{"xt not dense", func(o *operands, a *R) { a.y = o.wide(sD, sT) }},
+	})...)
+	for _, slot := range []struct {
+		what string
+		at   int32
+	}{{"slot past the last", sT}, {"slot before the first", -1}} {
+		list = append(list, misfits("transpose", fits, func(p *probe, a R) error { return p.Transpose(a.y, a.x, []int32{0, 1, slot.at}) }, []change[R]{
+			{slot.what, func(o *operands, a *R) { a.y = o.f(sD, sT) }}})...)
+	}
+	return list
+}
+
+func normMisfits() []misfit {
+	type N struct{ y, rstd, x, w, dx, dw, dy kernels.Tensor }
+	fits := func(o *operands) N {
+		return N{y: o.f(sT, sD), rstd: o.f(1, sT), x: o.f(sT, sD), w: o.f(1, sD), dx: o.f(sT, sD), dw: o.f(1, sD), dy: o.f(sT, sD)}
+	}
+	both := []change[N]{
+		{"x width", func(o *operands, a *N) { a.x = o.f(sT, sD-1) }},
+		{"x rows", func(o *operands, a *N) { a.x = o.f(sT+1, sD) }},
+		{"x ids", func(o *operands, a *N) { a.x = o.tensor(kernels.I32, sT, sD) }},
+		{"w width", func(o *operands, a *N) { a.w = o.f(1, sD-1) }},
+		{"w bf16", func(o *operands, a *N) { a.w = o.b(1, sD) }},
+		{"rstd", func(o *operands, a *N) { a.rstd = o.f(1, sT-1) }},
+		{"rstd bf16", func(o *operands, a *N) { a.rstd = o.b(1, sT) }},
+	}
+	list := misfits("rmsnorm", fits, func(p *probe, a N) error { return p.RMSNorm(a.y, a.rstd, a.x, a.w, normEps) }, both)
+	list = append(list, misfits("rmsnormback", fits, func(p *probe, a N) error { return p.RMSNormBack(a.dx, a.dw, a.dy, a.x, a.w, a.rstd, false) }, append([]change[N]{
+		{"dx bf16", func(o *operands, a *N) { a.dx = o.b(sT, sD) }},
+		{"dy bf16", func(o *operands, a *N) { a.dy = o.b(sT, sD) }},
+		{"dy rows", func(o *operands, a *N) { a.dy = o.f(sT-1, sD) }},
+		{"no rstd", func(o *operands, a *N) { a.rstd = kernels.Tensor{} }},
+		{"dw width", func(o *operands, a *N) { a.dw = o.f(1, sD+1) }},
+		{"dw bf16", func(o *operands, a *N) { a.dw = o.b(1, sD) }},
+	}, both...))...)
+	type P struct {
+		x, positions, table kernels.Tensor
+		dh                  int
+	}
+	list = append(list, misfits("rope", func(o *operands) P { return P{o.f(sT, sD), o.i(sT), o.f(9, 8), 8} }, func(p *probe, a P) error { return p.RoPE(a.x, a.positions, a.table, a.dh, false) }, []change[P]{
+		{"odd head size", func(o *operands, a *P) { a.x, a.table, a.dh = o.f(sT, 15), o.f(9, 5), 5 }},
+		{"no head size", func(o *operands, a *P) { a.table, a.dh = o.f(9, 0), 0 }},
+		{"width", func(o *operands, a *P) { a.x = o.f(sT, sD-2) }},
+		{"positions", func(o *operands, a *P) { a.positions = o.i(sT - 1) }},
+		{"float positions", func(o *operands, a *P) { a.positions = o.f(1, sT) }},
+		{"table width", func(o *operands, a *P) { a.table = o.f(9, 4) }},
+		{"table bf16", func(o *operands, a *P) { a.table = o.b(9, 8) }},
+		{"x ids", func(o *operands, a *P) { a.x = o.tensor(kernels.I32, sT, sD) }},
+	})...)
+	type S struct{ act, dgate, dup, dact, gate, up kernels.Tensor }
+	act := func(o *operands) S {
+		return S{o.f(sT, sD), o.f(sT, sD), o.f(sT, sD), o.f(sT, sD), o.f(sT, sD), o.f(sT, sD)}
+	}
+	inputs := []change[S]{
+		{"gate width", func(o *operands, a *S) { a.gate = o.f(sT, sD-1) }},
+		{"up rows", func(o *operands, a *S) { a.up = o.f(sT-1, sD) }},
+		{"gate ids", func(o *operands, a *S) { a.gate = o.tensor(kernels.I32, sT, sD) }},
+	}
+	list = append(list, misfits("swiglu", act, func(p *probe, a S) error { return p.SwiGLU(a.act, a.gate, a.up) }, append([]change[S]{
+		{"act width", func(o *operands, a *S) { a.act = o.f(sT, sD+1) }}}, inputs...))...)
+	return append(list, misfits("swigluback", act, func(p *probe, a S) error { return p.SwiGLUBack(a.dgate, a.dup, a.dact, a.gate, a.up) }, append([]change[S]{
+		{"dgate width", func(o *operands, a *S) { a.dgate = o.f(sT, sD+1) }},
+		{"dup rows", func(o *operands, a *S) { a.dup = o.f(sT+1, sD) }},
+		{"dact ids", func(o *operands, a *S) { a.dact = o.tensor(kernels.I32, sT, sD) }}}, inputs...))...)
+}
+
+// attentionMisfits: one run of three rows, two query heads on one kv head of 8.
+func attentionMisfits() []misfit {
+	type A struct {
+		o, lse, q, dq, dk, dv, dout kernels.Tensor
+		kv                          kernels.KV
+		plan                        kernels.Plan
+		slots                       []int32
+	}
+	n := ref.Heads{Query: 2, KeyValue: 1, Dim: 8}
+	fits := func(o *operands) (a A) {
+		a.plan.Build(Chain(sT), nil, 2, 1)
+		wq := n.Query * n.Dim
+		a.o, a.lse, a.q, a.dq, a.dout = o.f(sT, wq), o.f(sT, n.Query), o.f(sT, wq), o.f(sT, wq), o.f(sT, wq)
+		a.dk, a.dv = o.f(sT, n.Dim), o.f(sT, n.Dim)
+		a.kv = kernels.KV{K: o.f(sT, n.Dim), V: o.f(sT, n.Dim), KT: o.f(n.Dim, 4), VT: o.f(n.Dim, 4), NumKeyValueHeads: 1, HeadDim: n.Dim}
+		a.slots = []int32{0, 1, 2}
+		return a
+	}
+	both := []change[A]{
+		{"o width", func(o *operands, a *A) { a.o = o.f(sT, 8) }},
+		{"o bf16", func(o *operands, a *A) { a.o = o.b(sT, 16) }},
+		{"lse heads", func(o *operands, a *A) { a.lse = o.f(sT, 1) }},
+		{"lse bf16", func(o *operands, a *A) { a.lse = o.b(sT, 2) }},
+		{"lse not dense", func(o *operands, a *A) { a.lse = o.wide(sT, 2) }},
+		{"q bf16", func(o *operands, a *A) { a.q, a.o = o.b(sT, 16), o.b(sT, 16) }},
+		{"q heads", func(o *operands, a *A) { a.q, a.o = o.f(sT, 12), o.f(sT, 12) }},
+		{"k width", func(o *operands, a *A) { a.kv.K = o.f(sT, 6) }},
+		{"vt rows", func(o *operands, a *A) { a.kv.VT = o.f(6, 4) }},
+		{"vt bf16", func(o *operands, a *A) { a.kv.VT = o.b(8, 4) }},
+		{"odd slots", func(o *operands, a *A) { a.kv.VT, a.kv.KT = o.f(8, 5), o.f(8, 5) }},
+		{"slots of the plan", func(o *operands, a *A) { a.kv.VT, a.kv.KT = o.f(8, 2), o.f(8, 2) }},
+		{"no heads", func(o *operands, a *A) { a.kv.NumKeyValueHeads = 0 }},
+		{"odd head size", func(o *operands, a *A) { a.kv.HeadDim, a.kv.K, a.kv.V = 7, o.f(sT, 7), o.f(sT, 7) }},
+	}
+	list := misfits("attention", fits, func(p *probe, a A) error { return p.Attention(a.o, a.lse, a.q, a.kv, &a.plan, 1) }, both)
+	list = append(list, misfits("attentionback", fits, func(p *probe, a A) error {
+		return p.AttentionBack(a.dq, a.dk, a.dv, a.dout, a.o, a.lse, a.q, a.kv, &a.plan, 1)
+	}, append([]change[A]{
+		{"dq rows", func(o *operands, a *A) { a.dq = o.f(sT-1, 16) }},
+		{"dq bf16", func(o *operands, a *A) { a.dq = o.b(sT, 16) }},
+		{"dout bf16", func(o *operands, a *A) { a.dout = o.b(sT, 16) }},
+		{"dk rows", func(o *operands, a *A) { a.dk = o.f(sT+1, 8) }},
+		{"dv width", func(o *operands, a *A) { a.dv = o.f(sT, 6) }},
+		{"dk ids", func(o *operands, a *A) { a.dk = o.tensor(kernels.I32, sT, 8) }},
+		{"no v", func(o *operands, a *A) { a.kv.V = kernels.Tensor{} }},
+		{"no kt", func(o *operands, a *A) { a.kv.KT = kernels.Tensor{} }},
+		{"kt slots", func(o *operands, a *A) { a.kv.KT = o.f(8, 6) }},
+	}, both...))...)
+	return append(list, misfits("kvput", fits, func(p *probe, a A) error { return p.KVPut(a.kv, a.dk, a.dv, a.slots) }, []change[A]{
+		{"k width", func(o *operands, a *A) { a.dk = o.f(sT, 6) }},
+		{"v rows", func(o *operands, a *A) { a.dv = o.f(sT-1, 8) }},
+		{"k bf16", func(o *operands, a *A) { a.dk = o.b(sT, 8) }},
+		{"slots", func(o *operands, a *A) { a.slots = a.slots[1:] }},
+		{"vt rows", func(o *operands, a *A) { a.kv.VT = o.f(6, 4) }},
+		{"vt bf16", func(o *operands, a *A) { a.kv.VT = o.b(8, 4) }},
+		{"slot past the last", func(o *operands, a *A) { a.slots[1] = sT }},
+		{"slot before the first", func(o *operands, a *A) { a.slots[1] = -1 }},
+	})...)
+}
+
+func nan() float64 { return math.NaN() }

@@ -1,0 +1,101 @@
+package cpu_test
+
+import (
+	"fmt"
+	"testing"
+
+	"afctl/kernels"
+	"afctl/kernels/conformance"
+	"afctl/kernels/cpu"
+)
+
+var levels = []cpu.Level{cpu.Baseline, cpu.AVX2, cpu.AVX512, cpu.AVX512BF16}
+
+// open starts a back end for the length of a test, or skips it where the machine cannot run the level.
+func open(t testing.TB, level cpu.Level, threads int) *cpu.Backend {
+	t.Helper()
+	b, err := cpu.New(cpu.Options{Threads: threads, Level: level, Products: cpu.ProductsOwn})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	if b.Level() != level {
+		t.Skipf("this machine has no %v", level)
+	}
+	return b
+}
+
+// Every instruction-set level passes the suite.
+func TestConformance(t *testing.T) {
+	for _, level := range levels {
+		t.Run(level.String(), func(t *testing.T) {
+			conformance.Run(t, func(t *testing.T) kernels.Backend { return open(t, level, 2) })
+		})
+	}
+}
+
+// One thread, two and three give the same bits, at every level.
+func TestThreadsGiveTheSameBits(t *testing.T) {
+	for _, level := range levels {
+		t.Run(level.String(), func(t *testing.T) {
+			var bs []kernels.Backend
+			for threads := 1; threads <= 3; threads++ {
+				bs = append(bs, open(t, level, threads))
+			}
+			conformance.SameBits(func(name string, err error) {
+				if err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+			}, bs...)
+		})
+	}
+}
+
+// With the large products by a library the suite holds too, but for rows that do not depend on their batch.
+func TestConformanceWithLibraryProducts(t *testing.T) {
+	if cpu.ProductLibrary() == "" {
+		t.Skip("no product library is linked (build tag dnnl, which needs oneDNN: libdnnl-dev)")
+	}
+	conformance.Run(t, func(t *testing.T) kernels.Backend {
+		b, err := cpu.New(cpu.Options{Threads: 2, Level: cpu.Auto, Products: cpu.ProductsLibrary})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { b.Close() })
+		return b
+	})
+}
+
+// Nothing is left of a closed back end, and closing twice is allowed.
+func TestCloseTwice(t *testing.T) {
+	b, err := cpu.New(cpu.Options{Threads: 3, Level: cpu.Auto})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := b.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func ExampleNew() {
+	b, err := cpu.New(cpu.Options{Threads: 1, Level: cpu.Auto})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer b.Close()
+	t, err := b.Alloc(kernels.F32, 1, 3)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer b.Free(t)
+	fmt.Println(b.Upload(t, []float32{3, 4, 12}))
+	s, err := b.SumSquares(t)
+	fmt.Println(s, err)
+	// Output:
+	// <nil>
+	// 169 <nil>
+}

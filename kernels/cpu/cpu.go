@@ -1,0 +1,233 @@
+package cpu
+
+/*
+#cgo CFLAGS: -O3 -std=gnu11 -Wall -Wextra -Wno-psabi
+#cgo LDFLAGS: -lm -lpthread
+#cgo noescape af_linear
+#cgo nocallback af_linear
+#cgo noescape af_linear_back
+#cgo nocallback af_linear_back
+#cgo noescape af_attention
+#cgo nocallback af_attention
+#cgo noescape af_attention_back
+#cgo nocallback af_attention_back
+#cgo noescape af_transpose
+#cgo nocallback af_transpose
+#cgo noescape af_kv_put
+#cgo nocallback af_kv_put
+#cgo noescape af_loss
+#cgo nocallback af_loss
+#cgo noescape af_sample
+#cgo nocallback af_sample
+#cgo noescape af_pack
+#cgo nocallback af_pack
+#include <stdlib.h>
+#include "af.h"
+*/
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"unsafe"
+
+	"afctl/kernels"
+)
+
+// Level is an instruction-set level of the C code.
+type Level int
+
+// Levels; Auto takes the best that the machine has.
+const (
+	Auto       Level = -1
+	Baseline   Level = 0
+	AVX2       Level = 1
+	AVX512     Level = 2
+	AVX512BF16 Level = 3
+)
+
+// String names the level.
+func (l Level) String() string {
+	switch l {
+	case AVX2:
+		return "AVX2"
+	case AVX512:
+		return "AVX-512"
+	case AVX512BF16:
+		return "AVX-512 bf16"
+	}
+	return "baseline " + runtime.GOARCH
+}
+
+// BestLevel returns what this machine can run.
+func BestLevel() Level { return Level(C.af_best_level()) }
+
+// Options choose threads and instruction set. The zero value takes all processors and, for Level, the baseline: use DefaultOptions.
+type Options struct {
+	Threads  int      // 0: all processors
+	Level    Level    // at most this one
+	Products Products // of many rows
+}
+
+// Products says who multiplies large matrices.
+type Products string
+
+// The library that is linked in (build tag dnnl: oneDNN) is as fast as our own product on AVX-512 and several times faster on a CPU with AMX,
+// but its rounding depends on the number of rows: with it a sampler and a trainer agree to about 1e-6, not to the bit. So
+// ProductsAuto takes it where AMX is, for bf16 work.
+const (
+	ProductsAuto    Products = ""
+	ProductsOwn     Products = "own"
+	ProductsLibrary Products = "library"
+)
+
+// ProductLibrary names the product library that is linked in; empty for none.
+func ProductLibrary() string {
+	if n := C.af_products_name(); n != nil {
+		return C.GoString(n)
+	}
+	return ""
+}
+
+// DefaultOptions takes all processors and the best instruction set.
+func DefaultOptions() Options { return Options{Level: Auto} }
+
+// Backend is the CPU.
+type Backend struct {
+	c       *C.af_ctx
+	library bool // large products are the library's
+}
+
+var _ kernels.Backend = (*Backend)(nil)
+
+// New starts the worker threads.
+func New(o Options) (*Backend, error) {
+	if o.Threads <= 0 {
+		o.Threads = runtime.NumCPU()
+	}
+	c := C.af_new(C.int(o.Threads), C.int(o.Level))
+	if c == nil {
+		return nil, fmt.Errorf("cpu: %d threads: %w", o.Threads, kernels.ErrMemory)
+	}
+	b := &Backend{c: c}
+	switch {
+	case o.Products == ProductsLibrary && ProductLibrary() == "":
+		b.Close()
+		return nil, errors.New("cpu: products by a library: this build has none (install libdnnl-dev and build with -tags dnnl)")
+	case o.Products == ProductsLibrary, o.Products == ProductsAuto && ProductLibrary() != "" && C.af_products_faster(1) != 0:
+		C.af_use_products(c, 1)
+		b.library = true
+	}
+	return b, nil
+}
+
+// RowsExact reports whether an output row has the same bits whatever else is in the batch, as package kernels describes it.
+func (b *Backend) RowsExact() bool { return !b.library }
+
+// Close ends the threads and frees scratch memory; tensors and matrices are the caller's to free before.
+func (b *Backend) Close() error {
+	if b.c != nil {
+		C.af_free(b.c)
+		b.c = nil
+	}
+	return nil
+}
+
+// Name implements kernels.Backend.
+func (b *Backend) Name() string { return "cpu" }
+
+// Describe implements kernels.Backend.
+func (b *Backend) Describe() string {
+	products := ""
+	if b.library {
+		products = ", products by " + ProductLibrary()
+	}
+	return fmt.Sprintf("cpu, %d threads, %v%s", b.Threads(), b.Level(), products)
+}
+
+// Threads returns how many threads work.
+func (b *Backend) Threads() int { return int(C.af_threads(b.c)) }
+
+// Level returns the instruction set in use.
+func (b *Backend) Level() Level { return Level(C.af_level(b.c)) }
+
+// PeakGFLOPS measures what a loop in registers reaches on all threads, f32 or bf16.
+func (b *Backend) PeakGFLOPS(bf16 bool, seconds float64) float64 {
+	v := C.int(0)
+	if bf16 {
+		v = 1
+	}
+	return float64(C.af_peak(b.c, v, C.double(seconds)))
+}
+
+// ReadGBps measures reading memory of nBytes, larger than the caches, on all threads.
+func (b *Backend) ReadGBps(nBytes int, seconds float64) (float64, error) {
+	t, err := b.Alloc(kernels.F32, 1, nBytes/4)
+	if err != nil {
+		return 0, err
+	}
+	defer b.Free(t)
+	one := unsafe.Slice((*float32)(t.Ptr), nBytes/4)
+	for i := range one {
+		one[i] = 1
+	}
+	return float64(C.af_bandwidth(b.c, t.Ptr, C.size_t(nBytes), C.double(seconds))), nil
+}
+
+// result turns a C status into an error.
+func result(op string, rc C.int) error {
+	switch rc {
+	case 0:
+		return nil
+	case 1:
+		return fmt.Errorf("%s: %w", op, kernels.ErrMemory)
+	}
+	return fmt.Errorf("%s: %w", op, kernels.ErrShape)
+}
+
+func tensor(t kernels.Tensor) C.af_tensor {
+	return C.af_tensor{p: t.Ptr, rows: C.int64_t(t.Rows), cols: C.int64_t(t.Cols), stride: C.int64_t(t.Stride), dtype: C.int32_t(t.DType)}
+}
+
+func floats(t kernels.Tensor) *C.float { return (*C.float)(t.Ptr) }
+func ints(t kernels.Tensor) *C.int32_t { return (*C.int32_t)(t.Ptr) }
+
+func flag(v bool) C.int {
+	if v {
+		return 1
+	}
+	return 0
+}
+
+// matrix is a packed weight; its struct lives in C memory, so that it can be handed over by pointer.
+type matrix struct {
+	m    *C.af_matrix
+	size int
+}
+
+// Dims implements kernels.Matrix.
+func (m *matrix) Dims() (n, k int) { return int(m.m.n), int(m.m.k) }
+
+// DType implements kernels.Matrix.
+func (m *matrix) DType() kernels.DType { return kernels.DType(m.m.dtype) }
+
+// Bytes implements kernels.Matrix.
+func (m *matrix) Bytes() int { return m.size }
+
+var errForeign = fmt.Errorf("a matrix of another back end: %w", kernels.ErrShape)
+
+func own(w kernels.Matrix) *C.af_matrix {
+	if m, ok := w.(*matrix); ok && m != nil {
+		return m.m
+	}
+	return nil
+}
+
+// Products names who makes the large products, as results depend on it: "own", or the library with its version.
+func (b *Backend) Products() string {
+	if b.library {
+		return ProductLibrary()
+	}
+	return string(ProductsOwn)
+}

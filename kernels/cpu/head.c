@@ -1,0 +1,374 @@
+// Log-probs of target tokens from hidden states, tile by tile over the vocabulary (the logits of a tile of 256 tokens and a few rows
+// are all that exists of them), with what the gradient needs formed in the same pass, as in flash attention with W as keys and
+// values: ew = sum_v p_v W_v, kept unnormalised under a running maximum and divided at the end. The backward pass is then a few
+// vector operations per row; three products in all (forward, ew, and the reference's forward) instead of four.
+//
+// With z the logits times 1/temperature, m their maximum, s = sum_v e^(z_v - m), t = sum_v e^(z_v - m) (z_v - m):
+//	lse = m + log s,  lp = z_token - lse,  H = log s - t/s
+#ifndef AF_LEVEL
+#define AF_SELF "head.c"
+#include "pool.h"
+#include "multi.h"
+
+enum {
+	TILE = 256, // tokens
+	ROWS = 48,  // hidden rows whose logits exist at a time
+};
+
+static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t pad16(int64_t n) { return (n + 15) & ~(int64_t)15; }
+static int64_t size_of(int dtype) { return dtype == AF_BF16 ? 2 : 4; }
+static int kind_of(int x, int w) { return x == AF_BF16 ? TILE_B : w == AF_BF16 ? TILE_X : TILE_F; }
+static const char *row_at(af_tensor t, int64_t r) { return (const char *)t.p + r * t.stride * size_of(t.dtype); }
+
+// Logits of tokens v0.. (at most TILE) for rows of h, into z [rows, TILE]; returns the padded width. Columns past V are -inf after head_scale.
+static int64_t tile_logits(af_ctx *c, const af_matrix *w, int64_t v0, af_tensor h, int64_t r0, int64_t rows, float *z) {
+	int64_t width = min64(TILE, pad16(w->n) - v0), es = w->dtype == AF_BF16 ? 2 * (w->k + (w->k & 1)) : 4 * w->k;
+	for (int64_t j = 0; j < width; j += 64) {
+		int64_t pw = min64(64, width - j);
+		c->fn->tile(kind_of(h.dtype, w->dtype), rows, pw, w->k, row_at(h, r0), h.stride, (const char *)w->data + (v0 + j) * es, pw,
+		            z + j, TILE, 0);
+	}
+	return width;
+}
+
+// The running state of a row.
+struct row_state {
+	double s, t;
+	float m;
+};
+
+struct head_args {
+	af_ctx *c;
+	af_tensor h, ew, elw, dw, dh;
+	const af_matrix *w;
+	const int32_t *first, *tokens;
+	float inv_temp;
+	float *lp, *entropy, *lse;
+	const float *g, *dent;
+	int64_t chunk; // rows per task
+	_Atomic int failed;
+};
+
+static void head_task(void *arg, int64_t i, int thread) {
+	struct head_args *a = arg;
+	af_ctx *c = a->c;
+	const af_matrix *w = a->w;
+	int b16 = a->h.dtype == AF_BF16;
+	int64_t r0 = i * a->chunk, r1 = min64(r0 + a->chunk, a->h.rows), d = w->k, dpad = pad16(d), es = b16 ? 2 : 4;
+	struct row_state *st = c->scratch[thread].p;
+	char *at = (char *)(st + a->chunk);
+	at = (char *)(((uintptr_t)at + 63) & ~(uintptr_t)63);
+	float *z = (float *)at;
+	char *p = (char *)(z + ROWS * TILE), *q = p + ROWS * TILE * es, *back = q + ROWS * TILE * es;
+	int need = a->ew.p != NULL, need2 = a->elw.p != NULL;
+	for (int64_t r = r0; r < r1; r++) {
+		st[r - r0] = (struct row_state){0, 0, -INFINITY};
+		if (need) memset((float *)a->ew.p + r * a->ew.stride, 0, (size_t)dpad * 4);
+		if (need2) memset((float *)a->elw.p + r * a->elw.stride, 0, (size_t)dpad * 4);
+	}
+	for (int64_t v0 = 0; v0 < w->n; v0 += TILE) {
+		int64_t valid = min64(TILE, w->n - v0);
+		if (need)
+			for (int64_t k0 = 0; k0 < d; k0 += 64)
+				c->fn->panel_back(back + k0 * TILE * es, b16, min64(64, dpad - k0), w, v0, v0 + valid, k0);
+		for (int64_t rb = r0; rb < r1; rb += ROWS) {
+			int64_t rows = min64(ROWS, r1 - rb), width = tile_logits(c, w, v0, a->h, rb, rows, z);
+			for (int64_t r = 0; r < rows; r++) {
+				struct row_state *x = &st[rb - r0 + r];
+				float *zr = z + r * TILE, m = c->fn->head_scale(zr, width, valid, a->inv_temp);
+				for (int64_t t = a->first[rb + r]; t < a->first[rb + r + 1]; t++)
+					if (a->tokens[t] >= v0 && a->tokens[t] < v0 + valid) a->lp[t] = zr[a->tokens[t] - v0];
+				if (m > x->m) {
+					float by = x->m == -INFINITY ? 0 : expf(x->m - m), gap = x->m == -INFINITY ? 0 : x->m - m;
+					if (need2) {
+						c->fn->axpy((float *)a->elw.p + (rb + r) * a->elw.stride, (float *)a->ew.p + (rb + r) * a->ew.stride, gap, d);
+						c->fn->scale((float *)a->elw.p + (rb + r) * a->elw.stride, by, d);
+					}
+					if (need) c->fn->scale((float *)a->ew.p + (rb + r) * a->ew.stride, by, d);
+					x->t = by * (x->t + gap * x->s);
+					x->s *= by;
+					x->m = m;
+				}
+				double tz;
+				x->s += c->fn->head_weights(zr, width, x->m, &tz, need ? p + r * TILE * es : NULL, need2 ? q + r * TILE * es : NULL, b16);
+				x->t += tz;
+			}
+			for (int64_t k0 = 0; need && k0 < d; k0 += 64) {
+				int64_t kw = min64(64, dpad - k0);
+				c->fn->tile(b16 ? TILE_B : TILE_F, rows, kw, valid, p, TILE, back + k0 * TILE * es, kw,
+				            (float *)a->ew.p + rb * a->ew.stride + k0, a->ew.stride, 1);
+				if (need2)
+					c->fn->tile(b16 ? TILE_B : TILE_F, rows, kw, valid, q, TILE, back + k0 * TILE * es, kw,
+					            (float *)a->elw.p + rb * a->elw.stride + k0, a->elw.stride, 1);
+			}
+		}
+	}
+	for (int64_t r = r0; r < r1; r++) {
+		struct row_state *x = &st[r - r0];
+		double ls = log(x->s);
+		a->lse[r] = (float)(x->m + ls);
+		a->entropy[r] = (float)(ls - x->t / x->s);
+		for (int64_t t = a->first[r]; t < a->first[r + 1]; t++) a->lp[t] = (float)(((double)a->lp[t] - x->m) - ls);
+		if (need2) { // sum p (z - m) W  ->  sum p log p W
+			c->fn->scale((float *)a->elw.p + r * a->elw.stride, (float)(1 / x->s), d);
+			c->fn->axpy((float *)a->elw.p + r * a->elw.stride, (float *)a->ew.p + r * a->ew.stride, (float)(-ls / x->s), d);
+		}
+		if (need) c->fn->scale((float *)a->ew.p + r * a->ew.stride, (float)(1 / x->s), d);
+	}
+}
+
+int af_head(af_ctx *c, af_tensor h, const af_matrix *w, const int32_t *first, const int32_t *tokens, float inv_temp, float *lp,
+            float *entropy, float *lse, af_tensor ew, af_tensor elw) {
+	struct head_args a = {.c = c, .h = h, .ew = ew, .elw = elw, .w = w, .first = first, .tokens = tokens, .inv_temp = inv_temp,
+	                      .lp = lp, .entropy = entropy, .lse = lse};
+	// A thread takes all its rows through the vocabulary at once, so that W is read from memory once per thread.
+	a.chunk = (h.rows + c->threads - 1) / c->threads;
+	if (a.chunk < 1) a.chunk = 1;
+	int64_t es = size_of(h.dtype);
+	size_t bytes = (size_t)a.chunk * sizeof(struct row_state) + 64 + ROWS * TILE * (size_t)(4 + 2 * es);
+	if (ew.p) bytes += (size_t)(TILE * pad16(w->k) * es);
+	if (af_scratch_all(c, bytes)) return AF_NOMEM;
+	af_run(c, (h.rows + a.chunk - 1) / a.chunk, head_task, &a);
+	return AF_OK;
+}
+
+// W's row of a token as f32.
+static void token_row(const af_matrix *w, int64_t n, float *y) {
+	int64_t np = pad16(w->n), n0 = n & ~(int64_t)63, width = min64(64, np - n0), k = w->k;
+	if (w->dtype == AF_BF16) {
+		const bf16 *s = (const bf16 *)w->data + n0 * (k + (k & 1)) + 2 * (n - n0);
+		for (int64_t i = 0; i < k; i++) y[i] = bf16_to_f32(s[(i & ~(int64_t)1) * width + (i & 1)]);
+	} else {
+		const float *s = (const float *)w->data + n0 * k + (n - n0);
+		for (int64_t i = 0; i < k; i++) y[i] = s[i * width];
+	}
+}
+
+static void head_back_task(void *arg, int64_t i, int thread) {
+	struct head_args *a = arg;
+	af_ctx *c = a->c;
+	int64_t d = a->w->k;
+	float *acc = c->scratch[thread].p, *row = acc + pad16(d);
+	for (int64_t r = i * 16, e = min64(r + 16, a->dh.rows); r < e; r++) {
+		memset(acc, 0, (size_t)d * 4);
+		float sum = 0;
+		for (int64_t t = a->first[r]; t < a->first[r + 1]; t++) {
+			if (a->g[t] == 0) continue;
+			token_row(a->w, a->tokens[t], row);
+			c->fn->axpy(acc, row, a->g[t] * a->inv_temp, d);
+			sum += a->g[t];
+		}
+		const float *ew = (const float *)row_at(a->ew, r);
+		float by = -sum;
+		if (a->dent && a->elw.p) {
+			by -= a->dent[r] * a->entropy[r];
+			c->fn->axpy(acc, (const float *)row_at(a->elw, r), -a->dent[r] * a->inv_temp, d);
+		}
+		c->fn->axpy(acc, ew, by * a->inv_temp, d);
+		if (a->dh.dtype == AF_BF16)
+			c->fn->to_bf16((bf16 *)row_at(a->dh, r), acc, d);
+		else
+			memcpy((void *)row_at(a->dh, r), acc, (size_t)d * 4);
+	}
+}
+
+int af_head_back(af_ctx *c, af_tensor dh, const af_matrix *w, const int32_t *first, const int32_t *tokens, const float *g,
+                 const float *dent, const float *entropy, af_tensor ew, af_tensor elw, float inv_temp) {
+	struct head_args a = {.c = c, .dh = dh, .w = w, .first = first, .tokens = tokens, .g = g, .dent = dent, .entropy = (float *)entropy,
+	                      .ew = ew, .elw = elw, .inv_temp = inv_temp};
+	if (af_scratch_all(c, (size_t)pad16(w->k) * 8)) return AF_NOMEM;
+	af_run(c, (dh.rows + 15) / 16, head_back_task, &a);
+	return AF_OK;
+}
+
+// One tile of tokens: its rows of dw belong to this task alone.
+static void grad_weight_task(void *arg, int64_t i, int thread) {
+	struct head_args *a = arg;
+	af_ctx *c = a->c;
+	const af_matrix *w = a->w;
+	int64_t v0 = i * TILE, valid = min64(TILE, w->n - v0), d = w->k, dpad = pad16(d);
+	float *z = c->scratch[thread].p, *x = z + ROWS * TILE, *acc = x + ROWS * dpad;
+	for (int64_t v = 0; v < valid; v++) {
+		memcpy(acc + v * dpad, row_at(a->dw, v0 + v), (size_t)d * 4);
+		memset(acc + v * dpad + d, 0, (size_t)(dpad - d) * 4);
+	}
+	for (int64_t rb = 0; rb < a->h.rows; rb += ROWS) {
+		int64_t rows = min64(ROWS, a->h.rows - rb), width = tile_logits(c, w, v0, a->h, rb, rows, z);
+		for (int64_t r = 0; r < rows; r++) {
+			float *zr = z + r * TILE, sum = 0, de = a->dent ? a->dent[rb + r] : 0, lse = a->lse[rb + r], en = a->entropy[rb + r];
+			for (int64_t t = a->first[rb + r]; t < a->first[rb + r + 1]; t++) sum += a->g[t];
+			c->fn->head_scale(zr, width, valid, a->inv_temp);
+			for (int64_t v = 0; v < valid; v++) {
+				float lp = zr[v] - lse, p = expf(lp);
+				zr[v] = -p * (sum + de * (lp + en)) * a->inv_temp;
+			}
+			for (int64_t t = a->first[rb + r]; t < a->first[rb + r + 1]; t++)
+				if (a->tokens[t] >= v0 && a->tokens[t] < v0 + valid) zr[a->tokens[t] - v0] += a->g[t] * a->inv_temp;
+			if (a->h.dtype == AF_BF16)
+				c->fn->to_f32(x + r * dpad, (const bf16 *)row_at(a->h, rb + r), d);
+			else
+				memcpy(x + r * dpad, row_at(a->h, rb + r), (size_t)d * 4);
+			memset(x + r * dpad + d, 0, (size_t)(dpad - d) * 4);
+		}
+		c->fn->outer(valid, dpad, rows, z, TILE, x, dpad, acc, dpad);
+	}
+	for (int64_t v = 0; v < valid; v++) memcpy((void *)row_at(a->dw, v0 + v), acc + v * dpad, (size_t)d * 4);
+}
+
+int af_head_grad_weight(af_ctx *c, af_tensor dw, af_tensor h, const af_matrix *w, const int32_t *first, const int32_t *tokens,
+                        const float *g, const float *dent, const float *entropy, const float *lse, float inv_temp) {
+	struct head_args a = {.c = c, .dw = dw, .h = h, .w = w, .first = first, .tokens = tokens, .g = g, .dent = dent,
+	                      .entropy = (float *)entropy, .lse = (float *)lse, .inv_temp = inv_temp};
+	if (af_scratch_all(c, (size_t)(ROWS * TILE + (ROWS + TILE) * pad16(w->k)) * 4)) return AF_NOMEM;
+	af_run(c, (w->n + TILE - 1) / TILE, grad_weight_task, &a);
+	return AF_OK;
+}
+
+// ---- sampling: the same tiles, shared out over threads, each row's maximum and sum put together in the order of the tiles
+
+struct sample_args {
+	af_ctx *c;
+	af_tensor h;
+	const af_matrix *w;
+	const double *temperature, *u;
+	int32_t *token;
+	float *lp;
+	float *z, *top; // [rows, padded V], [rows, tiles]: a tile's own maximum, then the running one
+	double *sum;    // [rows, tiles]
+	int64_t tiles, ld;
+};
+
+static float row_scale(const struct sample_args *a, int64_t r) { return a->temperature[r] > 0 ? (float)(1 / a->temperature[r]) : 1; }
+
+static void logits_task(void *arg, int64_t i, int thread) {
+	struct sample_args *a = arg;
+	af_ctx *c = a->c;
+	float *z = c->scratch[thread].p;
+	int64_t v0 = i * TILE, valid = min64(TILE, a->w->n - v0);
+	for (int64_t rb = 0; rb < a->h.rows; rb += ROWS) {
+		int64_t rows = min64(ROWS, a->h.rows - rb), width = tile_logits(c, a->w, v0, a->h, rb, rows, z);
+		for (int64_t r = 0; r < rows; r++) {
+			a->top[(rb + r) * a->tiles + i] = c->fn->head_scale(z + r * TILE, width, valid, row_scale(a, rb + r));
+			memcpy(a->z + (rb + r) * a->ld + v0, z + r * TILE, (size_t)width * 4);
+		}
+	}
+}
+
+static void sums_task(void *arg, int64_t i, int thread) {
+	(void)thread;
+	struct sample_args *a = arg;
+	int64_t v0 = i * TILE, width = min64(TILE, pad16(a->w->n) - v0);
+	double tz;
+	for (int64_t r = 0; r < a->h.rows; r++)
+		a->sum[r * a->tiles + i] = a->c->fn->head_weights(a->z + r * a->ld + v0, width, a->top[r * a->tiles + i], &tz, NULL, NULL, 0);
+}
+
+static void draw_task(void *arg, int64_t r, int thread) {
+	(void)thread;
+	struct sample_args *a = arg;
+	const float *z = a->z + r * a->ld, *top = a->top + r * a->tiles;
+	double *sum = a->sum + r * a->tiles, s = 0;
+	float m = -INFINITY;
+	for (int64_t i = 0; i < a->tiles; i++) { // as head_task does it
+		if (top[i] > m) {
+			s *= m == -INFINITY ? 0 : expf(m - top[i]);
+			m = top[i];
+		}
+		s += sum[i];
+	}
+	int64_t v = 0;
+	if (!(a->temperature[r] > 0)) {
+		while (v + 1 < a->w->n && z[v] != m) v++;
+	} else {
+		double want = a->u[r] * s, have = 0;
+		int64_t i = 0, last = 0;
+		for (; i < a->tiles; i++) {
+			double mass = sum[i] * (double)expf(top[i] - m);
+			if (mass > 0) last = i;
+			if (have + mass > want) break;
+			have += mass;
+		}
+		if (i == a->tiles) i = last; // the sums of sums differ in their last bits
+		int64_t end = min64((i + 1) * TILE, a->w->n), some = -1;
+		for (v = i * TILE; v < end; v++) {
+			double p = expf(z[v] - m);
+			if (p > 0) some = v;
+			have += p;
+			if (have > want && p > 0) break;
+		}
+		if (v == end) v = some < 0 ? end - 1 : some;
+	}
+	a->token[r] = (int32_t)v;
+	a->lp[r] = (float)(((double)z[v] - m) - log(s));
+}
+
+int af_sample(af_ctx *c, af_tensor h, const af_matrix *w, const double *temperature, const double *u, int32_t *token, float *lp) {
+	struct sample_args a = {.c = c, .h = h, .w = w, .temperature = temperature, .u = u, .token = token, .lp = lp};
+	a.tiles = (w->n + TILE - 1) / TILE;
+	a.ld = pad16(w->n);
+	size_t per_row = (size_t)a.ld * 4 + (size_t)a.tiles * 16;
+	char *p = af_scratch_get(&c->shared, (size_t)h.rows * per_row + 256);
+	if (!p || af_scratch_all(c, ROWS * TILE * 4)) return AF_NOMEM;
+	a.z = (float *)p;
+	a.sum = (double *)(p + (size_t)h.rows * (size_t)a.ld * 4);
+	a.top = (float *)(a.sum + h.rows * a.tiles);
+	af_run(c, a.tiles, logits_task, &a);
+	for (int64_t r = 0; r < h.rows; r++)
+		for (int64_t i = 1; i < a.tiles; i++) {
+			float *t = a.top + r * a.tiles + i;
+			if (!(t[0] > t[-1])) t[0] = t[-1];
+		}
+	af_run(c, a.tiles, sums_task, &a);
+	af_run(c, h.rows, draw_task, &a);
+	return AF_OK;
+}
+
+#else
+
+// z[0..n) *= inv_temp, -inf from `valid` on; returns the maximum. n a multiple of 16.
+float AF(head_scale)(float *z, int64_t n, int64_t valid, float inv_temp) {
+	vf m = vset1(-INFINITY), s = vset1(inv_temp);
+	for (int64_t j = 0; j < n; j += 16) {
+		vf x = vload(z + j) * s;
+		if (j + 16 > valid)
+			for (int64_t i = 0; i < 16; i++)
+				if (j + i >= valid) x[i] = -INFINITY;
+		vstore(z + j, x);
+		m = vmax(x, m);
+	}
+	return vhmax(m);
+}
+
+// Sum of e = exp(z - m); *tz = sum of e (z - m); p = e and q = e (z - m) as operands of a product, where not NULL.
+double AF(head_weights)(const float *z, int64_t n, float m, double *tz, void *p, void *q, int is_bf16) {
+	vf s = vset1(0), t = vset1(0), mv = vset1(m), floor = vset1(-1e4f);
+	for (int64_t j = 0; j < n; j += 16) {
+		vf x = vload(z + j) - mv, e = vexp(x);
+		vf ex = e * vmax(x, floor); // -inf (past the vocabulary) has weight 0
+		s = s + e;
+		t = t + ex;
+		if (p) {
+			if (is_bf16)
+				vstore_bf16((bf16 *)p + j, e);
+			else
+				vstore((float *)p + j, e);
+		}
+		if (q) {
+			if (is_bf16)
+				vstore_bf16((bf16 *)q + j, ex);
+			else
+				vstore((float *)q + j, ex);
+		}
+	}
+	*tz = vsum(t);
+	return vsum(s);
+}
+
+void AF(scale)(float *y, float a, int64_t n) {
+	int64_t i = 0;
+	vf v = vset1(a);
+	for (; i + 16 <= n; i += 16) vstore(y + i, vload(y + i) * v);
+	for (; i < n; i++) y[i] *= a;
+}
+#endif

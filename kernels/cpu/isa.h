@@ -1,0 +1,187 @@
+// One source, several instruction sets. An operation's file includes multi.h, which includes the file again once per
+// level with AF_LEVEL set and the compiler's target switched; AF(name) then gives every level its own symbol. At run
+// time dispatch.c picks the highest level that the machine has.
+//
+//	AF_LEVEL 0  baseline of the compiler's target (SSE2, NEON, ...)
+//	         1  AVX2 + FMA
+//	         2  AVX-512 (F, BW, VL, DQ)
+//	         3  AVX-512 with the bf16 dot product
+//
+// A vf is always 16 floats, so that a layout in memory is the same at every level; where registers are narrower the
+// compiler splits it.
+#ifndef AF_ISA_H
+#define AF_ISA_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#define AF_X86 1
+#endif
+
+typedef uint16_t bf16;
+typedef float vf __attribute__((vector_size(64), may_alias));
+typedef int32_t vi __attribute__((vector_size(64), may_alias));
+typedef uint32_t vu __attribute__((vector_size(64), may_alias));
+
+#define AF_CAT2(a, b) a##_l##b
+#define AF_CAT(a, b) AF_CAT2(a, b)
+#define AF_INLINE static inline __attribute__((always_inline, unused))
+
+AF_INLINE float bf16_to_f32(bf16 x) {
+	uint32_t u = (uint32_t)x << 16;
+	float f;
+	memcpy(&f, &u, 4);
+	return f;
+}
+
+// Round to nearest even; a NaN stays a (quiet) NaN.
+AF_INLINE bf16 f32_to_bf16(float f) {
+	uint32_t u;
+	memcpy(&u, &f, 4);
+	if ((u & 0x7fffffff) > 0x7f800000) return (bf16)((u >> 16) | 0x40);
+	return (bf16)((u + 0x7fff + ((u >> 16) & 1)) >> 16);
+}
+
+#endif
+
+#ifdef AF_LEVEL
+#define AF(name) AF_CAT(name, AF_LEVEL)
+
+#define vload AF(vload)
+#define vstore AF(vstore)
+#define vset1 AF(vset1)
+#define vfma AF(vfma)
+#define vmax AF(vmax)
+#define vselect AF(vselect)
+#define vscale2 AF(vscale2)
+#define vround AF(vround)
+#define vexp AF(vexp)
+#define vload_bf16 AF(vload_bf16)
+#define vstore_bf16 AF(vstore_bf16)
+#define vpair_bf16 AF(vpair_bf16)
+#define vdot_bf16 AF(vdot_bf16)
+#define vsqrt AF(vsqrt)
+#define vsum AF(vsum)
+#define vhmax AF(vhmax)
+
+AF_INLINE vf vload(const float *p) {
+	vf v;
+	memcpy(&v, p, 64);
+	return v;
+}
+AF_INLINE void vstore(float *p, vf v) { memcpy(p, &v, 64); }
+
+#if AF_LEVEL >= 2
+AF_INLINE vf vset1(float x) { return (vf)_mm512_set1_ps(x); }
+AF_INLINE vf vfma(vf a, vf b, vf c) { return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
+AF_INLINE vf vmax(vf a, vf b) { return (vf)_mm512_max_ps((__m512)a, (__m512)b); }
+AF_INLINE vf vselect(vi m, vf a, vf b) { return (vf)_mm512_mask_blend_ps(_mm512_movepi32_mask((__m512i)m), (__m512)b, (__m512)a); }
+AF_INLINE vf vround(vf x) { return (vf)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+AF_INLINE vf vscale2(vf x, vf n) { return (vf)_mm512_scalef_ps((__m512)x, (__m512)n); }
+AF_INLINE vf vsqrt(vf x) { return (vf)_mm512_sqrt_ps((__m512)x); }
+AF_INLINE vf vload_bf16(const bf16 *p) {
+	return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16);
+}
+#else
+AF_INLINE vf vset1(float x) { return (vf){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
+AF_INLINE vf vfma(vf a, vf b, vf c) { return a * b + c; }
+AF_INLINE vf vselect(vi m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)); }
+AF_INLINE vf vmax(vf a, vf b) { return vselect(a > b, a, b); }
+// Exact for |x| < 2^22, which is all that exp needs.
+AF_INLINE vf vround(vf x) {
+	vf magic = vset1(12582912.0f);
+	return (x + magic) - magic;
+}
+// x * 2^n for integral n in [-252, 254], in two steps so that subnormal results come out.
+AF_INLINE vf vscale2(vf x, vf n) {
+	vi i = __builtin_convertvector(n, vi), h = i >> 1;
+	vf a = (vf)((h + 127) << 23), b = (vf)((i - h + 127) << 23);
+	return x * a * b;
+}
+AF_INLINE vf vsqrt(vf x) {
+	for (int i = 0; i < 16; i++) x[i] = sqrtf(x[i]);
+	return x;
+}
+AF_INLINE vf vload_bf16(const bf16 *p) {
+	uint16_t t __attribute__((vector_size(32)));
+	memcpy(&t, p, 32);
+	return (vf)(__builtin_convertvector(t, vu) << 16);
+}
+#endif
+
+#if AF_LEVEL >= 3
+AF_INLINE void vstore_bf16(bf16 *p, vf v) { _mm256_storeu_si256((__m256i *)p, (__m256i)_mm512_cvtneps_pbh((__m512)v)); }
+#else
+AF_INLINE void vstore_bf16(bf16 *p, vf v) {
+	vu u = (vu)v;
+	vi nan = (vi)((u & 0x7fffffff) > 0x7f800000);
+	vu r = (u + 0x7fff + ((u >> 16) & 1)) >> 16, q = (u >> 16) | 0x40;
+	r = (vu)(((vi)q & nan) | ((vi)r & ~nan));
+	uint16_t t __attribute__((vector_size(32))) = __builtin_convertvector(r, __typeof__(t));
+	memcpy(p, &t, 32);
+}
+#endif
+
+// Lane i of the result holds (lo[i], hi[i]) as two bf16, lo in the low half: the pair layout of vdot_bf16's operands.
+AF_INLINE vi vpair_bf16(vf lo, vf hi) {
+	bf16 a[16], b[16];
+	vu x, y;
+	vstore_bf16(a, lo);
+	vstore_bf16(b, hi);
+	uint16_t t __attribute__((vector_size(32)));
+	memcpy(&t, a, 32);
+	x = __builtin_convertvector(t, vu);
+	memcpy(&t, b, 32);
+	y = __builtin_convertvector(t, vu);
+	return (vi)(x | (y << 16));
+}
+
+// (c[i] + a_hi * b_hi[i]) + a_lo * b_lo[i], all lanes of a being the same pair: the instruction adds the high half first.
+AF_INLINE vf vdot_bf16(vf c, vi a, vi b) {
+#if AF_LEVEL >= 3
+	return (vf)_mm512_dpbf16_ps((__m512)c, (__m512bh)a, (__m512bh)b);
+#else
+	vi top = (vi){0} - 65536;
+	c = vfma((vf)(a & top), (vf)(b & top), c);
+	return vfma((vf)(a << 16), (vf)(b << 16), c);
+#endif
+}
+
+// Sum of the lanes in a fixed order.
+AF_INLINE float vsum(vf v) {
+	float t[16];
+	memcpy(t, &v, 64);
+	for (int w = 8; w; w >>= 1)
+		for (int i = 0; i < w; i++) t[i] += t[i + w];
+	return t[0];
+}
+
+AF_INLINE float vhmax(vf v) {
+	float t[16];
+	memcpy(t, &v, 64);
+	for (int w = 8; w; w >>= 1)
+		for (int i = 0; i < w; i++) t[i] = t[i] > t[i + w] ? t[i] : t[i + w];
+	return t[0];
+}
+
+// e^x to 1.5 ulp on [-87.33, 88.72]; 0 below, also for -inf; +inf above. Cephes' reduction with a degree-6 polynomial.
+AF_INLINE vf vexp(vf x) {
+	vf n = vround(x * 1.44269504088896341f);
+	vf r = vfma(n, vset1(-0.693359375f), x);
+	r = vfma(n, vset1(2.12194440e-4f), r);
+	vf p = vset1(1.9875691500e-4f);
+	p = vfma(p, r, vset1(1.3981999507e-3f));
+	p = vfma(p, r, vset1(8.3334519073e-3f));
+	p = vfma(p, r, vset1(4.1665795894e-2f));
+	p = vfma(p, r, vset1(1.6666665459e-1f));
+	p = vfma(p, r, vset1(5.0000001201e-1f));
+	p = vfma(p, r * r, r) + 1.0f;
+	vf lo = vset1(-87.33654f), hi = vset1(88.72283f), zero = vset1(0);
+	vf y = vscale2(p, vselect(x < lo, zero, vselect(x > hi, zero, n)));
+	y = vselect(x < lo, zero, y);
+	return vselect(x > hi, vset1(INFINITY), y);
+}
+#endif

@@ -1,0 +1,330 @@
+// Dense products on packed weights: forward, by the input, by the weight. Contracts in af.h; the inner product is tile.c.
+#include "pool.h"
+#include "isa.h"
+#include "products.h"
+
+enum {
+	ROWS = 48,               // of x per pass: its block of y (48 x 64 f32) stays in the first-level cache
+	LONG_ROWS = 480,         // the same where a panel is cut along its sum, and the block waits in the second level
+	PANEL_BYTES = 768 << 10, // of a panel that is streamed in one piece
+	LIBRARY_ROWS = 128,      // from which on the product library, where it is chosen, takes a product
+};
+
+static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
+static int64_t pad16(int64_t n) { return (n + 15) & ~(int64_t)15; }
+static int64_t size_of(int dtype) { return dtype == AF_BF16 ? 2 : 4; }
+static char *at(af_tensor t, int64_t r, int64_t c) { return (char *)t.p + (r * t.stride + c) * size_of(t.dtype); }
+
+// Parts that a sum over n terms of a panel is cut into: it depends on nothing but n and the element's size.
+static int64_t part_len(int64_t n, int64_t es) {
+	int64_t parts = (n * 64 * es + PANEL_BYTES - 1) / PANEL_BYTES;
+	return ((n + parts - 1) / parts + 63) & ~(int64_t)63;
+}
+
+static int kind_of(int x, int w) { return x == AF_BF16 ? TILE_B : w == AF_BF16 ? TILE_X : TILE_F; }
+
+// y[t0.., n0..n0+n] = (or +=) buf (+ bias), buf of row width w.
+static void put(af_ctx *c, af_tensor y, int64_t t0, int64_t rows, int64_t n0, int64_t n, float *buf, int64_t w,
+                const float *bias, int add) {
+	for (int64_t r = 0; r < rows; r++) {
+		float *b = buf + r * w;
+		if (bias) c->fn->axpy(b, bias + n0, 1, n);
+		if (y.dtype == AF_BF16)
+			c->fn->to_bf16((bf16 *)at(y, t0 + r, n0), b, n);
+		else if (add)
+			c->fn->axpy((float *)at(y, t0 + r, n0), b, 1, n);
+		else
+			memcpy(at(y, t0 + r, n0), b, (size_t)n * 4);
+	}
+}
+
+struct linear_args {
+	af_ctx *c;
+	af_tensor y, x, u;
+	const af_matrix *w, *b;
+	const float *bias;
+	int add;
+	int64_t panels, block, part; // tasks: panels x blocks of rows; terms per part of a sum
+};
+
+static const void *panel_at(const af_matrix *m, int64_t n0) {
+	return (const char *)m->data + n0 * (m->dtype == AF_BF16 ? 2 * (m->k + (m->k & 1)) : 4 * m->k);
+}
+
+static void linear_task(void *arg, int64_t i, int thread) {
+	struct linear_args *a = arg;
+	af_ctx *c = a->c;
+	const af_matrix *w = a->w;
+	int64_t blocks = (a->x.rows + a->block - 1) / a->block, n0 = i / blocks * 64;
+	int64_t t0 = i % blocks * a->block, t1 = min64(t0 + a->block, a->x.rows);
+	int64_t width = min64(pad16(w->n) - n0, 64), n = min64(w->n - n0, width);
+	const char *panel = panel_at(w, n0);
+	int64_t step = a->part < w->k ? LONG_ROWS : ROWS;
+	int64_t eb = w->dtype == AF_BF16 ? 2 : 4; // bytes of a panel per k and output
+	float local[ROWS * 64] __attribute__((aligned(64)));
+	float *buf = step == ROWS ? local : c->scratch[thread].p;
+	int direct = a->y.dtype == AF_F32 && !a->add && !a->bias && n == width && step == ROWS;
+	for (int64_t t = t0; t < t1; t += step) {
+		int64_t rows = min64(step, t1 - t);
+		float *out = direct ? (float *)at(a->y, t, n0) : buf;
+		int64_t ldo = direct ? a->y.stride : width;
+		for (int64_t k = 0; k < w->k; k += a->part)
+			c->fn->tile(kind_of(a->x.dtype, w->dtype), rows, width, min64(a->part, w->k - k), at(a->x, t, k), a->x.stride,
+			            panel + k * width * eb, width, out, ldo, k > 0);
+		if (a->b)
+			c->fn->tile(kind_of(a->u.dtype, a->b->dtype), rows, width, a->b->k, at(a->u, t, 0), a->u.stride,
+			            panel_at(a->b, n0), width, out, ldo, 1);
+		if (!direct) put(c, a->y, t, rows, n0, n, buf, width, a->bias, a->add);
+	}
+}
+
+// ---- by the library: operands side by side, so that the low-rank part is more terms of the same sum
+
+// dst [rows, n + extra] = src | tail.
+struct join_args {
+	char *dst;
+	af_tensor src, tail;
+	int64_t es;
+};
+
+static void join_task(void *arg, int64_t i, int thread) {
+	(void)thread;
+	struct join_args *a = arg;
+	int64_t n = a->src.cols, r = a->tail.p ? a->tail.cols : 0;
+	for (int64_t t = i * 64, e = min64(t + 64, a->src.rows); t < e; t++) {
+		char *d = a->dst + t * (n + r) * a->es;
+		memcpy(d, at(a->src, t, 0), (size_t)(n * a->es));
+		if (r) memcpy(d + n * a->es, at(a->tail, t, 0), (size_t)(r * a->es));
+	}
+}
+
+// Rows of a packed matrix as dense rows of `ld` elements.
+struct plain_args {
+	af_ctx *c;
+	char *dst;
+	const af_matrix *m;
+	int64_t ld;
+	int dtype;
+};
+
+static void plain_task(void *arg, int64_t i, int thread) {
+	(void)thread;
+	struct plain_args *a = arg;
+	const af_matrix *m = a->m;
+	int64_t n0 = i * 64, width = min64(pad16(m->n) - n0, 64), n1 = min64(n0 + 64, m->n);
+	for (int64_t n = n0; n < n1; n++) {
+		if (m->dtype == AF_BF16 && a->dtype == AF_BF16) {
+			const uint32_t *s = (const uint32_t *)((const bf16 *)m->data + n0 * (m->k + (m->k & 1))) + (n - n0);
+			bf16 *d = (bf16 *)a->dst + n * a->ld;
+			for (int64_t k = 0; k + 1 < m->k; k += 2, s += width) memcpy(d + k, s, 4);
+			if (m->k & 1) d[m->k - 1] = (bf16)*s;
+		} else if (m->dtype == AF_BF16) {
+			const uint32_t *s = (const uint32_t *)((const bf16 *)m->data + n0 * (m->k + (m->k & 1))) + (n - n0);
+			float *d = (float *)a->dst + n * a->ld;
+			for (int64_t k = 0; k < m->k; k++) d[k] = bf16_to_f32((bf16)(s[k / 2 * width] >> (k & 1 ? 16 : 0)));
+		} else {
+			const float *s = (const float *)m->data + n0 * m->k + (n - n0);
+			float *d = (float *)a->dst + n * a->ld;
+			for (int64_t k = 0; k < m->k; k++) d[k] = s[k * width];
+		}
+	}
+}
+
+static void plain(af_ctx *c, void *dst, const af_matrix *m, int64_t ld, int dtype) {
+	struct plain_args a = {c, dst, m, ld, dtype};
+	af_run(c, (m->n + 63) / 64, plain_task, &a);
+}
+
+static int by_library(af_ctx *c, af_tensor x, const af_matrix *w) {
+	return c->use_products && x.rows >= LIBRARY_ROWS && (x.dtype == AF_F32 || w->dtype == AF_BF16);
+}
+
+static int library_linear(af_ctx *c, af_tensor y, af_tensor x, const af_matrix *w, const float *bias, af_tensor u, const af_matrix *b, int add) {
+	int64_t es = size_of(x.dtype), k = w->k + (b ? b->k : 0);
+	size_t wide = (size_t)(w->n * k * es + 63) & ~(size_t)63;
+	char *p = af_scratch_get(&c->shared, wide + (b ? (size_t)(x.rows * k * es) : 0));
+	if (!p) return AF_NOMEM;
+	plain(c, p, w, k, x.dtype);
+	const void *a = x.p;
+	int64_t lda = x.stride;
+	if (b) {
+		plain(c, p + w->k * es, b, k, x.dtype);
+		struct join_args j = {p + wide, x, u, es};
+		af_run(c, (x.rows + 63) / 64, join_task, &j);
+		a = j.dst;
+		lda = k;
+	}
+	return af_products_matmul(c, x.rows, w->n, k, x.dtype, a, lda, p, k, 1, bias, y.p, y.stride, y.dtype, add);
+}
+
+static int library_back(af_ctx *c, af_tensor dx, af_tensor dy, const af_matrix *w, af_tensor du, const af_matrix *low, int add) {
+	int64_t es = size_of(dy.dtype), n = w->n + (low ? low->n : 0);
+	size_t wide = (size_t)(n * w->k * es + 63) & ~(size_t)63;
+	char *p = af_scratch_get(&c->shared, wide + (low ? (size_t)(dy.rows * n * es) : 0));
+	if (!p) return AF_NOMEM;
+	plain(c, p, w, w->k, dy.dtype);
+	const void *a = dy.p;
+	int64_t lda = dy.stride;
+	if (low) {
+		plain(c, p + w->n * w->k * es, low, w->k, dy.dtype);
+		struct join_args j = {p + wide, dy, du, es};
+		af_run(c, (dy.rows + 63) / 64, join_task, &j);
+		a = j.dst;
+		lda = n;
+	}
+	return af_products_matmul(c, dy.rows, w->k, n, dy.dtype, a, lda, p, w->k, 0, NULL, dx.p, dx.stride, dx.dtype, add);
+}
+
+int af_linear(af_ctx *c, af_tensor y, af_tensor x, const af_matrix *w, const float *bias, af_tensor u, const af_matrix *b, int add) {
+	if (by_library(c, x, w)) {
+		int rc = library_linear(c, y, x, w, bias, u, b, add);
+		if (rc != AF_SHAPE) return rc; // what the library refuses is done here
+	}
+	struct linear_args a = {c, y, x, u, w, b, bias, add, 0, 0, 0};
+	a.part = part_len(w->k, x.dtype == AF_BF16 || w->dtype == AF_BF16 ? 2 : 4);
+	a.panels = (w->n + 63) / 64;
+	// Blocks of rows so that every thread gets some, in whole passes.
+	int64_t want = max64(1, 4 * c->threads / a.panels);
+	a.block = max64(ROWS, (x.rows / want + ROWS - 1) / ROWS * ROWS);
+	if (a.block > 1008) a.block = 1008;
+	if (a.part < w->k && af_scratch_all(c, LONG_ROWS * 64 * 4)) return AF_NOMEM;
+	af_run(c, a.panels * ((x.rows + a.block - 1) / a.block), linear_task, &a);
+	return AF_OK;
+}
+
+struct back_args {
+	af_ctx *c;
+	af_tensor dx, dy, du;
+	const af_matrix *w, *a;
+	int add;
+	int64_t blocks, block, part;
+};
+
+static void back_task(void *arg, int64_t i, int thread) {
+	struct back_args *a = arg;
+	af_ctx *c = a->c;
+	const af_matrix *w = a->w;
+	int64_t k0 = i / a->blocks * 64, t0 = i % a->blocks * a->block, t1 = min64(t0 + a->block, a->dy.rows);
+	int64_t width = min64(pad16(w->k - k0), 64), k = min64(w->k - k0, width);
+	int b16 = a->dy.dtype == AF_BF16, kind = b16 ? TILE_B : TILE_F;
+	int64_t es = b16 ? 2 : 4, parts = (w->n + a->part - 1) / a->part;
+	char *panel = c->scratch[thread].p;
+	char *low = panel + (a->part + 1) * 64 * es;
+	float *buf = (float *)(low + (a->a ? pad16(a->a->n) * 64 * es : 0));
+	int64_t step = parts > 1 ? LONG_ROWS : ROWS;
+	int direct = a->dx.dtype == AF_F32 && !a->add && k == width && parts == 1;
+	if (a->a) c->fn->panel_back(low, b16, width, a->a, 0, a->a->n, k0);
+	if (parts == 1) c->fn->panel_back(panel, b16, width, w, 0, w->n, k0);
+	for (int64_t t = t0; t < t1; t += step) {
+		int64_t rows = min64(step, t1 - t);
+		float *out = direct ? (float *)at(a->dx, t, k0) : buf;
+		int64_t ldo = direct ? a->dx.stride : width;
+		for (int64_t n = 0; n < w->n; n += a->part) {
+			int64_t len = min64(a->part, w->n - n);
+			if (parts > 1) c->fn->panel_back(panel, b16, width, w, n, n + len, k0);
+			c->fn->tile(kind, rows, width, len, at(a->dy, t, n), a->dy.stride, panel, width, out, ldo, n > 0);
+		}
+		if (a->a) c->fn->tile(kind, rows, width, a->a->n, at(a->du, t, 0), a->du.stride, low, width, out, ldo, 1);
+		if (!direct) put(c, a->dx, t, rows, k0, k, buf, width, NULL, a->add);
+	}
+}
+
+int af_linear_back(af_ctx *c, af_tensor dx, af_tensor dy, const af_matrix *w, af_tensor du, const af_matrix *low, int add) {
+	if (by_library(c, dy, w)) {
+		int rc = library_back(c, dx, dy, w, du, low, add);
+		if (rc != AF_SHAPE) return rc;
+	}
+	struct back_args a = {c, dx, dy, du, w, low, add, 0, 0, 0};
+	int64_t es = size_of(dy.dtype), panels = (w->k + 63) / 64;
+	a.part = part_len(w->n, es);
+	int64_t want = max64(1, 2 * c->threads / panels);
+	a.block = max64(LONG_ROWS, (dy.rows + want - 1) / want);
+	a.blocks = (dy.rows + a.block - 1) / a.block;
+	size_t bytes = (size_t)((a.part + 1) * 64 * es + (low ? pad16(low->n) * 64 * es : 0) + LONG_ROWS * 64 * 4);
+	if (af_scratch_all(c, bytes)) return AF_NOMEM;
+	af_run(c, panels * a.blocks, back_task, &a);
+	return AF_OK;
+}
+
+enum { GT = 128, GN = 256, GK = 256 }; // rows, outputs and inputs of dw that are in f32 at a time: 2 x 128 KiB
+
+struct grad_args {
+	af_ctx *c;
+	af_tensor dw, dy, x;
+	float scale;
+	int64_t kblocks;
+};
+
+// Rows t0.. of columns c0.. as f32 with a stride of `width`, times scale, 0 up to the width.
+static void widen(af_ctx *c, float *dst, int64_t width, af_tensor s, int64_t t0, int64_t t1, int64_t c0, int64_t n, float scale) {
+	for (int64_t t = t0; t < t1; t++) {
+		float *d = dst + (t - t0) * width;
+		if (s.dtype == AF_BF16)
+			c->fn->to_f32(d, (const bf16 *)at(s, t, c0), n);
+		else
+			memcpy(d, at(s, t, c0), (size_t)n * 4);
+		if (scale != 1)
+			for (int64_t j = 0; j < n; j++) d[j] *= scale;
+		for (int64_t j = n; j < width; j++) d[j] = 0;
+	}
+}
+
+static void grad_task(void *arg, int64_t i, int thread) {
+	struct grad_args *a = arg;
+	af_ctx *c = a->c;
+	int64_t n0 = i / a->kblocks * GN, k0 = i % a->kblocks * GK;
+	int64_t n = min64(GN, a->dw.rows - n0), k = min64(GK, a->dw.cols - k0), kw = pad16(k);
+	float *x = c->scratch[thread].p, *y = x + GT * GK, *acc = y + GT * GN;
+	int direct = kw == k;
+	float *out = direct ? (float *)at(a->dw, n0, k0) : acc;
+	int64_t ldo = direct ? a->dw.stride : kw;
+	if (!direct)
+		for (int64_t r = 0; r < n; r++) {
+			memcpy(acc + r * kw, at(a->dw, n0 + r, k0), (size_t)k * 4);
+			for (int64_t j = k; j < kw; j++) acc[r * kw + j] = 0;
+		}
+	for (int64_t t = 0; t < a->dy.rows; t += GT) {
+		int64_t te = min64(t + GT, a->dy.rows);
+		widen(c, y, n, a->dy, t, te, n0, n, 1);
+		if (a->x.dtype == AF_F32 && direct && a->scale == 1) {
+			c->fn->outer(n, kw, te - t, y, n, (const float *)at(a->x, t, k0), a->x.stride, out, ldo);
+			continue;
+		}
+		widen(c, x, kw, a->x, t, te, k0, k, a->scale);
+		c->fn->outer(n, kw, te - t, y, n, x, kw, out, ldo);
+	}
+	if (!direct)
+		for (int64_t r = 0; r < n; r++) memcpy(at(a->dw, n0 + r, k0), acc + r * kw, (size_t)k * 4);
+}
+
+int af_grad_weight(af_ctx *c, af_tensor dw, af_tensor dy, af_tensor x, float scale) {
+	struct grad_args a = {c, dw, dy, x, scale, (dw.cols + GK - 1) / GK};
+	if (af_scratch_all(c, (GT * GK + GT * GN + GN * GK) * 4)) return AF_NOMEM;
+	af_run(c, (dw.rows + GN - 1) / GN * a.kblocks, grad_task, &a);
+	return AF_OK;
+}
+
+struct bias_args {
+	af_ctx *c;
+	float *db;
+	af_tensor dy;
+};
+
+static void bias_task(void *arg, int64_t i, int thread) {
+	(void)thread;
+	struct bias_args *a = arg;
+	int64_t n0 = i * 256, n = min64(256, a->dy.cols - n0);
+	for (int64_t t = 0; t < a->dy.rows; t++) {
+		if (a->dy.dtype == AF_BF16)
+			a->c->fn->add_bf16(a->db + n0, (const bf16 *)at(a->dy, t, n0), n);
+		else
+			a->c->fn->axpy(a->db + n0, (const float *)at(a->dy, t, n0), 1, n);
+	}
+}
+
+int af_grad_bias(af_ctx *c, float *db, af_tensor dy) {
+	struct bias_args a = {c, db, dy};
+	af_run(c, (dy.cols + 255) / 256, bias_task, &a);
+	return AF_OK;
+}

@@ -1,0 +1,193 @@
+package cpu
+
+/*
+#include <stdlib.h>
+#include "af.h"
+*/
+import "C"
+
+import (
+	"fmt"
+	"unsafe"
+
+	"afctl/kernels"
+)
+
+// Alloc implements kernels.Backend.
+func (b *Backend) Alloc(d kernels.DType, rows, cols int) (kernels.Tensor, error) {
+	if rows < 0 || cols < 0 {
+		return kernels.Tensor{}, fmt.Errorf("alloc %v [%d %d]: %w", d, rows, cols, kernels.ErrShape)
+	}
+	n := rows * cols * d.Size()
+	p := C.af_alloc(C.size_t(n))
+	if p == nil {
+		return kernels.Tensor{}, fmt.Errorf("alloc %v [%d %d], %d MiB: %w", d, rows, cols, n>>20, kernels.ErrMemory)
+	}
+	return kernels.Tensor{Ptr: p, Rows: rows, Cols: cols, Stride: cols, DType: d}, nil
+}
+
+// Free implements kernels.Backend.
+func (b *Backend) Free(t kernels.Tensor) {
+	n := t.Rows * t.Cols * t.DType.Size()
+	if n == 0 {
+		n = 64
+	}
+	C.af_release(t.Ptr, C.size_t(n))
+}
+
+// host views dense memory of the back end as a Go slice.
+func host[E any](t kernels.Tensor) []E { return unsafe.Slice((*E)(t.Ptr), t.Rows*t.Cols) }
+
+func checkCopy(op string, t kernels.Tensor, n int) error {
+	if !t.Dense() || t.Rows*t.Cols != n {
+		return fmt.Errorf("%s: %v and %d values: %w", op, t, n, kernels.ErrShape)
+	}
+	return nil
+}
+
+// view is host memory as a tensor of the C side, for the length of a call.
+func view[E any](s []E, d kernels.DType) C.af_tensor {
+	return C.af_tensor{p: unsafe.Pointer(unsafe.SliceData(s)), rows: 1, cols: C.int64_t(len(s)), stride: C.int64_t(len(s)), dtype: C.int32_t(d)}
+}
+
+// Upload implements kernels.Backend.
+func (b *Backend) Upload(dst kernels.Tensor, src []float32) error {
+	if err := checkCopy("upload", dst, len(src)); err != nil {
+		return err
+	}
+	switch dst.DType {
+	case kernels.F32:
+		copy(host[float32](dst), src)
+	case kernels.BF16:
+		d := host[uint16](dst)
+		for i, x := range src {
+			d[i] = toBF16(x)
+		}
+	default:
+		return fmt.Errorf("upload: floats to %v: %w", dst, kernels.ErrShape)
+	}
+	return nil
+}
+
+// UploadI32 implements kernels.Backend.
+func (b *Backend) UploadI32(dst kernels.Tensor, src []int32) error {
+	if err := checkCopy("upload", dst, len(src)); err != nil || dst.DType != kernels.I32 {
+		return fmt.Errorf("upload: %d ids to %v: %w", len(src), dst, kernels.ErrShape)
+	}
+	copy(host[int32](dst), src)
+	return nil
+}
+
+// Download implements kernels.Backend.
+func (b *Backend) Download(dst []float32, src kernels.Tensor) error {
+	if err := checkCopy("download", src, len(dst)); err != nil {
+		return err
+	}
+	switch src.DType {
+	case kernels.F32:
+		copy(dst, host[float32](src))
+	case kernels.BF16:
+		for i, x := range host[uint16](src) {
+			dst[i] = fromBF16(x)
+		}
+	default:
+		return fmt.Errorf("download: %v to floats: %w", src, kernels.ErrShape)
+	}
+	return nil
+}
+
+// DownloadI32 implements kernels.Backend.
+func (b *Backend) DownloadI32(dst []int32, src kernels.Tensor) error {
+	if err := checkCopy("download", src, len(dst)); err != nil || src.DType != kernels.I32 {
+		return fmt.Errorf("download: %v to %d ids: %w", src, len(dst), kernels.ErrShape)
+	}
+	copy(dst, host[int32](src))
+	return nil
+}
+
+// Zero implements kernels.Backend.
+func (b *Backend) Zero(t kernels.Tensor) error {
+	if !t.Dense() {
+		for r := range t.Rows {
+			row := t.RowRange(r, r+1)
+			C.af_zero(b.c, row.Ptr, C.size_t(t.Cols*t.DType.Size()))
+		}
+		return nil
+	}
+	return result("zero", C.af_zero(b.c, t.Ptr, C.size_t(t.Rows*t.Cols*t.DType.Size())))
+}
+
+// NewMatrix implements kernels.Backend.
+func (b *Backend) NewMatrix(d kernels.DType, n, k int) (kernels.Matrix, error) {
+	if n <= 0 || k <= 0 || (d != kernels.F32 && d != kernels.BF16) {
+		return nil, fmt.Errorf("matrix %v [%d %d]: %w", d, n, k, kernels.ErrShape)
+	}
+	size := C.af_matrix_bytes(C.int64_t(n), C.int64_t(k), C.int(d))
+	m := (*C.af_matrix)(C.calloc(1, C.sizeof_af_matrix))
+	if m == nil {
+		return nil, fmt.Errorf("matrix [%d %d]: %w", n, k, kernels.ErrMemory)
+	}
+	m.n, m.k, m.dtype = C.int64_t(n), C.int64_t(k), C.int32_t(d)
+	if m.data = C.af_alloc(size); m.data == nil {
+		C.free(unsafe.Pointer(m))
+		return nil, fmt.Errorf("matrix %v [%d %d], %d MiB: %w", d, n, k, int(size)>>20, kernels.ErrMemory)
+	}
+	return &matrix{m: m, size: int(size)}, nil
+}
+
+// FreeMatrix implements kernels.Backend.
+func (b *Backend) FreeMatrix(w kernels.Matrix) {
+	m, ok := w.(*matrix)
+	if !ok || m == nil || m.m == nil {
+		return
+	}
+	C.af_release(m.m.data, C.size_t(m.size))
+	C.free(unsafe.Pointer(m.m))
+	m.m = nil
+}
+
+// Load implements kernels.Backend.
+func (b *Backend) Load(w kernels.Matrix, from, rows int, src []byte, s kernels.Source) error {
+	m := own(w)
+	if m == nil {
+		return errForeign
+	}
+	_, k := w.Dims()
+	es := 2
+	if s == kernels.SourceF32 {
+		es = 4
+	}
+	if len(src) != rows*k*es {
+		return fmt.Errorf("load: %d bytes for %d rows of %d: %w", len(src), rows, k, kernels.ErrShape)
+	}
+	if rows == 0 {
+		return nil
+	}
+	return result("load", C.af_pack(b.c, m, unsafe.Pointer(unsafe.SliceData(src)), C.int(s), C.int64_t(from), C.int64_t(rows), 1))
+}
+
+// Pack implements kernels.Backend.
+func (b *Backend) Pack(w kernels.Matrix, src kernels.Tensor, scale float64) error {
+	m := own(w)
+	if m == nil {
+		return errForeign
+	}
+	n, k := w.Dims()
+	if src.Rows != n || src.Cols != k || !src.Dense() || src.DType != kernels.F32 {
+		return fmt.Errorf("pack: %v into [%d %d]: %w", src, n, k, kernels.ErrShape)
+	}
+	return result("pack", C.af_pack(b.c, m, src.Ptr, C.AF_SRC_F32, 0, C.int64_t(n), C.float(scale)))
+}
+
+// Unpack implements kernels.Backend.
+func (b *Backend) Unpack(dst kernels.Tensor, w kernels.Matrix) error {
+	m := own(w)
+	if m == nil {
+		return errForeign
+	}
+	n, k := w.Dims()
+	if dst.Rows != n || dst.Cols != k || !dst.Dense() || dst.DType != kernels.F32 {
+		return fmt.Errorf("unpack: [%d %d] into %v: %w", n, k, dst, kernels.ErrShape)
+	}
+	return result("unpack", C.af_unpack(b.c, m, floats(dst)))
+}

@@ -1,0 +1,322 @@
+package cpu
+
+// #include "af.h"
+import "C"
+
+import (
+	"fmt"
+	"unsafe"
+
+	"afctl/kernels"
+)
+
+// Gather implements kernels.Backend.
+func (b *Backend) Gather(x kernels.Tensor, w kernels.Matrix, tokens kernels.Tensor) error {
+	m := own(w)
+	if m == nil {
+		return errForeign
+	}
+	if x.Cols != int(m.k) || tokens.Cols != x.Rows || tokens.DType != kernels.I32 || x.DType == kernels.I32 {
+		return fmt.Errorf("gather: x %v, W [%d %d], tokens %v: %w", x, m.n, m.k, tokens, kernels.ErrShape)
+	}
+	return result("gather", C.af_gather(b.c, tensor(x), m, ints(tokens), C.int64_t(x.Rows)))
+}
+
+// GatherBack implements kernels.Backend.
+func (b *Backend) GatherBack(dw, dx, tokens kernels.Tensor) error {
+	if err := kernels.CheckRows("gather backward", dw, dx, tokens, dx.Rows, false); err != nil || dx.DType != kernels.F32 {
+		return fmt.Errorf("gather backward: dw %v, dx %v, tokens %v: %w", dw, dx, tokens, kernels.ErrShape)
+	}
+	return result("gather backward", C.af_gather_back(b.c, tensor(dw), tensor(dx), ints(tokens)))
+}
+
+// Select implements kernels.Backend.
+func (b *Backend) Select(y, x, rows kernels.Tensor) error {
+	if err := kernels.CheckRows("select", y, x, rows, y.Rows, true); err != nil {
+		return err
+	}
+	return result("select", C.af_select(b.c, tensor(y), tensor(x), ints(rows)))
+}
+
+// ScatterAdd implements kernels.Backend.
+func (b *Backend) ScatterAdd(y, x, rows kernels.Tensor) error {
+	if err := kernels.CheckRows("scatter", y, x, rows, x.Rows, false); err != nil {
+		return err
+	}
+	return result("scatter", C.af_scatter_add(b.c, tensor(y), tensor(x), ints(rows)))
+}
+
+// Convert implements kernels.Backend.
+func (b *Backend) Convert(y, x kernels.Tensor) error {
+	if err := kernels.CheckSame("convert", y, x); err != nil {
+		return err
+	}
+	return result("convert", C.af_convert(b.c, tensor(y), tensor(x)))
+}
+
+// Add implements kernels.Backend.
+func (b *Backend) Add(y, x kernels.Tensor) error {
+	if err := kernels.CheckSame("add", y, x); err != nil || y.DType != kernels.F32 {
+		return fmt.Errorf("add: y %v, x %v: %w", y, x, kernels.ErrShape)
+	}
+	return result("add", C.af_add(b.c, tensor(y), tensor(x)))
+}
+
+// RMSNorm implements kernels.Backend.
+func (b *Backend) RMSNorm(y, rstd, x, w kernels.Tensor, eps float64) error {
+	if err := kernels.CheckRMSNorm(y, rstd, x, w); err != nil {
+		return err
+	}
+	return result("rms norm", C.af_rmsnorm(b.c, tensor(y), floats(rstd), tensor(x), floats(w), C.float(eps)))
+}
+
+// RMSNormBack implements kernels.Backend.
+func (b *Backend) RMSNormBack(dx, dw, dy, x, w, rstd kernels.Tensor, add bool) error {
+	if err := kernels.CheckRMSNormBack(dx, dw, dy, x, w, rstd); err != nil {
+		return err
+	}
+	return result("rms norm backward", C.af_rmsnorm_back(b.c, tensor(dx), floats(dw), tensor(dy), tensor(x), floats(w), floats(rstd), flag(add)))
+}
+
+// Linear implements kernels.Backend.
+func (b *Backend) Linear(a kernels.Linear) error {
+	if err := a.Check(); err != nil {
+		return err
+	}
+	w := own(a.W)
+	var low *C.af_matrix
+	if !a.U.None() {
+		low = own(a.B)
+		if low == nil {
+			return errForeign
+		}
+	}
+	if w == nil {
+		return errForeign
+	}
+	return result("linear", C.af_linear(b.c, tensor(a.Y), tensor(a.X), w, floats(a.Bias), tensor(a.U), low, flag(a.Add)))
+}
+
+// LinearBack implements kernels.Backend.
+func (b *Backend) LinearBack(a kernels.LinearBack) error {
+	if err := a.Check(); err != nil {
+		return err
+	}
+	w := own(a.W)
+	var low *C.af_matrix
+	if !a.DU.None() {
+		low = own(a.A)
+		if low == nil {
+			return errForeign
+		}
+	}
+	if w == nil {
+		return errForeign
+	}
+	return result("linear backward", C.af_linear_back(b.c, tensor(a.DX), tensor(a.DY), w, tensor(a.DU), low, flag(a.Add)))
+}
+
+// GradWeight implements kernels.Backend.
+func (b *Backend) GradWeight(dw, dy, x kernels.Tensor, scale float64) error {
+	if err := kernels.CheckGradWeight(dw, dy, x); err != nil {
+		return err
+	}
+	return result("weight gradient", C.af_grad_weight(b.c, tensor(dw), tensor(dy), tensor(x), C.float(scale)))
+}
+
+// GradBias implements kernels.Backend.
+func (b *Backend) GradBias(db, dy kernels.Tensor) error {
+	if err := kernels.CheckGradBias(db, dy); err != nil {
+		return err
+	}
+	return result("bias gradient", C.af_grad_bias(b.c, floats(db), tensor(dy)))
+}
+
+// RoPE implements kernels.Backend.
+func (b *Backend) RoPE(x, positions, table kernels.Tensor, dh int, inverse bool) error {
+	if err := kernels.CheckRoPE(x, positions, table, dh); err != nil {
+		return err
+	}
+	return result("rope", C.af_rope(b.c, tensor(x), ints(positions), floats(table), C.int64_t(x.Cols/dh), C.int64_t(dh), flag(inverse)))
+}
+
+func kvOf(kv kernels.KV) C.af_kv {
+	return C.af_kv{k: tensor(kv.K), v: tensor(kv.V), kt: kv.KT.Ptr, vt: kv.VT.Ptr, slots: C.int64_t(kv.VT.Cols), heads: C.int64_t(kv.NumKeyValueHeads),
+		dh: C.int64_t(kv.HeadDim), dtype: C.int32_t(kv.K.DType)}
+}
+
+// Transpose implements kernels.Backend.
+func (b *Backend) Transpose(xt, x kernels.Tensor, slots []int32) error {
+	if xt.Rows != x.Cols || xt.DType != x.DType || !xt.Dense() {
+		return fmt.Errorf("transpose: %v to %v: %w", x, xt, kernels.ErrShape)
+	}
+	if err := kernels.CheckSlots("transpose", slots, x.Rows, xt.Cols); err != nil {
+		return err
+	}
+	if x.Rows == 0 {
+		return nil
+	}
+	return result("transpose", C.af_transpose(b.c, xt.Ptr, C.int64_t(xt.Cols), tensor(x), (*C.int32_t)(unsafe.SliceData(slots))))
+}
+
+// KVPut implements kernels.Backend.
+func (b *Backend) KVPut(kv kernels.KV, k, v kernels.Tensor, slots []int32) error {
+	if err := kernels.CheckKVPut(kv, k, v, slots); err != nil {
+		return err
+	}
+	if k.Rows == 0 {
+		return nil
+	}
+	c := kvOf(kv)
+	return result("kv put", C.af_kv_put(b.c, &c, tensor(k), tensor(v), (*C.int32_t)(unsafe.SliceData(slots))))
+}
+
+// The plan's structs are handed over as they lie.
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(kernels.Tile{})-unsafe.Sizeof(C.af_tile{})]
+	_ = [1]struct{}{}[unsafe.Sizeof(kernels.Seg{})-unsafe.Sizeof(C.af_seg{})]
+)
+
+func tiles(p *kernels.Plan) *C.af_tile {
+	return (*C.af_tile)(unsafe.Pointer(unsafe.SliceData(p.Tiles)))
+}
+func segs(p *kernels.Plan) *C.af_seg { return (*C.af_seg)(unsafe.Pointer(unsafe.SliceData(p.Segs))) }
+
+// Attention implements kernels.Backend.
+func (b *Backend) Attention(o, lse, q kernels.Tensor, kv kernels.KV, p *kernels.Plan, scale float64) error {
+	if err := kernels.CheckAttention(o, lse, q, kv, p); err != nil {
+		return err
+	}
+	c := kvOf(kv)
+	return result("attention", C.af_attention(b.c, tensor(o), floats(lse), tensor(q), &c, tiles(p), C.int64_t(len(p.Tiles)), segs(p),
+		C.int64_t(q.Cols/kv.HeadDim), C.float(scale)))
+}
+
+// AttentionBack implements kernels.Backend.
+func (b *Backend) AttentionBack(dq, dk, dv, dout, o, lse, q kernels.Tensor, kv kernels.KV, p *kernels.Plan, scale float64) error {
+	if err := kernels.CheckAttentionBack(dq, dk, dv, dout, o, lse, q, kv, p); err != nil {
+		return err
+	}
+	c := kvOf(kv)
+	return result("attention backward", C.af_attention_back(b.c, tensor(dq), tensor(dk), tensor(dv), tensor(dout), tensor(o), floats(lse), tensor(q),
+		&c, tiles(p), segs(p), (*C.int32_t)(unsafe.SliceData(p.Chunks)), C.int64_t(len(p.Chunks)-1), C.int64_t(q.Cols/kv.HeadDim), C.float(scale)))
+}
+
+// SwiGLU implements kernels.Backend.
+func (b *Backend) SwiGLU(act, gate, up kernels.Tensor) error {
+	if err := kernels.CheckSwiGLU(act, gate, up); err != nil {
+		return err
+	}
+	return result("swiglu", C.af_swiglu(b.c, tensor(act), tensor(gate), tensor(up)))
+}
+
+// SwiGLUBack implements kernels.Backend.
+func (b *Backend) SwiGLUBack(dgate, dup, dact, gate, up kernels.Tensor) error {
+	if err := kernels.CheckSwiGLU(dact, dgate, dup, gate, up); err != nil {
+		return err
+	}
+	return result("swiglu backward", C.af_swiglu_back(b.c, tensor(dgate), tensor(dup), tensor(dact), tensor(gate), tensor(up)))
+}
+
+// LogProbs implements kernels.Backend.
+func (b *Backend) LogProbs(a kernels.LogProbs) error {
+	if err := a.Check(); err != nil {
+		return err
+	}
+	w := own(a.W)
+	if w == nil {
+		return errForeign
+	}
+	return result("log-probs", C.af_head(b.c, tensor(a.H), w, ints(a.Targets.First), ints(a.Targets.Tokens), C.float(1/a.Temperature), floats(a.LP),
+		floats(a.Entropy), floats(a.LSE), tensor(a.EW), tensor(a.ELW)))
+}
+
+// LogProbsBack implements kernels.Backend.
+func (b *Backend) LogProbsBack(a kernels.LogProbsBack) error {
+	if err := a.Check(); err != nil {
+		return err
+	}
+	w := own(a.W)
+	if w == nil {
+		return errForeign
+	}
+	return result("log-probs backward", C.af_head_back(b.c, tensor(a.DH), w, ints(a.Targets.First), ints(a.Targets.Tokens), floats(a.G), floats(a.DEntropy),
+		floats(a.Entropy), tensor(a.EW), tensor(a.ELW), C.float(1/a.Temperature)))
+}
+
+// LogProbsGradWeight implements kernels.Backend.
+func (b *Backend) LogProbsGradWeight(dw kernels.Tensor, a kernels.LogProbsBack) error {
+	if err := a.CheckGradWeight(dw); err != nil {
+		return err
+	}
+	w := own(a.W)
+	if w == nil {
+		return errForeign
+	}
+	return result("log-probs weight gradient", C.af_head_grad_weight(b.c, tensor(dw), tensor(a.H), w, ints(a.Targets.First), ints(a.Targets.Tokens), floats(a.G),
+		floats(a.DEntropy), floats(a.Entropy), floats(a.LSE), C.float(1/a.Temperature)))
+}
+
+// Loss implements kernels.Backend.
+func (b *Backend) Loss(a kernels.Loss, sums *kernels.LossSums) error {
+	if err := a.Check(); err != nil {
+		return err
+	}
+	n := len(a.Index)
+	if n == 0 {
+		return nil
+	}
+	p := a.Params
+	cp := C.af_loss_params{clip_low: C.double(p.ClipLow), clip_high: C.double(p.ClipHigh), dual_clip: C.double(p.DualClip), kl: C.double(p.KL),
+		tis_cap: C.double(p.TISCap), entropy: C.double(p.Entropy), kl_estimator: C.int32_t(p.KLEstimator)}
+	var s C.af_loss_sums
+	s.ratio_max, s.mismatch_max = C.double(sums.RatioMax), C.double(sums.MismatchMax)
+	C.af_loss(&cp, C.int64_t(n), (*C.int32_t)(unsafe.SliceData(a.Index)), (*C.double)(unsafe.SliceData(a.Weight)), (*C.double)(unsafe.SliceData(a.Advantage)),
+		(*C.float)(unsafe.SliceData(a.Old)), (*C.float)(unsafe.SliceData(a.Ref)), (*C.float)(unsafe.SliceData(a.Sampled)),
+		(*C.float)(unsafe.SliceData(a.LP)), (*C.float)(unsafe.SliceData(a.Entropy)), (*C.float)(unsafe.SliceData(a.DLP)), &s)
+	sums.Policy += float64(s.policy)
+	sums.KL += float64(s.kl)
+	sums.Entropy += float64(s.entropy)
+	sums.Ratio += float64(s.ratio)
+	sums.ClipLow += float64(s.clip_low)
+	sums.ClipHigh += float64(s.clip_high)
+	sums.Mismatch += float64(s.mismatch)
+	sums.MismatchK3 += float64(s.mismatch_k3)
+	sums.MismatchCount += float64(s.mismatch_count)
+	sums.Count += float64(s.count)
+	sums.RatioMax, sums.MismatchMax = float64(s.ratio_max), float64(s.mismatch_max)
+	return nil
+}
+
+// Sample implements kernels.Backend.
+func (b *Backend) Sample(h kernels.Tensor, w kernels.Matrix, temperature, u []float64, tokens []int32, lp []float32) error {
+	if err := kernels.CheckSample(h, w, temperature, u, tokens, lp); err != nil {
+		return err
+	}
+	m := own(w)
+	if m == nil {
+		return errForeign
+	}
+	if h.Rows == 0 {
+		return nil
+	}
+	return result("sample", C.af_sample(b.c, tensor(h), m, (*C.double)(unsafe.SliceData(temperature)), (*C.double)(unsafe.SliceData(u)),
+		(*C.int32_t)(unsafe.SliceData(tokens)), (*C.float)(unsafe.SliceData(lp))))
+}
+
+// SumSquares implements kernels.Backend.
+func (b *Backend) SumSquares(x kernels.Tensor) (float64, error) {
+	if x.DType != kernels.F32 || !x.Dense() {
+		return 0, fmt.Errorf("sum of squares: %v: %w", x, kernels.ErrShape)
+	}
+	return float64(C.af_sum_squares(b.c, floats(x), C.int64_t(x.Rows*x.Cols))), nil
+}
+
+// AdamW implements kernels.Backend.
+func (b *Backend) AdamW(a kernels.AdamW) error {
+	if err := a.Check(); err != nil {
+		return err
+	}
+	return result("adamw", C.af_adamw(b.c, floats(a.P), floats(a.G), floats(a.M), floats(a.V), C.int64_t(a.P.Rows*a.P.Cols), C.int64_t(a.Step), C.double(a.LR),
+		C.double(a.Beta1), C.double(a.Beta2), C.double(a.Eps), C.double(a.WeightDecay), C.double(a.GradScale)))
+}

@@ -1,0 +1,228 @@
+// Weight matrices: from dense rows to panels, back, and the transposed panels of the backward product (layouts in af.h).
+#ifndef AF_LEVEL
+#define AF_SELF "pack.c"
+#include "pool.h"
+#include "multi.h"
+
+static int64_t pad16(int64_t n) { return (n + 15) & ~(int64_t)15; }
+
+size_t af_matrix_bytes(int64_t n, int64_t k, int dtype) {
+	if (dtype == AF_BF16) return (size_t)pad16(n) * (size_t)(k + (k & 1)) * 2;
+	return (size_t)pad16(n) * (size_t)k * 4;
+}
+
+static float half_to_f32(uint16_t h) {
+	uint32_t s = (uint32_t)(h & 0x8000) << 16, e = (h >> 10) & 31, m = h & 0x3ff, u;
+	if (e == 31)
+		u = s | 0x7f800000 | (m << 13);
+	else if (e)
+		u = s | ((e + 112) << 23) | (m << 13);
+	else if (!m)
+		u = s;
+	else {
+		e = 113;
+		while (!(m & 0x400)) m <<= 1, e--;
+		u = s | (e << 23) | ((m & 0x3ff) << 13);
+	}
+	float f;
+	memcpy(&f, &u, 4);
+	return f;
+}
+
+struct pack_args {
+	af_matrix *m;
+	const void *src;
+	int kind;
+	int64_t row0, rows;
+	float scale;
+};
+
+static float source(const struct pack_args *a, int64_t r, int64_t k) {
+	int64_t i = (r - a->row0) * a->m->k + k;
+	switch (a->kind) {
+	case AF_SRC_BF16: return bf16_to_f32(((const bf16 *)a->src)[i]);
+	case AF_SRC_F16: return half_to_f32(((const uint16_t *)a->src)[i]);
+	}
+	return ((const float *)a->src)[i];
+}
+
+// One panel of the packed matrix; only the rows that the source covers are touched.
+static void pack_panel(void *arg, int64_t p, int thread) {
+	(void)thread;
+	const struct pack_args *a = arg;
+	af_matrix *m = a->m;
+	int64_t first = a->row0 / 64 + p, n0 = first * 64, width = pad16(m->n) - n0, kp = m->k + (m->k & 1);
+	if (width > 64) width = 64;
+	int64_t lo = a->row0 > n0 ? a->row0 : n0, hi = a->row0 + a->rows < n0 + width ? a->row0 + a->rows : n0 + width;
+	if (m->dtype == AF_BF16) {
+		bf16 *d = (bf16 *)m->data + n0 * kp;
+		int plain = a->kind == AF_SRC_BF16 && a->scale == 1;
+		// 32 k at a time: the source is read along its rows, the panel written a few cache lines at a time.
+		for (int64_t kb = 0; kb < m->k; kb += 32) {
+			int64_t ke = kb + 32 < m->k ? kb + 32 : m->k;
+			for (int64_t r = lo; r < hi; r++) {
+				const bf16 *s = (const bf16 *)a->src + (r - a->row0) * m->k;
+				bf16 *q = d + 2 * (r - n0);
+				if (plain && !(m->k & 1))
+					for (int64_t k = kb; k < ke; k += 2) memcpy(q + k * width, s + k, 4);
+				else
+					for (int64_t k = kb; k < ke; k++)
+						q[(k & ~(int64_t)1) * width + (k & 1)] = f32_to_bf16(a->scale * source(a, r, k));
+			}
+		}
+	} else {
+		float *d = (float *)m->data + n0 * m->k;
+		for (int64_t kb = 0; kb < m->k; kb += 16) {
+			int64_t ke = kb + 16 < m->k ? kb + 16 : m->k;
+			for (int64_t r = lo; r < hi; r++)
+				for (int64_t k = kb; k < ke; k++) d[k * width + r - n0] = a->scale * source(a, r, k);
+		}
+	}
+}
+
+int af_pack(af_ctx *c, af_matrix *m, const void *src, int kind, int64_t row0, int64_t rows, float scale) {
+	if (rows <= 0) return AF_OK;
+	if (row0 < 0 || row0 + rows > m->n) return AF_SHAPE;
+	struct pack_args a = {m, src, kind, row0, rows, scale};
+	af_run(c, (row0 + rows + 63) / 64 - row0 / 64, pack_panel, &a);
+	return AF_OK;
+}
+
+int af_unpack(af_ctx *c, const af_matrix *m, float *dst) {
+	(void)c;
+	int64_t np = pad16(m->n), kp = m->k + (m->k & 1);
+	for (int64_t n = 0; n < m->n; n++) {
+		int64_t n0 = n & ~(int64_t)63, width = np - n0 < 64 ? np - n0 : 64;
+		for (int64_t k = 0; k < m->k; k++)
+			dst[n * m->k + k] = m->dtype == AF_BF16
+			                        ? bf16_to_f32(((bf16 *)m->data)[n0 * kp + (k & ~(int64_t)1) * width + 2 * (n - n0) + (k & 1)])
+			                        : ((float *)m->data)[n0 * m->k + k * width + n - n0];
+	}
+	return AF_OK;
+}
+
+#else
+
+#if AF_LEVEL >= 2
+// r[i] lane j -> r[j] lane i.
+AF_INLINE void AF(transpose16)(vf *v) {
+	__m512 *r = (__m512 *)v, t[16];
+	for (int i = 0; i < 16; i += 4) {
+		__m512 a = _mm512_unpacklo_ps(r[i], r[i + 1]), b = _mm512_unpackhi_ps(r[i], r[i + 1]);
+		__m512 c = _mm512_unpacklo_ps(r[i + 2], r[i + 3]), d = _mm512_unpackhi_ps(r[i + 2], r[i + 3]);
+		t[i] = (__m512)_mm512_unpacklo_pd((__m512d)a, (__m512d)c);
+		t[i + 1] = (__m512)_mm512_unpackhi_pd((__m512d)a, (__m512d)c);
+		t[i + 2] = (__m512)_mm512_unpacklo_pd((__m512d)b, (__m512d)d);
+		t[i + 3] = (__m512)_mm512_unpackhi_pd((__m512d)b, (__m512d)d);
+	}
+	// t[4g + q] lane block l holds rows 4g..4g+3 of column 4l + q.
+	for (int q = 0; q < 4; q++) {
+		__m512 a = _mm512_shuffle_f32x4(t[q], t[4 + q], 0x44), b = _mm512_shuffle_f32x4(t[q], t[4 + q], 0xee);
+		__m512 c = _mm512_shuffle_f32x4(t[8 + q], t[12 + q], 0x44), d = _mm512_shuffle_f32x4(t[8 + q], t[12 + q], 0xee);
+		r[q] = _mm512_shuffle_f32x4(a, c, 0x88);
+		r[4 + q] = _mm512_shuffle_f32x4(a, c, 0xdd);
+		r[8 + q] = _mm512_shuffle_f32x4(b, d, 0x88);
+		r[12 + q] = _mm512_shuffle_f32x4(b, d, 0xdd);
+	}
+}
+#endif
+
+// Transposes a stretch of W, outputs n0..n1 by columns k0..k0+width (width <= 64, a multiple of 16, past the matrix 0), into a panel
+// for a product that sums over n: [n][width] f32, or [n/2][width][2] bf16 pairs along n. n0 is a multiple of 64.
+void AF(panel_back)(void *dst, int dst_bf16, int64_t width, const af_matrix *w, int64_t n0, int64_t n1, int64_t k0) {
+	int64_t np = (w->n + 15) & ~(int64_t)15, kp = w->k + (w->k & 1);
+	int64_t kn = w->k - k0 < width ? w->k - k0 : width;
+	if (kn < width) memset(dst, 0, (size_t)(((n1 - n0 + 1) & ~(int64_t)1) * width) * (dst_bf16 ? 2 : 4));
+	for (int64_t p0 = n0; p0 < n1; p0 += 64) {
+		int64_t pw = np - p0 < 64 ? np - p0 : 64, rows = n1 - p0 < pw ? n1 - p0 : pw;
+		if (w->dtype == AF_BF16 && dst_bf16) {
+			const bf16 *s = (const bf16 *)w->data + p0 * kp + k0 * pw;
+			bf16 *d = (bf16 *)dst + (p0 - n0) * width;
+#if AF_LEVEL >= 2
+			// 16 outputs x 16 k: eight registers of [16 n][2 k]. Interleaving pairs of outputs by a 16-bit shuffle gives, per
+			// register, 8 blocks of [2 k][2 n]; an 8 x 8 transposition of those 64-bit blocks is the result.
+			static const uint8_t sh[64] __attribute__((aligned(64))) = {
+			    0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15, 0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15,
+			    0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15, 0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15};
+			if (kn == width && !(width & 15) && !(rows & 15)) {
+				__m512i pick = _mm512_load_si512(sh);
+				for (int64_t kb = 0; kb < width; kb += 16)
+					for (int64_t nb = 0; nb < rows; nb += 16) {
+						__m512i r[8], t[8];
+						for (int i = 0; i < 8; i++)
+							r[i] = _mm512_shuffle_epi8(_mm512_loadu_si512(s + (kb + 2 * i) * pw + 2 * nb), pick);
+						for (int i = 0; i < 4; i++) {
+							t[2 * i] = _mm512_unpacklo_epi64(r[2 * i], r[2 * i + 1]);
+							t[2 * i + 1] = _mm512_unpackhi_epi64(r[2 * i], r[2 * i + 1]);
+						}
+						// t[2i + h]: 128-bit lanes l = output pair 2l + h, k block pair i. Now a 4 x 4 transposition of lanes, for each h.
+						for (int h = 0; h < 2; h++) {
+							__m512i a = _mm512_shuffle_i32x4(t[h], t[2 + h], 0x44), b = _mm512_shuffle_i32x4(t[h], t[2 + h], 0xee);
+							__m512i e = _mm512_shuffle_i32x4(t[4 + h], t[6 + h], 0x44), f = _mm512_shuffle_i32x4(t[4 + h], t[6 + h], 0xee);
+							_mm512_storeu_si512(d + (nb + 0 + 2 * h) * width + 2 * kb, _mm512_shuffle_i32x4(a, e, 0x88));
+							_mm512_storeu_si512(d + (nb + 4 + 2 * h) * width + 2 * kb, _mm512_shuffle_i32x4(a, e, 0xdd));
+							_mm512_storeu_si512(d + (nb + 8 + 2 * h) * width + 2 * kb, _mm512_shuffle_i32x4(b, f, 0x88));
+							_mm512_storeu_si512(d + (nb + 12 + 2 * h) * width + 2 * kb, _mm512_shuffle_i32x4(b, f, 0xdd));
+						}
+					}
+				continue;
+			}
+#endif
+			for (int64_t n = 0; n < rows; n += 2)
+				for (int64_t k = 0; k < kn; k++) {
+					const bf16 *q = s + (k & ~(int64_t)1) * pw + (k & 1);
+					d[n * width + 2 * k] = q[2 * n];
+					d[n * width + 2 * k + 1] = n + 1 < rows ? q[2 * n + 2] : 0;
+				}
+		} else if (!dst_bf16) {
+			float *d = (float *)dst + (p0 - n0) * width;
+#if AF_LEVEL >= 2
+			if (kn == width && !(rows & 15)) {
+				for (int64_t kb = 0; kb < width; kb += 16)
+					for (int64_t nb = 0; nb < rows; nb += 16) {
+						vf r[16];
+						if (w->dtype == AF_BF16) {
+							const bf16 *s = (const bf16 *)w->data + p0 * kp + (k0 + kb) * pw + 2 * nb;
+							for (int i = 0; i < 8; i++) {
+								vi v;
+								memcpy(&v, s + 2 * i * pw, 64);
+								r[2 * i] = (vf)(v << 16);
+								r[2 * i + 1] = (vf)(v & -65536);
+							}
+						} else {
+							const float *s = (const float *)w->data + p0 * w->k + (k0 + kb) * pw + nb;
+							for (int i = 0; i < 16; i++) r[i] = vload(s + i * pw);
+						}
+						AF(transpose16)(r);
+						for (int i = 0; i < 16; i++) vstore(d + (nb + i) * width + kb, r[i]);
+					}
+				continue;
+			}
+#endif
+			if (w->dtype == AF_BF16) {
+				const bf16 *s = (const bf16 *)w->data + p0 * kp + k0 * pw;
+				for (int64_t nb = 0; nb < rows; nb += 16)
+					for (int64_t k = 0; k < kn; k++) {
+						const bf16 *q = s + (k & ~(int64_t)1) * pw + (k & 1) + 2 * nb;
+						int64_t ne = rows - nb < 16 ? rows - nb : 16;
+						for (int64_t n = 0; n < ne; n++) d[(nb + n) * width + k] = bf16_to_f32(q[2 * n]);
+					}
+			} else {
+				const float *s = (const float *)w->data + p0 * w->k + k0 * pw;
+				for (int64_t nb = 0; nb < rows; nb += 16)
+					for (int64_t k = 0; k < kn; k++) {
+						int64_t ne = rows - nb < 16 ? rows - nb : 16;
+						for (int64_t n = 0; n < ne; n++) d[(nb + n) * width + k] = s[k * pw + nb + n];
+					}
+			}
+		} else { // f32 weights, bf16 product
+			const float *s = (const float *)w->data + p0 * w->k + k0 * pw;
+			bf16 *d = (bf16 *)dst + (p0 - n0) * width;
+			for (int64_t n = 0; n < rows; n++)
+				for (int64_t k = 0; k < kn; k++) d[(n & ~(int64_t)1) * width + 2 * k + (n & 1)] = f32_to_bf16(s[k * pw + n]);
+			if (rows & 1)
+				for (int64_t k = 0; k < width; k++) d[(rows - 1) * width + 2 * k + 1] = 0;
+		}
+	}
+}
+#endif

@@ -1,0 +1,209 @@
+// Threads that sleep between operations: a short spin, then a futex. The caller works too, as thread 0.
+#define _GNU_SOURCE
+#include "pool.h"
+#include "products.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#if defined(__linux__)
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#endif
+
+// A worker polls this often before it sleeps: about 20 us, the gap between two operations of a small model.
+enum { SPIN = 2000 };
+
+struct af_pool {
+	_Atomic uint32_t epoch; // odd bits never matter: any change wakes the workers
+	_Atomic uint32_t running;
+	_Atomic int64_t next;
+	_Atomic int stop;
+	int64_t n;
+	af_task task;
+	void *arg;
+	int workers;
+	pthread_t *thread;
+};
+
+struct start {
+	struct af_pool *p;
+	int id;
+};
+
+static void relax(void) {
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+static void wait_while(_Atomic uint32_t *w, uint32_t old) {
+	for (int i = 0; i < SPIN; i++) {
+		if (atomic_load_explicit(w, memory_order_acquire) != old) return;
+		relax();
+	}
+	while (atomic_load_explicit(w, memory_order_acquire) == old) {
+#if defined(__linux__)
+		syscall(SYS_futex, w, FUTEX_WAIT_PRIVATE, old, NULL, NULL, 0);
+#else
+		usleep(50);
+#endif
+	}
+}
+
+static void wake(_Atomic uint32_t *w, int n) {
+#if defined(__linux__)
+	syscall(SYS_futex, w, FUTEX_WAKE_PRIVATE, n, NULL, NULL, 0);
+#else
+	(void)w;
+	(void)n;
+#endif
+}
+
+static void work(struct af_pool *p, int id) {
+	for (;;) {
+		int64_t i = atomic_fetch_add_explicit(&p->next, 1, memory_order_relaxed);
+		if (i >= p->n) return;
+		p->task(p->arg, i, id);
+	}
+}
+
+static void *worker(void *arg) {
+	struct start s = *(struct start *)arg;
+	free(arg);
+	uint32_t seen = 0;
+	for (;;) {
+		wait_while(&s.p->epoch, seen);
+		seen = atomic_load_explicit(&s.p->epoch, memory_order_acquire);
+		if (atomic_load(&s.p->stop)) return NULL;
+		work(s.p, s.id);
+		if (atomic_fetch_sub_explicit(&s.p->running, 1, memory_order_release) == 1) wake(&s.p->running, 1);
+	}
+}
+
+void af_run(af_ctx *c, int64_t n, af_task task, void *arg) {
+	struct af_pool *p = c->pool;
+	if (n <= 1 || p->workers == 0) {
+		for (int64_t i = 0; i < n; i++) task(arg, i, 0);
+		return;
+	}
+	p->n = n;
+	p->task = task;
+	p->arg = arg;
+	atomic_store_explicit(&p->next, 0, memory_order_relaxed);
+	atomic_store_explicit(&p->running, (uint32_t)p->workers, memory_order_relaxed);
+	atomic_fetch_add_explicit(&p->epoch, 1, memory_order_release);
+	wake(&p->epoch, p->workers);
+	work(p, 0);
+	uint32_t left;
+	while ((left = atomic_load_explicit(&p->running, memory_order_acquire)) != 0) wait_while(&p->running, left);
+}
+
+static void pool_free(struct af_pool *p) {
+	if (!p) return;
+	atomic_store(&p->stop, 1);
+	atomic_fetch_add_explicit(&p->epoch, 1, memory_order_release);
+	wake(&p->epoch, p->workers);
+	for (int i = 0; i < p->workers; i++) pthread_join(p->thread[i], NULL);
+	free(p->thread);
+	free(p);
+}
+
+static struct af_pool *pool_new(int threads) {
+	struct af_pool *p = calloc(1, sizeof *p);
+	if (!p) return NULL;
+	p->thread = calloc(threads > 1 ? threads - 1 : 1, sizeof *p->thread);
+	if (!p->thread) {
+		free(p);
+		return NULL;
+	}
+	for (int i = 1; i < threads; i++) {
+		struct start *s = malloc(sizeof *s);
+		if (s) *s = (struct start){p, i};
+		if (!s || pthread_create(&p->thread[p->workers], NULL, worker, s)) {
+			free(s);
+			pool_free(p);
+			return NULL;
+		}
+		p->workers++;
+	}
+	return p;
+}
+
+af_ctx *af_new(int threads, int level) {
+	af_ctx *c = calloc(1, sizeof *c);
+	if (!c) return NULL;
+	int best = af_best_level();
+	c->threads = threads < 1 ? 1 : threads;
+	c->level = level < 0 || level > best ? best : level;
+	c->fn = af_table_of(c->level);
+	c->scratch = calloc(c->threads, sizeof *c->scratch);
+	c->pool = pool_new(c->threads);
+	if (!c->scratch || !c->pool) {
+		af_free(c);
+		return NULL;
+	}
+	return c;
+}
+
+void af_free(af_ctx *c) {
+	if (!c) return;
+	pool_free(c->pool);
+	af_products_free(c);
+	for (int i = 0; c->scratch && i < c->threads; i++) af_release(c->scratch[i].p, c->scratch[i].bytes);
+	af_release(c->shared.p, c->shared.bytes);
+	free(c->scratch);
+	free(c);
+}
+
+void af_use_products(af_ctx *c, int on) { c->use_products = on; }
+int af_level(const af_ctx *c) { return c->level; }
+int af_threads(const af_ctx *c) { return c->threads; }
+
+// Blocks from 1 MiB on are mapped by themselves: they start zeroed, may use huge pages and go back to the system when freed.
+enum { MAPPED = 1 << 20 };
+
+void *af_alloc(size_t bytes) {
+	if (bytes == 0) bytes = 64;
+	if (bytes < MAPPED) {
+		void *p = NULL;
+		bytes = (bytes + 63) & ~(size_t)63;
+		if (posix_memalign(&p, 64, bytes)) return NULL;
+		return memset(p, 0, bytes);
+	}
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED) return NULL;
+#ifdef MADV_HUGEPAGE
+	madvise(p, bytes, MADV_HUGEPAGE);
+#endif
+	return p;
+}
+
+void af_release(void *p, size_t bytes) {
+	if (!p) return;
+	if (bytes < MAPPED)
+		free(p);
+	else
+		munmap(p, bytes);
+}
+
+void *af_scratch_get(struct af_scratch *s, size_t bytes) {
+	if (s->bytes >= bytes && s->p) return s->p;
+	size_t want = bytes + bytes / 4;
+	void *p = af_alloc(want);
+	if (!p) return NULL;
+	af_release(s->p, s->bytes);
+	*s = (struct af_scratch){p, want};
+	return p;
+}
+
+int af_scratch_all(af_ctx *c, size_t bytes) {
+	for (int i = 0; i < c->threads; i++)
+		if (!af_scratch_get(&c->scratch[i], bytes)) return AF_NOMEM;
+	return AF_OK;
+}

@@ -1,0 +1,35 @@
+// Worker threads and the scratch memory that each of them owns.
+#ifndef AF_POOL_H
+#define AF_POOL_H
+
+#include "af.h"
+#include "table.h"
+
+typedef void (*af_task)(void *arg, int64_t i, int thread);
+
+struct af_scratch {
+	void *p;
+	size_t bytes;
+};
+
+struct af_ctx {
+	const struct af_table *fn;
+	int threads, level;
+	struct af_pool *pool;
+	struct af_scratch *scratch; // one per thread
+	struct af_scratch shared;   // of the op that is running
+	int use_products;           // large products by the library of products.h
+	struct af_products *products;
+};
+
+// Runs task(arg, i, thread) for i in [0, n), handed out in order to whichever thread is free; returns when all are done.
+void af_run(af_ctx *c, int64_t n, af_task task, void *arg);
+
+// Memory of at least `bytes` for this thread (or for the running op), kept from call to call. NULL when out of memory.
+void *af_scratch_get(struct af_scratch *s, size_t bytes);
+// Grows every thread's scratch, before af_run.
+int af_scratch_all(af_ctx *c, size_t bytes);
+
+enum { AF_OK = 0, AF_NOMEM = 1, AF_SHAPE = 2 };
+
+#endif

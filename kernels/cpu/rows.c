@@ -1,0 +1,106 @@
+// Rows moved, converted and summed: embedding gather and its gradient, selection of target rows, residual sums.
+#include "pool.h"
+#include "isa.h"
+
+enum { BLOCK = 64 }; // rows per task
+
+static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+static char *at(af_tensor t, int64_t r) { return (char *)t.p + r * t.stride * (t.dtype == AF_BF16 ? 2 : 4); }
+
+// One row to another, converted where the dtypes differ.
+static void copy_row(af_ctx *c, void *y, int ydt, const void *x, int xdt, int64_t n) {
+	if (ydt == xdt)
+		memcpy(y, x, (size_t)n * (ydt == AF_BF16 ? 2 : 4));
+	else if (ydt == AF_BF16)
+		c->fn->to_bf16(y, x, n);
+	else
+		c->fn->to_f32(y, x, n);
+}
+
+struct rows_args {
+	af_ctx *c;
+	af_tensor y, x;
+	const af_matrix *w;
+	const int32_t *idx;
+	int64_t n;
+	int op;
+};
+enum { GATHER, SELECT, SCATTER, CONVERT, ADD };
+
+// Row n of a packed matrix as f32 or bf16.
+static void unpack_row(af_tensor y, int64_t t, const af_matrix *w, int64_t n) {
+	int64_t np = (w->n + 15) & ~(int64_t)15, n0 = n & ~(int64_t)63, width = np - n0 < 64 ? np - n0 : 64, k = w->k;
+	if (w->dtype == AF_BF16) {
+		const bf16 *s = (const bf16 *)w->data + n0 * (k + (k & 1)) + 2 * (n - n0);
+		for (int64_t i = 0; i < k; i++) {
+			bf16 v = s[(i & ~(int64_t)1) * width + (i & 1)];
+			if (y.dtype == AF_BF16)
+				((bf16 *)at(y, t))[i] = v;
+			else
+				((float *)at(y, t))[i] = bf16_to_f32(v);
+		}
+	} else {
+		const float *s = (const float *)w->data + n0 * k + (n - n0);
+		for (int64_t i = 0; i < k; i++) {
+			float v = s[i * width];
+			if (y.dtype == AF_BF16)
+				((bf16 *)at(y, t))[i] = f32_to_bf16(v);
+			else
+				((float *)at(y, t))[i] = v;
+		}
+	}
+}
+
+static void rows_task(void *arg, int64_t i, int thread) {
+	(void)thread;
+	struct rows_args *a = arg;
+	af_ctx *c = a->c;
+	for (int64_t t = i * BLOCK, e = min64(t + BLOCK, a->n); t < e; t++) switch (a->op) {
+		case GATHER: unpack_row(a->y, t, a->w, a->idx[t]); break;
+		case SELECT: copy_row(c, at(a->y, t), a->y.dtype, at(a->x, a->idx[t]), a->x.dtype, a->y.cols); break;
+		case CONVERT: copy_row(c, at(a->y, t), a->y.dtype, at(a->x, t), a->x.dtype, a->y.cols); break;
+		case SCATTER:
+		case ADD: {
+			float *y = (float *)at(a->y, a->op == ADD ? t : a->idx[t]);
+			if (a->x.dtype == AF_BF16)
+				c->fn->add_bf16(y, (const bf16 *)at(a->x, t), a->x.cols);
+			else
+				c->fn->axpy(y, (const float *)at(a->x, t), 1, a->x.cols);
+		}
+		}
+}
+
+static int run(af_ctx *c, af_tensor y, af_tensor x, const af_matrix *w, const int32_t *idx, int64_t n, int op) {
+	struct rows_args a = {c, y, x, w, idx, n, op};
+	af_run(c, (n + BLOCK - 1) / BLOCK, rows_task, &a);
+	return AF_OK;
+}
+
+int af_gather(af_ctx *c, af_tensor x, const af_matrix *w, const int32_t *tokens, int64_t t) {
+	return run(c, x, x, w, tokens, t, GATHER);
+}
+int af_select(af_ctx *c, af_tensor y, af_tensor x, const int32_t *rows) { return run(c, y, x, NULL, rows, y.rows, SELECT); }
+int af_scatter_add(af_ctx *c, af_tensor y, af_tensor x, const int32_t *rows) { return run(c, y, x, NULL, rows, x.rows, SCATTER); }
+int af_convert(af_ctx *c, af_tensor y, af_tensor x) { return run(c, y, x, NULL, NULL, y.rows, CONVERT); }
+int af_add(af_ctx *c, af_tensor y, af_tensor x) { return run(c, y, x, NULL, NULL, y.rows, ADD); }
+
+// A token may stand in many rows, so threads share out columns, not rows.
+static void gather_back_task(void *arg, int64_t i, int thread) {
+	(void)thread;
+	struct rows_args *a = arg;
+	int64_t k0 = i * 64, n = min64(64, a->x.cols - k0);
+	for (int64_t t = 0; t < a->x.rows; t++)
+		a->c->fn->axpy((float *)at(a->y, a->idx[t]) + k0, (const float *)at(a->x, t) + k0, 1, n);
+}
+
+int af_gather_back(af_ctx *c, af_tensor dw, af_tensor dx, const int32_t *tokens) {
+	struct rows_args a = {c, dw, dx, NULL, tokens, dx.rows, 0};
+	af_run(c, (dx.cols + 63) / 64, gather_back_task, &a);
+	return AF_OK;
+}
+
+int af_zero(af_ctx *c, void *p, size_t bytes) {
+	(void)c;
+	memset(p, 0, bytes);
+	return AF_OK;
+}
