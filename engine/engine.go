@@ -1,0 +1,228 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"afctl/ckpt"
+	"afctl/flow"
+	"afctl/kernels"
+)
+
+// ErrBroken says that an earlier error of the back end left the engine in an unknown state.
+var ErrBroken = errors.New("the engine stopped after an error")
+
+// Engine is a model on a back end, with what is trained on it.
+type Engine struct {
+	b    kernels.Backend
+	cfg  ckpt.ModelConfig
+	opts Options
+	name string // of the model, for messages
+
+	w   *weights // the policy's
+	ref *weights // the reference's: w itself where only an adapter is trained
+
+	lora   *lora // nil without adapter
+	full   *full // nil where weights are frozen
+	widest [numGroups]int
+	step   int // Adam's, of the present adapter
+
+	rope    kernels.Tensor
+	ropeLen int
+
+	mu     sync.Mutex
+	broken error
+	p      pass
+}
+
+// New loads a model's weights into b, which the engine uses alone from now on but does not close. The model's files may be closed
+// after. A LoRA engine has no adapter yet: it scores the base.
+func New(b kernels.Backend, m *ckpt.Model, o Options) (*Engine, error) {
+	if err := o.defaults(); err != nil {
+		return nil, err
+	}
+	e := &Engine{b: b, cfg: m.Config, opts: o, name: m.Name}
+	e.p.e = e
+	var err error
+	if e.w, err = load(b, m, o); err != nil {
+		return nil, err
+	}
+	e.ref = e.w
+	if o.Trainable == Full {
+		// The reference is the base for ever, whatever the policy becomes: a second copy.
+		if e.ref, err = load(b, m, o); err == nil {
+			e.full, err = newFull(b, e.w, e.cfg)
+		}
+		if err != nil {
+			e.Close()
+			return nil, fmt.Errorf("trainable: full: %w", err)
+		}
+	}
+	return e, nil
+}
+
+// Close frees the engine's memory. The back end is the caller's.
+func (e *Engine) Close() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.w == nil {
+		return
+	}
+	if e.ref != nil && e.ref != e.w {
+		e.ref.free(e.b)
+	}
+	e.w.free(e.b)
+	e.lora.free(e.b)
+	if e.full != nil {
+		e.full.params.free(e.b)
+	}
+	freeTensor(e.b, e.rope)
+	e.p.arena.Free()
+	e.w, e.ref, e.lora, e.full, e.rope, e.ropeLen = nil, nil, nil, nil, kernels.Tensor{}, 0
+	e.broken = errors.New("it was closed")
+}
+
+// Config returns the model's description.
+func (e *Engine) Config() ckpt.ModelConfig { return e.cfg }
+
+// Options returns the options in force.
+func (e *Engine) Options() Options { return e.opts }
+
+// Describe is one line for a reader.
+func (e *Engine) Describe() string {
+	return fmt.Sprintf("%s, %v, weights %d MiB, %s", e.b.Describe(), e.opts.DType, e.w.nBytes>>20, e.opts.Trainable)
+}
+
+// SetAdapter makes a the adapter that is trained and sampled with, its moments zero. It refuses one for another model.
+func (e *Engine) SetAdapter(a *ckpt.Adapter) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.usable(); err != nil {
+		return err
+	}
+	if e.opts.Trainable != LoRA {
+		return errors.New("an adapter goes with trainable: lora")
+	}
+	lo, err := newLoRA(e.b, a, e.cfg, e.operand())
+	if err != nil {
+		return err
+	}
+	e.lora.free(e.b)
+	e.lora, e.step, e.widest = lo, 0, [numGroups]int{}
+	for _, l := range lo.layers {
+		for g := range l {
+			e.widest[g] = max(e.widest[g], l[g].width)
+		}
+	}
+	return nil
+}
+
+// Adapter returns the adapter with its present values; nil without one.
+func (e *Engine) Adapter() (*ckpt.Adapter, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.usable(); err != nil || e.lora == nil {
+		return nil, err
+	}
+	return e.lora.export(e.b)
+}
+
+// Weights returns all weights under the model's names in d, where they are trained.
+func (e *Engine) Weights(d ckpt.DType) ([]ckpt.Tensor, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.usable(); err != nil {
+		return nil, err
+	}
+	if e.full == nil {
+		return nil, errors.New("the weights are frozen (trainable: lora)")
+	}
+	return e.full.values(e.b, e.full.p, d)
+}
+
+// SetWeights is the reverse of Weights, for a checkpoint of trainable: full.
+func (e *Engine) SetWeights(ts []ckpt.Tensor) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.usable(); err != nil {
+		return err
+	}
+	if e.full == nil {
+		return errors.New("the weights are frozen (trainable: lora)")
+	}
+	if err := e.full.setValues(e.b, e.full.p, ts); err != nil {
+		return err
+	}
+	return e.full.pack(e.b, e.w)
+}
+
+// operand is the dtype of packed adapter matrices.
+func (e *Engine) operand() kernels.DType {
+	if e.opts.DType == kernels.BF16 {
+		return kernels.BF16
+	}
+	return kernels.F32
+}
+
+// usable returns the error that broke the engine, if one did.
+func (e *Engine) usable() error {
+	if e.broken != nil {
+		return fmt.Errorf("%w: %w", ErrBroken, e.broken)
+	}
+	return nil
+}
+
+// trained are the flat arrays of what is trained; nil where nothing is.
+func (e *Engine) trained() *params {
+	switch {
+	case e.full != nil:
+		return &e.full.params
+	case e.lora != nil:
+		return &e.lora.params
+	}
+	return nil
+}
+
+// weightsOf are the policy's or the reference's.
+func (e *Engine) weightsOf(policy bool) *weights {
+	if policy {
+		return e.w
+	}
+	return e.ref
+}
+
+// positions makes the rotary table long enough for n positions.
+func (e *Engine) positions(n int) error {
+	if n <= e.ropeLen {
+		return nil
+	}
+	if n > e.cfg.MaxPositionEmbeddings {
+		return fmt.Errorf("a sequence of %d tokens: %s has max_position_embeddings %d", n, e.name, e.cfg.MaxPositionEmbeddings)
+	}
+	size := min(max(512, 2*n), e.cfg.MaxPositionEmbeddings)
+	t, err := e.b.Alloc(kernels.F32, size, e.cfg.HeadDim)
+	if err != nil {
+		return fmt.Errorf("rotary table: %w", err)
+	}
+	freeTensor(e.b, e.rope)
+	e.rope, e.ropeLen = t, size
+	return e.b.Upload(t, ropeTable(size, e.cfg.HeadDim, e.cfg.RopeTheta))
+}
+
+// checkTokens refuses ids outside the vocabulary and sequences longer than the model's positions.
+func (e *Engine) checkSequences(seqs []flow.Sequence) error {
+	longest := 0
+	for i, s := range seqs {
+		if s.Start < 1 || s.Start > len(s.Tokens) {
+			return fmt.Errorf("sequence %d: start %d of %d tokens: expected 1 <= start <= length", i, s.Start, len(s.Tokens))
+		}
+		for j, t := range s.Tokens {
+			if t < 0 || int(t) >= e.cfg.VocabSize {
+				return fmt.Errorf("sequence %d, token %d: found id %d, expected 0 <= id < %d (the vocabulary of %s)", i, j, t, e.cfg.VocabSize, e.name)
+			}
+		}
+		longest = max(longest, len(s.Tokens))
+	}
+	return e.positions(longest)
+}

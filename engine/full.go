@@ -1,0 +1,166 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"afctl/ckpt"
+	"afctl/kernels"
+)
+
+// full is every weight as a trained parameter: float32 masters in params, from which the matrices that products read are renewed.
+// A nil *full stands for "frozen".
+type full struct {
+	params
+	embed, head int // the same where they are tied
+	norm        int
+	norms       [][2]int
+	w           [][numProj]int
+	bias        [][3]int // -1 without
+	specs       []ckpt.TensorSpec
+	index       []int // of each spec's parameter
+}
+
+func newFull(b kernels.Backend, w *weights, cfg ckpt.ModelConfig) (f *full, err error) {
+	n := cfg.NumHiddenLayers
+	f = &full{norms: make([][2]int, n), w: make([][numProj]int, n), bias: make([][3]int, n), specs: cfg.TensorSpecs()}
+	defer func() {
+		if err != nil {
+			f.params.free(b)
+		}
+	}()
+	for l := range f.bias {
+		f.bias[l] = [3]int{-1, -1, -1}
+	}
+	for _, s := range f.specs {
+		rows, cols := 1, s.Shape[0]
+		if len(s.Shape) == 2 {
+			rows, cols = s.Shape[0], s.Shape[1]
+		}
+		i := f.add(s.Name, rows, cols)
+		f.index = append(f.index, i)
+		f.place(s.Name, i)
+	}
+	if cfg.TieWordEmbeddings {
+		f.head = f.embed
+	}
+	if err := f.alloc(b); err != nil {
+		return f, err
+	}
+	for i, s := range f.specs {
+		dst := f.view(f.p, f.index[i])
+		if len(s.Shape) == 2 {
+			err = b.Unpack(dst, *w.matrix(s.Name))
+		} else {
+			err = b.Convert(dst, *w.vector(s.Name))
+		}
+		if err != nil {
+			return f, err
+		}
+	}
+	return f, nil
+}
+
+// place remembers where a tensor's parameter is.
+func (f *full) place(name string, i int) {
+	switch name {
+	case "model.embed_tokens.weight":
+		f.embed = i
+		return
+	case "lm_head.weight":
+		f.head = i
+		return
+	case "model.norm.weight":
+		f.norm = i
+		return
+	}
+	var l int
+	var rest string
+	fmt.Sscanf(name, "model.layers.%d.%s", &l, &rest)
+	switch rest {
+	case "input_layernorm.weight":
+		f.norms[l][0] = i
+	case "post_attention_layernorm.weight":
+		f.norms[l][1] = i
+	}
+	for p, n := range ckpt.Projections {
+		switch rest {
+		case ckpt.ProjectionPath(n) + ".weight":
+			f.w[l][p] = i
+		case ckpt.ProjectionPath(n) + ".bias":
+			f.bias[l][p] = i
+		}
+	}
+}
+
+// grad is the gradient of parameter i.
+func (f *full) grad(i int) kernels.Tensor { return f.view(f.g, i) }
+
+// normOf is the parameter of a layer's first or second norm; layer -1 is the final one.
+func (f *full) normOf(layer, which int) int {
+	switch {
+	case f == nil:
+		return -1
+	case layer < 0:
+		return f.norm
+	}
+	return f.norms[layer][which]
+}
+
+// gradOrNone is grad, or none where weights are frozen.
+func (f *full) gradOrNone(i int) kernels.Tensor {
+	if f == nil {
+		return kernels.Tensor{}
+	}
+	return f.grad(i)
+}
+
+// pack renews what products read.
+func (f *full) pack(b kernels.Backend, w *weights) error {
+	var err error
+	for i, s := range f.specs {
+		src := f.view(f.p, f.index[i])
+		if len(s.Shape) == 2 {
+			err = errors.Join(err, b.Pack(*w.matrix(s.Name), src, 1))
+		} else {
+			err = errors.Join(err, b.Convert(*w.vector(s.Name), src))
+		}
+	}
+	return err
+}
+
+// values returns one of the flat arrays as tensors under the model's names, in d.
+func (f *full) values(b kernels.Backend, t kernels.Tensor, d ckpt.DType) ([]ckpt.Tensor, error) {
+	flat := make([]float32, t.Cols)
+	if err := b.Download(flat, t); err != nil {
+		return nil, err
+	}
+	var out []ckpt.Tensor
+	for i, s := range f.specs {
+		q := f.list[f.index[i]]
+		c, err := ckpt.Float32Tensor(s.Name, d, s.Shape, flat[q.at:q.at+q.rows*q.cols])
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, c)
+	}
+	return out, nil
+}
+
+// setValues is the reverse of values.
+func (f *full) setValues(b kernels.Backend, t kernels.Tensor, in []ckpt.Tensor) error {
+	flat := make([]float32, t.Cols)
+	for i, s := range f.specs {
+		j := slices.IndexFunc(in, func(c ckpt.Tensor) bool { return c.Name == s.Name })
+		if j < 0 || fmt.Sprint(in[j].Shape) != fmt.Sprint(s.Shape) {
+			return fmt.Errorf("tensor %s %v is missing or has another shape", s.Name, s.Shape)
+		}
+		v, err := in[j].Float32s()
+		if err != nil {
+			return err
+		}
+		copy(flat[f.list[f.index[i]].at:], v)
+	}
+	return b.Upload(t, flat)
+}

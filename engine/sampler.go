@@ -1,0 +1,473 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+
+	"afctl/flow"
+	"afctl/kernels"
+)
+
+// ErrClosed says that a sampler was closed.
+var ErrClosed = errors.New("the sampler is closed")
+
+// SamplerOptions of a Sampler.
+type SamplerOptions struct {
+	Base          bool // sample from the base: the adapter off
+	CacheTokens   int  // slots for keys and values; 0 takes what DefaultCacheBytes hold, at least 4096
+	PrefillTokens int  // rows of a prompt pass; 0 takes 1024
+	MaxBatch      int  // requests decoded together; 0 takes 256
+}
+
+// DefaultCacheBytes is the memory of a sampler's key/value cache unless CacheTokens says otherwise.
+const DefaultCacheBytes = 512 << 20
+
+// SampleRequest asks for one completion by plain temperature sampling.
+type SampleRequest struct {
+	Prompt      []int32
+	MaxTokens   int
+	Temperature float64 // 0 takes the likeliest token
+	// Seed is the request's own random stream: the same prompt, seed and weights give the same completion, whatever else is sampled.
+	Seed uint64
+	// Stop are the end tokens; nil takes the model's.
+	Stop []int32
+}
+
+// Sample is a completion.
+type Sample struct {
+	Action   []int32
+	LogProbs []float32 // ls, at the request's temperature (at 1 for temperature 0)
+	Stop     flow.StopReason
+	// PolicyVersion and AdapterHash are what Publish last set.
+	PolicyVersion int
+	AdapterHash   string
+}
+
+// request is a SampleRequest on its way.
+type request struct {
+	SampleRequest
+	ctx  context.Context
+	out  Sample
+	err  error
+	done chan struct{}
+	rng  *rand.Rand
+
+	leaf        *prefixNode   // end of the cached prompt
+	path        []kernels.Seg // to it
+	from, start int32         // slots of the last prompt token and of what is generated
+	taken       int32         // how many
+	length      int32         // of them in use
+	next        int32         // token whose row comes next
+}
+
+// Sampler draws completions for many callers at once: a loop of its own takes in what is waiting, computes the prompts that are not in the cache as
+// one forest, and then one token of every request, again and again. Each row's bits are independent of the others, so the batches
+// that happen to form do not show in the results. Safe for concurrent use.
+type Sampler struct {
+	e       *Engine
+	o       SamplerOptions
+	cache   *kvCache
+	tree    *prefixTree
+	p       pass
+	stop    []int32
+	version int
+	hash    string
+
+	mu      sync.Mutex
+	wake    chan struct{}
+	waiting []*request
+	publish func()
+	closed  bool
+	ended   chan struct{}
+
+	// Of the loop alone.
+	active    []*request
+	fresh     []*prefixNode // to be computed
+	tokens    []int32
+	positions []int32
+	temps, us []float64
+	drawn     []int32
+	lps       []float32
+}
+
+// NewSampler makes a sampler with a cache of its own and starts its loop; Close ends it.
+func (e *Engine) NewSampler(o SamplerOptions) (*Sampler, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.usable(); err != nil {
+		return nil, err
+	}
+	c := &e.cfg
+	if o.CacheTokens == 0 {
+		perToken := 2 * c.NumHiddenLayers * c.NumKeyValueHeads * c.HeadDim * e.opts.DType.Size()
+		o.CacheTokens = min(max(DefaultCacheBytes/perToken, 4096), 1<<18)
+	}
+	if o.PrefillTokens == 0 {
+		o.PrefillTokens = 1024
+	}
+	if o.MaxBatch == 0 {
+		o.MaxBatch = 256
+	}
+	if o.CacheTokens < 16 || o.PrefillTokens < 1 || o.MaxBatch < 1 {
+		return nil, fmt.Errorf("sampler: cache of %d tokens, prompt passes of %d, batches of %d: expected positive numbers", o.CacheTokens, o.PrefillTokens, o.MaxBatch)
+	}
+	o.CacheTokens &^= 1
+	kv, err := newKVCache(e, o.CacheTokens)
+	if err != nil {
+		return nil, fmt.Errorf("key/value cache of %d tokens (engine.kv_tokens): %w", o.CacheTokens, err)
+	}
+	s := &Sampler{e: e, o: o, cache: kv, tree: newPrefixTree(newSlotPool(o.CacheTokens)), stop: c.EOSTokenIDs, wake: make(chan struct{}, 1),
+		ended: make(chan struct{})}
+	s.p.e = e
+	go s.loop()
+	return s, nil
+}
+
+// Sample draws one completion. It returns when it is done, ctx ends or the sampler is closed.
+func (s *Sampler) Sample(ctx context.Context, r SampleRequest) (Sample, error) {
+	if err := s.check(&r); err != nil {
+		return Sample{}, err
+	}
+	q := &request{SampleRequest: r, ctx: ctx, done: make(chan struct{}), rng: flow.NewRand(r.Seed)}
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return Sample{}, ErrClosed
+	}
+	s.waiting = append(s.waiting, q)
+	s.mu.Unlock()
+	s.poke()
+	select {
+	case <-q.done:
+		return q.out, q.err
+	case <-ctx.Done():
+		s.poke() // the loop drops it
+		<-q.done
+		if q.err == nil {
+			return q.out, nil
+		}
+		return Sample{}, context.Cause(ctx)
+	}
+}
+
+func (s *Sampler) check(r *SampleRequest) error {
+	c := &s.e.cfg
+	switch {
+	case len(r.Prompt) == 0:
+		return errors.New("sample: the prompt is empty")
+	case r.MaxTokens < 1:
+		return fmt.Errorf("sample: max tokens: found %d, expected at least 1", r.MaxTokens)
+	case !(r.Temperature >= 0):
+		return fmt.Errorf("sample: temperature: found %v, expected >= 0", r.Temperature)
+	case len(r.Prompt)+r.MaxTokens > c.MaxPositionEmbeddings:
+		return fmt.Errorf("sample: %d prompt tokens and %d to generate: the model has %d positions", len(r.Prompt), r.MaxTokens, c.MaxPositionEmbeddings)
+	case len(r.Prompt)+r.MaxTokens+2 > s.o.CacheTokens:
+		return fmt.Errorf("sample: %d prompt tokens and %d to generate: the cache has %d (engine.kv_tokens)", len(r.Prompt), r.MaxTokens, s.o.CacheTokens)
+	}
+	for i, t := range r.Prompt {
+		if t < 0 || int(t) >= c.VocabSize {
+			return fmt.Errorf("sample: prompt token %d: found id %d, expected 0 <= id < %d", i, t, c.VocabSize)
+		}
+	}
+	if r.Stop == nil {
+		r.Stop = s.stop
+	}
+	return nil
+}
+
+// Publish says that the engine's weights are now those of a policy version: it waits for the requests under way, drops all cached keys and
+// values (they are the old policy's), and stamps what is sampled from then on.
+func (s *Sampler) Publish(ctx context.Context, version int, hash string) error {
+	done := make(chan struct{})
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return ErrClosed
+	}
+	s.publish = func() {
+		s.version, s.hash = version, hash
+		s.tree.clear()
+		close(done)
+	}
+	s.mu.Unlock()
+	s.poke()
+	select {
+	case <-done:
+		return nil
+	case <-s.ended:
+		return ErrClosed
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Close ends the loop, failing what is under way with ErrClosed, and frees the cache.
+func (s *Sampler) Close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.poke()
+	<-s.ended
+	s.e.mu.Lock()
+	defer s.e.mu.Unlock()
+	if s.cache != nil {
+		s.cache.free(s.e.b)
+		s.p.arena.Free()
+		s.cache = nil
+	}
+}
+
+func (s *Sampler) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// loop serves requests until Close.
+func (s *Sampler) loop() {
+	defer close(s.ended)
+	for {
+		if len(s.active) == 0 && s.idle() {
+			<-s.wake
+		}
+		if s.closing() {
+			return
+		}
+		err := s.admit()
+		if err == nil && len(s.active) > 0 {
+			err = s.decode()
+		}
+		if err != nil { // the engine is broken: everyone learns why
+			for _, r := range s.active {
+				s.finish(r, err)
+			}
+			s.active = s.active[:0]
+		}
+	}
+}
+
+// idle reports whether nothing is waiting.
+func (s *Sampler) idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.waiting) == 0 && s.publish == nil && !s.closed
+}
+
+func (s *Sampler) closing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		return false
+	}
+	for _, r := range append(s.active, s.waiting...) {
+		s.finish(r, ErrClosed)
+	}
+	s.active, s.waiting = nil, nil
+	return true
+}
+
+// admit takes in waiting requests as far as there is room, and computes what of their prompts is not in the cache.
+func (s *Sampler) admit() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.publish != nil {
+		if len(s.active) > 0 {
+			return nil // first those under way
+		}
+		s.publish()
+		s.publish = nil
+	}
+	var err error
+	taken := 0
+	before := len(s.active)
+	for _, r := range s.waiting {
+		if len(s.active) == s.o.MaxBatch {
+			break
+		}
+		if r.ctx.Err() != nil {
+			taken++
+			s.finish(r, context.Cause(r.ctx))
+			continue
+		}
+		if !s.place(r) {
+			if len(s.active) > 0 {
+				break // room will come
+			}
+			taken++
+			s.finish(r, fmt.Errorf("sample: %d prompt tokens and %d to generate do not fit the cache of %d (engine.kv_tokens)", len(r.Prompt), r.MaxTokens, s.o.CacheTokens))
+			continue
+		}
+		taken++
+		s.active = append(s.active, r)
+	}
+	s.waiting = slices.Delete(s.waiting, 0, taken)
+	s.fresh = s.fresh[:0]
+	for _, r := range s.active[before:] {
+		s.fresh = r.leaf.due(s.fresh)
+	}
+	if len(s.fresh) > 0 {
+		s.mu.Unlock()
+		err = s.prefill()
+		s.mu.Lock()
+	}
+	return err
+}
+
+// place finds slots for a request: its prompt but the last token in the tree, the last token and what is generated in slots of its own.
+func (s *Sampler) place(r *request) bool {
+	n := int32(len(r.Prompt)) - 1
+	leaf, fresh, ok := s.tree.insert(r.Prompt[:n])
+	if !ok {
+		return false
+	}
+	from, start, ok := s.tree.take(int32(r.MaxTokens), n)
+	if !ok {
+		s.tree.release(leaf)
+		if fresh != nil {
+			s.tree.remove(fresh)
+		}
+		return false
+	}
+	r.leaf, r.from, r.start, r.taken, r.length, r.next = leaf, from, start, int32(r.MaxTokens), 0, r.Prompt[n]
+	r.path = leaf.whole(r.path[:0], n)
+	r.out.PolicyVersion, r.out.AdapterHash = s.version, s.hash
+	return true
+}
+
+// finish hands a request back and frees what it held.
+func (s *Sampler) finish(r *request, err error) {
+	if r.leaf != nil {
+		s.tree.release(r.leaf)
+		s.tree.pool.give(r.from, r.start+r.taken)
+		r.leaf = nil
+	}
+	r.err = err
+	close(r.done)
+}
+
+// prefill computes keys and values of the fresh nodes, PrefillTokens rows at a time.
+func (s *Sampler) prefill() error {
+	rows := 0
+	group := s.e.cfg.NumAttentionHeads / s.e.cfg.NumKeyValueHeads
+	s.reset()
+	for _, n := range s.fresh {
+		for at := int32(0); at < int32(len(n.tokens)); {
+			k := min(int32(len(n.tokens))-at, int32(s.o.PrefillTokens-rows))
+			seg0 := int32(len(s.p.plan.Segs))
+			s.p.plan.Segs = n.segments(s.p.plan.Segs)
+			s.p.plan.Add(int32(rows), k, seg0, int32(len(s.p.plan.Segs))-seg0, n.start, n.start, at, n.depth, group)
+			for i := at; i < at+k; i++ {
+				s.row(n.tokens[i], n.depth+i, n.start+i)
+			}
+			at, rows = at+k, rows+int(k)
+			if rows == s.o.PrefillTokens {
+				if err := s.run(0); err != nil {
+					return err
+				}
+				s.reset()
+				rows = 0
+			}
+		}
+	}
+	if rows == 0 {
+		return nil
+	}
+	return s.run(0)
+}
+
+// decode draws one token of every active request, and lets go of those that are done.
+func (s *Sampler) decode() error {
+	group := s.e.cfg.NumAttentionHeads / s.e.cfg.NumKeyValueHeads
+	s.reset()
+	keep := s.active[:0]
+	for _, r := range s.active {
+		if r.ctx.Err() != nil {
+			s.finish(r, context.Cause(r.ctx))
+			continue
+		}
+		keep = append(keep, r)
+	}
+	s.active = keep
+	if len(s.active) == 0 {
+		return nil
+	}
+	s.temps, s.us = s.temps[:0], s.us[:0]
+	for i, r := range s.active {
+		seg0 := int32(len(s.p.plan.Segs))
+		s.p.plan.Segs = append(s.p.plan.Segs, r.path...)
+		depth := int32(len(r.Prompt)) - 1
+		s.p.plan.Add(int32(i), 1, seg0, int32(len(r.path)), r.start, r.start, r.length, depth, group)
+		s.row(r.next, depth+r.length, r.start+r.length)
+		s.temps, s.us = append(s.temps, r.Temperature), append(s.us, r.rng.Float64())
+	}
+	n := len(s.active)
+	if err := s.run(n); err != nil {
+		return err
+	}
+	keep = s.active[:0]
+	for i, r := range s.active {
+		t := s.drawn[i]
+		r.out.Action, r.out.LogProbs = append(r.out.Action, t), append(r.out.LogProbs, s.lps[i])
+		r.length++
+		r.next = t
+		switch {
+		case slices.Contains(r.Stop, t):
+			r.out.Stop = flow.StopEOS
+		case len(r.out.Action) == r.MaxTokens:
+			r.out.Stop = flow.StopLimit
+		default:
+			keep = append(keep, r)
+			continue
+		}
+		s.finish(r, nil)
+	}
+	clear(s.active[len(keep):])
+	s.active = keep
+	return nil
+}
+
+func (s *Sampler) reset() {
+	s.p.plan.Reset()
+	s.p.plan.NumSlots = s.o.CacheTokens
+	s.tokens, s.positions, s.p.slots = s.tokens[:0], s.positions[:0], s.p.slots[:0]
+}
+
+func (s *Sampler) row(token, position, slot int32) {
+	s.tokens, s.positions, s.p.slots = append(s.tokens, token), append(s.positions, position), append(s.p.slots, slot)
+}
+
+// run computes the rows that are set; the last `draw` of them are drawn from (all or none).
+func (s *Sampler) run(draw int) error {
+	e, p := s.e, &s.p
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.usable(); err != nil {
+		return err
+	}
+	if err := e.positions(int(slices.Max(s.positions)) + 1); err != nil {
+		return err
+	}
+	p.err, p.adapter, p.w, p.backward, p.entropy, p.cache = nil, !s.o.Base, e.weightsOf(!s.o.Base), false, false, s.cache
+	p.T, p.S, p.N = len(s.tokens), draw, 0
+	p.last.Reset()
+	p.last.NumSlots = s.o.CacheTokens
+	p.prepare()
+	p.do(e.b.UploadI32(p.t.tokens, s.tokens))
+	p.do(e.b.UploadI32(p.t.positions, s.positions))
+	if p.err == nil {
+		p.forward()
+	}
+	if draw > 0 && p.err == nil {
+		s.drawn, s.lps = grow(s.drawn, draw), grow(s.lps, draw)
+		p.do(e.b.Sample(p.t.fin, p.w.head, s.temps, s.us, s.drawn, s.lps))
+	}
+	return e.end(p)
+}
+
+// Options returns the options in force.
+func (s *Sampler) Options() SamplerOptions { return s.o }

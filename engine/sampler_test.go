@@ -1,0 +1,282 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"afctl/ckpt"
+	"afctl/flow"
+	"afctl/kernels"
+)
+
+func newSampler(t testing.TB, e *Engine, o SamplerOptions) *Sampler {
+	t.Helper()
+	s, err := e.NewSampler(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// promptsOf are prompts of a group: a common stem, some the same, some going on from others.
+func promptsOf(rng *rand.Rand, n, vocab int) [][]int32 {
+	stem := tokens(rng, 9+rng.IntN(30), vocab)
+	var out [][]int32
+	for i := range n {
+		p := append([]int32(nil), stem[:1+rng.IntN(len(stem))]...)
+		if i > 0 && i%3 == 0 {
+			p = append([]int32(nil), out[rng.IntN(i)]...)
+		}
+		if i%4 != 0 {
+			p = append(p, tokens(rng, rng.IntN(8), vocab)...)
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// TestSamplerAgreesWithTrainer: the log-probs that the sampler reports have the bits that the trainer computes for them, in float32 and
+// in bf16, whatever was sampled beside them and whatever the cache held. (Required is 1e-5 in float32.)
+func TestSamplerAgreesWithTrainer(t *testing.T) {
+	ctx := context.Background()
+	for _, d := range dtypes {
+		m := randomModel(t, tiny(true), ckpt.BF16, 11)
+		e := newEngine(t, m, 2, Options{DType: d})
+		if err := e.SetAdapter(randomAdapter(t, m.Config, 4, 3)); err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range []SamplerOptions{{}, {CacheTokens: 300, PrefillTokens: 7, MaxBatch: 5}, {Base: true}} {
+			s := newSampler(t, e, o)
+			rng := rand.New(rand.NewPCG(3, 8))
+			prompts := promptsOf(rng, 30, m.Config.VocabSize)
+			samples := make([]Sample, len(prompts))
+			draw := func(i int) Sample {
+				r, err := s.Sample(ctx, SampleRequest{Prompt: prompts[i], MaxTokens: 1 + i%11, Temperature: 0.7, Seed: uint64(i % 20)})
+				if err != nil {
+					t.Error(err)
+				}
+				return r
+			}
+			var wg sync.WaitGroup
+			for i := range prompts {
+				wg.Add(1)
+				go func() {
+					defer wg.Done()
+					samples[i] = draw(i)
+				}()
+			}
+			wg.Wait()
+			var seqs []flow.Sequence
+			n := 0
+			for i, r := range samples {
+				seqs = append(seqs, flow.Sequence{Tokens: append(slices.Clone(prompts[i]), r.Action...), Start: len(prompts[i]), Index: n})
+				n += len(r.Action)
+				eos := slices.Contains(m.Config.EOSTokenIDs, r.Action[len(r.Action)-1])
+				if eos != (r.Stop == flow.StopEOS) || (!eos && len(r.Action) != 1+i%11) || len(r.LogProbs) != len(r.Action) {
+					t.Errorf("%v sample %d: %d tokens, stop %q, end token %v", d, i, len(r.Action), r.Stop, eos)
+				}
+			}
+			lp, err := e.Score(ctx, seqs, 0.7, !o.Base)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, r := range samples {
+				if want := lp[seqs[i].Index : seqs[i].Index+len(r.Action)]; !slices.Equal(r.LogProbs, want) {
+					t.Fatalf("%v %+v sample %d: the sampler says %v, the trainer %v", d, o, i, r.LogProbs, want)
+				}
+			}
+			// Alone and later: the same completion.
+			for i := range 6 {
+				if again := draw(i); !slices.Equal(again.Action, samples[i].Action) || !slices.Equal(again.LogProbs, samples[i].LogProbs) {
+					t.Errorf("%v %+v sample %d: another completion when drawn alone", d, o, i)
+				}
+			}
+		}
+	}
+}
+
+// TestSamplerSharesPrompts: what is in the cache is not computed again, and a shared prefix is there once.
+func TestSamplerSharesPrompts(t *testing.T) {
+	m := randomModel(t, tiny(true), ckpt.F32, 12)
+	e := newEngine(t, m, 1, Options{})
+	s := newSampler(t, e, SamplerOptions{Base: true})
+	rng := rand.New(rand.NewPCG(1, 8))
+	stem := tokens(rng, 101, m.Config.VocabSize)
+	for i := range 8 {
+		p := append(slices.Clone(stem), tokens(rng, i, m.Config.VocabSize)...)
+		if _, err := s.Sample(context.Background(), SampleRequest{Prompt: p, MaxTokens: 3, Temperature: 1, Seed: uint64(i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	free := 0
+	for _, f := range s.tree.pool.free {
+		free += int(f.to - f.from)
+	}
+	used := s.o.CacheTokens - free
+	if want := 100 + 28 + 8; used > want { // the stem, the tails, a slot of parity each
+		t.Errorf("%d slots in use for a stem of 101 tokens and tails of 0..7, expected at most %d", used, want)
+	}
+}
+
+// TestSamplerPublish (trap 26): after new weights nothing of the old ones is left in the cache, and samples carry the new stamp.
+func TestSamplerPublish(t *testing.T) {
+	ctx := context.Background()
+	m := randomModel(t, tiny(true), ckpt.F32, 13)
+	e := newEngine(t, m, 2, Options{})
+	if err := e.SetAdapter(randomAdapter(t, m.Config, 4, 3)); err != nil {
+		t.Fatal(err)
+	}
+	s := newSampler(t, e, SamplerOptions{})
+	if err := s.Publish(ctx, 1, "one"); err != nil {
+		t.Fatal(err)
+	}
+	req := SampleRequest{Prompt: tokens(rand.New(rand.NewPCG(1, 1)), 40, m.Config.VocabSize), MaxTokens: 8, Temperature: 0.7, Seed: 1, Stop: []int32{}}
+	first, err := s.Sample(ctx, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.SetAdapter(randomAdapter(t, m.Config, 4, 99)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Publish(ctx, 2, "two"); err != nil {
+		t.Fatal(err)
+	}
+	second, err := s.Sample(ctx, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first.PolicyVersion != 1 || first.AdapterHash != "one" || second.PolicyVersion != 2 || second.AdapterHash != "two" {
+		t.Errorf("stamps %d %q and %d %q", first.PolicyVersion, first.AdapterHash, second.PolicyVersion, second.AdapterHash)
+	}
+	lp, err := e.Score(ctx, []flow.Sequence{{Tokens: append(slices.Clone(req.Prompt), second.Action...), Start: len(req.Prompt)}}, 0.7, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(lp, second.LogProbs) {
+		t.Error("the second sample was not drawn from the second adapter alone")
+	}
+}
+
+// TestSamplerEnds: a cancelled request returns, leaving others alone; Close fails what is under way and frees the loop.
+func TestSamplerEnds(t *testing.T) {
+	m := randomModel(t, tiny(true), ckpt.F32, 14)
+	e := newEngine(t, m, 1, Options{})
+	s := newSampler(t, e, SamplerOptions{Base: true})
+	req := SampleRequest{Prompt: []int32{1, 2, 3}, MaxTokens: 400, Temperature: 1, Stop: []int32{}}
+	ctx, cancel := context.WithCancel(context.Background())
+	errs := make(chan error, 2)
+	go func() {
+		_, err := s.Sample(ctx, req)
+		errs <- err
+	}()
+	time.Sleep(5 * time.Millisecond)
+	cancel()
+	if err := <-errs; err != nil && !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	go func() {
+		for {
+			if _, err := s.Sample(context.Background(), req); err != nil {
+				errs <- err
+				return
+			}
+		}
+	}()
+	time.Sleep(5 * time.Millisecond)
+	s.Close()
+	if err := <-errs; !errors.Is(err, ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+	for _, bad := range []SampleRequest{{}, {Prompt: []int32{1}}, {Prompt: []int32{300}, MaxTokens: 1}, {Prompt: []int32{-1}, MaxTokens: 1},
+		{Prompt: []int32{1}, MaxTokens: 600}, {Prompt: []int32{1}, MaxTokens: 1, Temperature: -1}} {
+		if _, err := s.Sample(context.Background(), bad); err == nil || errors.Is(err, ErrClosed) {
+			t.Errorf("%+v: %v, expected a refusal that says why", bad, err)
+		}
+	}
+}
+
+// TestSlotPool: what is taken never overlaps, has the parity asked for, and all comes back.
+func TestSlotPool(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 5))
+	p := newSlotPool(1000)
+	type piece struct{ from, start, to int32 }
+	var held []piece
+	owner := make([]bool, 1000)
+	for range 5000 {
+		if rng.IntN(2) == 0 {
+			n, parity := 1+rng.Int32N(40), rng.Int32N(2)
+			from, start, ok := p.take(n, parity)
+			if !ok {
+				continue
+			}
+			if start&1 != parity || from > start {
+				t.Fatalf("take(%d, %d) = %d, %d", n, parity, from, start)
+			}
+			for i := from; i < start+n; i++ {
+				if owner[i] {
+					t.Fatalf("slot %d given twice", i)
+				}
+				owner[i] = true
+			}
+			held = append(held, piece{from, start, start + n})
+		} else if len(held) > 0 {
+			i := rng.IntN(len(held))
+			h := held[i]
+			for j := h.from; j < h.to; j++ {
+				owner[j] = false
+			}
+			p.give(h.from, h.to)
+			held = slices.Delete(held, i, i+1)
+		}
+	}
+	for _, h := range held {
+		p.give(h.from, h.to)
+	}
+	if len(p.free) != 1 || p.free[0] != (span{0, 1000}) {
+		t.Errorf("free after all came back: %v", p.free)
+	}
+}
+
+// BenchmarkDecode is the sampler's steps after one shared prompt of 300 tokens, in the shape of a 0.5B model cut to 4 layers.
+func BenchmarkDecode(b *testing.B) {
+	cfg := ckpt.ModelConfig{ModelType: "qwen2", HiddenSize: 896, NumHiddenLayers: 4, NumAttentionHeads: 14, NumKeyValueHeads: 2, HeadDim: 64,
+		IntermediateSize: 4864, VocabSize: 32000, MaxPositionEmbeddings: 2048, RMSNormEps: 1e-6, RopeTheta: 1e6, TieWordEmbeddings: true,
+		AttentionBias: true, HiddenAct: "silu"}
+	m := randomModel(b, cfg, ckpt.BF16, 1)
+	for _, n := range []int{1, 8, 32} {
+		b.Run(map[int]string{1: "batch1", 8: "batch8", 32: "batch32"}[n], func(b *testing.B) {
+			e := newEngine(b, m, 2, Options{DType: kernels.BF16})
+			s := newSampler(b, e, SamplerOptions{Base: true})
+			prompt := tokens(rand.New(rand.NewPCG(1, 1)), 300, cfg.VocabSize)
+			const length = 32
+			run := func(i int) {
+				var wg sync.WaitGroup
+				for j := range n {
+					wg.Add(1)
+					go func() {
+						defer wg.Done()
+						if _, err := s.Sample(context.Background(), SampleRequest{Prompt: prompt, MaxTokens: length, Temperature: 0.7,
+							Seed: uint64(i*n + j), Stop: []int32{}}); err != nil {
+							b.Error(err)
+						}
+					}()
+				}
+				wg.Wait()
+			}
+			run(0)
+			b.ResetTimer()
+			for i := range b.N {
+				run(i)
+			}
+			tokens := float64(n * length * b.N)
+			b.ReportMetric(tokens/b.Elapsed().Seconds(), "tokens/s")
+			b.ReportMetric(float64(e.w.nBytes)*float64(length*b.N)/b.Elapsed().Seconds()/1e9, "GB/s-weights")
+		})
+	}
+}

@@ -1,0 +1,72 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"afctl/flow"
+)
+
+// Score returns the log-probs of the sequences' targets at a temperature, by target index: with the adapter (policy), or of the base.
+func (e *Engine) Score(ctx context.Context, seqs []flow.Sequence, temperature float64, policy bool) ([]float32, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.usable(); err != nil {
+		return nil, err
+	}
+	if !(temperature > 0) {
+		return nil, fmt.Errorf("temperature: found %v, expected > 0", temperature)
+	}
+	if err := e.checkSequences(seqs); err != nil {
+		return nil, err
+	}
+	n := 0
+	for _, s := range seqs {
+		n = max(n, s.Index+len(s.Tokens)-s.Start)
+	}
+	out := make([]float32, n)
+	forests := flow.Forests(seqs, e.opts.MicroBatchTokens)
+	for i := range forests {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if err := e.logProbs(&forests[i], temperature, policy, out); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// logProbs is a forward pass without gradient; out is by target index.
+func (e *Engine) logProbs(f *flow.Forest, temperature float64, policy bool, out []float32) error {
+	p := e.begin(f, policy, false, false)
+	p.forward()
+	p.head(temperature)
+	for i, k := range p.index {
+		out[k] = p.lpHost[i]
+	}
+	return e.end(p)
+}
+
+// begin makes the engine's pass ready for a forest.
+func (e *Engine) begin(f *flow.Forest, policy, backward, entropy bool) *pass {
+	p := &e.p
+	p.err, p.adapter, p.w, p.backward, p.entropy = nil, policy, e.weightsOf(policy), backward, entropy
+	p.do(e.positions(int(slices.Max(f.Positions)) + 1))
+	p.setForest(f)
+	p.prepare()
+	if p.err == nil {
+		p.uploadForest(f)
+	}
+	return p
+}
+
+// end returns the pass's error, after which the engine is broken.
+func (e *Engine) end(p *pass) error {
+	if p.err != nil {
+		e.broken = p.err
+		return fmt.Errorf("%s: %w", e.name, p.err)
+	}
+	return nil
+}

@@ -1,0 +1,196 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"afctl/flow"
+	"afctl/kernels"
+)
+
+// ErrNothingTrained says that the engine has neither an adapter nor trainable weights.
+var ErrNothingTrained = errors.New("nothing to train: no adapter is set and the weights are frozen")
+
+// Update is the optimizer steps on one set of rollouts: lo and lr are fixed by its beginning, lp moves.
+type Update struct {
+	e       *Engine
+	u       *flow.Update
+	forests []flow.Forest
+	params  kernels.LossParams
+	old     []float32 // lo, lr by target index
+	ref     []float32
+	epoch   int  // steps taken
+	known   bool // old and ref are there
+	shaped  bool // K1 has been taken off the rewards
+}
+
+// Begin prepares an update: sequences checked against the model, forests cut.
+func (e *Engine) Begin(u *flow.Update) (*Update, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.usable(); err != nil {
+		return nil, err
+	}
+	if e.trained() == nil {
+		return nil, ErrNothingTrained
+	}
+	if err := u.CheckVocab(e.cfg.VocabSize); err != nil {
+		return nil, err
+	}
+	if err := e.checkSequences(u.Sequences); err != nil {
+		return nil, err
+	}
+	o := u.Objective
+	up := &Update{e: e, u: u, forests: flow.Forests(u.Sequences, e.opts.MicroBatchTokens), old: make([]float32, len(u.Weight)),
+		ref: make([]float32, len(u.Weight)),
+		params: kernels.LossParams{ClipLow: o.ClipLow, ClipHigh: o.ClipHigh, DualClip: o.DualClip, KL: o.KL, TISCap: o.TISCap, Entropy: o.Entropy,
+			KLEstimator: map[flow.KLEstimator]kernels.KLEstimator{flow.K1: kernels.K1, flow.K2: kernels.K2, flow.K3: kernels.K3}[o.KLEstimator]}}
+	return up, nil
+}
+
+// Epoch returns how many steps were taken.
+func (up *Update) Epoch() int { return up.epoch }
+
+// Constants returns lo and lr by target index, once a step was taken: with Resume they let an interrupted update go on.
+func (up *Update) Constants() (old, ref []float32) {
+	if !up.known {
+		return nil, nil
+	}
+	return up.old, up.ref
+}
+
+// Resume sets an update to where it was: epoch steps taken, with these lo and lr.
+func (up *Update) Resume(epoch int, old, ref []float32) error {
+	if len(old) != len(up.old) || len(ref) != len(up.ref) {
+		return fmt.Errorf("resume: %d and %d log-probs for an update of %d action tokens", len(old), len(ref), len(up.old))
+	}
+	copy(up.old, old)
+	copy(up.ref, ref)
+	up.epoch, up.known = epoch, true
+	return up.shape()
+}
+
+// shape takes K1 off the rewards, where the objective says so.
+func (up *Update) shape() error {
+	if up.u.Objective.KLEstimator != flow.K1 || up.shaped {
+		return nil
+	}
+	up.shaped = true
+	return up.u.ShapeRewards(up.old, up.ref)
+}
+
+// Step takes one optimizer step over the whole update and returns its metrics (Step, PolicyVersion, AdapterHash and the seconds of other
+// phases are the caller's to fill). When ctx ends it stops between micro-batches, nothing changed. A step whose gradient is not
+// finite is not taken: SkippedSteps is then 1.
+func (up *Update) Step(ctx context.Context, o Optimizer) (flow.Metrics, error) {
+	e := up.e
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.usable(); err != nil {
+		return flow.Metrics{}, err
+	}
+	begin := time.Now()
+	var reference time.Duration
+	ps := e.trained()
+	if err := e.b.Zero(ps.g); err != nil {
+		return flow.Metrics{}, err
+	}
+	if up.u.Objective.KLEstimator == flow.K1 && !up.known {
+		// The advantage needs lo and lr of whole rollouts before the first gradient.
+		for i := range up.forests {
+			for _, policy := range []bool{true, false} {
+				if err := ctx.Err(); err != nil {
+					return flow.Metrics{}, err
+				}
+				out := up.ref
+				if policy {
+					out = up.old
+				}
+				if err := e.logProbs(&up.forests[i], up.u.Objective.Temperature, policy, out); err != nil {
+					return flow.Metrics{}, err
+				}
+			}
+		}
+		reference = time.Since(begin)
+		up.known = true
+		if err := up.shape(); err != nil {
+			return flow.Metrics{}, err
+		}
+	}
+	var sums kernels.LossSums
+	rows := 0
+	for i := range up.forests {
+		if err := ctx.Err(); err != nil {
+			return flow.Metrics{}, err
+		}
+		f := &up.forests[i]
+		rows += len(f.Tokens)
+		if !up.known && !up.onBase() {
+			t := time.Now()
+			if err := e.logProbs(f, up.u.Objective.Temperature, false, up.ref); err != nil {
+				return flow.Metrics{}, err
+			}
+			reference += time.Since(t)
+		}
+		if err := up.gradient(f, &sums); err != nil {
+			return flow.Metrics{}, err
+		}
+	}
+	up.known = true
+	norm, taken, err := e.optimize(o)
+	if err != nil {
+		e.broken = err
+		return flow.Metrics{}, err
+	}
+	up.epoch++
+	m := up.u.Metrics(flow.TokenSums{Policy: sums.Policy, KL: sums.KL, Entropy: sums.Entropy, Tokens: int(sums.Count), Ratio: sums.Ratio,
+		RatioMax: sums.RatioMax, ClipLow: int(sums.ClipLow), ClipHigh: int(sums.ClipHigh), MismatchCount: int(sums.MismatchCount),
+		Mismatch: sums.Mismatch, MismatchMax: sums.MismatchMax, MismatchK3: sums.MismatchK3})
+	m.ForestTokens, m.GradNorm, m.LR = rows, flow.Number(norm), flow.Number(o.LR)
+	if !taken {
+		m.SkippedSteps = 1
+	}
+	whole := time.Since(begin)
+	m.SecondsReference, m.SecondsUpdate = flow.Number(reference.Seconds()), flow.Number((whole - reference).Seconds())
+	m.TokensPerSecond = flow.Number(float64(m.ForestUnsharedTokens) / whole.Seconds())
+	return m, nil
+}
+
+// onBase reports whether the policy is still the base itself, so that the reference needs no pass of its own.
+func (up *Update) onBase() bool { return up.e.lora != nil && up.e.lora.zero }
+
+// gradient is the policy pass over one micro-batch, its loss and its backward pass.
+func (up *Update) gradient(f *flow.Forest, sums *kernels.LossSums) error {
+	e, o := up.e, &up.u.Objective
+	p := e.begin(f, true, true, o.Entropy != 0)
+	p.forward()
+	p.head(o.Temperature)
+	if p.err != nil {
+		return e.end(p)
+	}
+	if !up.known { // on policy: the ratio is 1, its gradient is not 0
+		for i, k := range p.index {
+			up.old[k] = p.lpHost[i]
+			if up.onBase() {
+				up.ref[k] = p.lpHost[i]
+			}
+		}
+	}
+	p.grad = grow(p.grad, p.N)
+	p.do(e.b.Loss(kernels.Loss{Params: up.params, Index: p.index, Weight: up.u.Weight, Advantage: up.u.Advantage, Old: up.old, Ref: up.ref,
+		Sampled: up.u.Sampled, LP: p.lpHost, Entropy: p.entTarget, DLP: p.grad}, sums))
+	if p.entropy {
+		p.dent = grow(p.dent, p.S)
+		for r := range p.S {
+			w := 0.0
+			for i := p.firsts[r]; i < p.firsts[r+1]; i++ {
+				w += up.u.Weight[p.index[i]]
+			}
+			p.dent[r] = float32(-o.Entropy * w)
+		}
+	}
+	p.back(o.Temperature)
+	return e.end(p)
+}

@@ -1,0 +1,388 @@
+package engine
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"afctl/ckpt"
+	"afctl/flow"
+	"afctl/kernels"
+	"pgregory.net/rapid"
+)
+
+// splitTolerance is what float32 leaves between two orders of the same sums: 2^-24 times a few hundred additions, by the square root
+// of their number, with a factor 10 of room below the required 1e-5.
+const splitTolerance = 1e-5
+
+// TestForestEqualsSequences is the property that prefix sharing rests on: over random trees, log-probs and every gradient of a
+// forest are those of the sequences one by one.
+func TestForestEqualsSequences(t *testing.T) {
+	m := randomModel(t, tiny(true), ckpt.F32, 1)
+	e := newEngine(t, m, 2, Options{})
+	if err := e.SetAdapter(randomAdapter(t, m.Config, 4, 3)); err != nil {
+		t.Fatal(err)
+	}
+	rapid.Check(t, func(r *rapid.T) {
+		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(r, "seed"), 5))
+		seqs := randomSequences(rng, 1+rng.IntN(12), m.Config.VocabSize)
+		n := 0
+		for _, s := range seqs {
+			n = s.Index + len(s.Tokens) - s.Start
+		}
+		weight := make([]float32, n)
+		for i := range weight {
+			weight[i] = float32(rng.NormFloat64())
+		}
+		run := func(forests []flow.Forest) ([]float32, map[string][]float32) {
+			if err := e.b.Zero(e.lora.g); err != nil {
+				r.Fatal(err)
+			}
+			lp := make([]float32, n)
+			for i := range forests {
+				p := e.begin(&forests[i], true, true, false)
+				p.forward()
+				p.head(0.7)
+				p.grad = grow(p.grad, p.N)
+				for j, k := range p.index {
+					lp[k], p.grad[j] = p.lpHost[j], weight[k]
+				}
+				p.back(0.7)
+				if err := e.end(p); err != nil {
+					r.Fatal(err)
+				}
+			}
+			g := gradients(t, e)
+			for k, v := range g {
+				g[k] = slices.Clone(v)
+			}
+			return lp, g
+		}
+		var alone []flow.Forest
+		for _, s := range seqs {
+			alone = append(alone, flow.Forests([]flow.Sequence{s}, 0)...)
+		}
+		lp1, g1 := run(alone)
+		lp2, g2 := run(flow.Forests(seqs, rapid.SampledFrom([]int{0, 20, 50}).Draw(r, "budget")))
+		if !slices.Equal(lp1, lp2) {
+			r.Fatalf("log-probs of a forest are not those of its sequences, bit for bit")
+		}
+		if d := relative(t, g2, g1); d > splitTolerance {
+			r.Fatalf("gradients differ by %.2e, allowed %.0e", d, splitTolerance)
+		}
+	})
+}
+
+// TestSplitsChangeNothing: any micro-batch budget, one thread or two, give the same update.
+func TestSplitsChangeNothing(t *testing.T) {
+	o := flow.DefaultObjective()
+	o.TISCap, o.Entropy, o.DualClip = 2, 0.01, 3
+	m := randomModel(t, tiny(false), ckpt.F32, 2)
+	a := randomAdapter(t, m.Config, 8, 4)
+	var first flow.Metrics
+	var grads map[string][]float32
+	for i, c := range []struct{ threads, budget int }{{1, 0}, {2, 30}, {2, 64}, {1, 17}, {2, 0}} {
+		budget := c.budget
+		if budget == 0 {
+			budget = 1 << 20
+		}
+		e := newEngine(t, m, c.threads, Options{MicroBatchTokens: budget})
+		if err := e.SetAdapter(a); err != nil {
+			t.Fatal(err)
+		}
+		up, err := e.Begin(randomUpdate(t, rand.New(rand.NewPCG(9, 9)), m.Config.VocabSize, o))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := up.Step(context.Background(), DefaultOptimizer())
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := gradients(t, e)
+		if i == 0 {
+			first, grads = got, g
+			continue
+		}
+		if d := relative(t, g, grads); d > splitTolerance {
+			t.Errorf("%+v: gradients differ by %.2e from one thread and one micro-batch", c, d)
+		}
+		for _, x := range [][2]flow.Number{{got.Loss, first.Loss}, {got.KL, first.KL}, {got.GradNorm, first.GradNorm}, {got.Entropy, first.Entropy}} {
+			if math.Abs(float64(x[0]-x[1])) > splitTolerance*math.Abs(float64(x[1])) {
+				t.Errorf("%+v: metric %v, was %v", c, x[0], x[1])
+			}
+		}
+	}
+}
+
+// TestThreadsSameBits: the number of threads does not show in the adapter's bits, nor does a second run.
+func TestThreadsSameBits(t *testing.T) {
+	for _, d := range dtypes {
+		var hash string
+		for _, threads := range []int{1, 2, 3, 2} {
+			m := randomModel(t, tiny(true), ckpt.BF16, 3)
+			e := newEngine(t, m, threads, Options{DType: d, MicroBatchTokens: 60})
+			if err := e.SetAdapter(randomAdapter(t, m.Config, 4, 3)); err != nil {
+				t.Fatal(err)
+			}
+			up, err := e.Begin(randomUpdate(t, rand.New(rand.NewPCG(1, 9)), m.Config.VocabSize, flow.DefaultObjective()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 3 {
+				if _, err := up.Step(context.Background(), DefaultOptimizer()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			a, err := e.Adapter()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if h := a.Hash(); hash == "" {
+				hash = h
+			} else if h != hash {
+				t.Errorf("%v, %d threads: other bits than one thread", d, threads)
+			}
+		}
+	}
+}
+
+// TestReferenceIsBase (trap 19): the adapter off is the base, bit for bit; with B = 0 the KL is 0 and every ratio 1.
+func TestReferenceIsBase(t *testing.T) {
+	ctx := context.Background()
+	for _, d := range dtypes {
+		m := randomModel(t, tiny(true), ckpt.BF16, 4)
+		base, with := newEngine(t, m, 2, Options{DType: d}), newEngine(t, m, 2, Options{DType: d})
+		if err := with.SetAdapter(randomAdapter(t, m.Config, 4, 3)); err != nil {
+			t.Fatal(err)
+		}
+		seqs := randomSequences(rand.New(rand.NewPCG(1, 1)), 9, m.Config.VocabSize)
+		want, err := base.Score(ctx, seqs, 0.7, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := with.Score(ctx, seqs, 0.7, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(want, got) {
+			t.Errorf("%v: the adapter off is not the base", d)
+		}
+		if policy, _ := with.Score(ctx, seqs, 0.7, true); slices.Equal(want, policy) {
+			t.Errorf("%v: the adapter does nothing", d)
+		}
+		fresh, err := ckpt.NewAdapter(m.Config, 4, 8, ckpt.Projections, 1, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := with.SetAdapter(fresh); err != nil {
+			t.Fatal(err)
+		}
+		up, err := with.Begin(randomUpdate(t, rand.New(rand.NewPCG(2, 2)), m.Config.VocabSize, flow.DefaultObjective()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		mt, err := up.Step(ctx, DefaultOptimizer())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if mt.KL != 0 || mt.RatioMean != 1 || mt.RatioMax != 1 || !(mt.GradNorm > 0) {
+			t.Errorf("%v: first step of a fresh adapter: kl %v, ratio %v max %v, grad norm %v", d, mt.KL, mt.RatioMean, mt.RatioMax, mt.GradNorm)
+		}
+		mt, err = up.Step(ctx, DefaultOptimizer())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !(mt.KL > 0) {
+			t.Errorf("%v: second step: kl %v, expected > 0", d, mt.KL)
+		}
+	}
+}
+
+// TestResumeWithinUpdate (trap 27): steps taken from the constants of an interrupted update are those of the undisturbed one.
+func TestResumeWithinUpdate(t *testing.T) {
+	ctx := context.Background()
+	for _, k := range []flow.KLEstimator{flow.K3, flow.K1} {
+		o := flow.DefaultObjective()
+		o.KLEstimator = k
+		m := randomModel(t, tiny(true), ckpt.F32, 5)
+		open := func() (*Engine, *Update) {
+			e := newEngine(t, m, 2, Options{MicroBatchTokens: 80})
+			if err := e.SetAdapter(randomAdapter(t, m.Config, 4, 3)); err != nil {
+				t.Fatal(err)
+			}
+			up, err := e.Begin(randomUpdate(t, rand.New(rand.NewPCG(2, 3)), m.Config.VocabSize, o))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return e, up
+		}
+		step := func(up *Update) flow.Metrics {
+			mt, err := up.Step(ctx, Optimizer{LR: 1e-2, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.01, MaxGradNorm: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return mt
+		}
+		e1, up1 := open()
+		step(up1)
+		state, err := e1.State()
+		if err != nil {
+			t.Fatal(err)
+		}
+		old, ref := up1.Constants()
+		old, ref = slices.Clone(old), slices.Clone(ref)
+		want := step(up1)
+
+		e2, up2 := open()
+		if err := e2.SetState(state); err != nil {
+			t.Fatal(err)
+		}
+		if err := up2.Resume(1, old, ref); err != nil {
+			t.Fatal(err)
+		}
+		got := step(up2)
+		a1, _ := e1.Adapter()
+		a2, _ := e2.Adapter()
+		if a1.Hash() != a2.Hash() {
+			t.Errorf("%s: the resumed update gives another adapter", k)
+		}
+		if got.Loss != want.Loss || got.GradNorm != want.GradNorm || got.RatioMax != want.RatioMax {
+			t.Errorf("%s: resumed metrics %v %v, want %v %v", k, got.Loss, got.GradNorm, want.Loss, want.GradNorm)
+		}
+	}
+}
+
+// TestGradientDirection: the loss changes along the gradient as the gradient says, LoRA and all weights, with the entropy bonus, several
+// targets on a row and the selection of target rows in the last layer. Float32 differences leave about 1e-3 of the slope.
+func TestGradientDirection(t *testing.T) {
+	const tolerance = 5e-3
+	for _, c := range []struct {
+		name  string
+		train Trainable
+		tied  bool
+	}{{"lora", LoRA, true}, {"full tied", Full, true}, {"full untied", Full, false}} {
+		t.Run(c.name, func(t *testing.T) {
+			m := randomModel(t, tiny(c.tied), ckpt.F32, 6)
+			e := newEngine(t, m, 2, Options{Trainable: c.train})
+			if c.train == LoRA {
+				if err := e.SetAdapter(randomAdapter(t, m.Config, 4, 3)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			rng := rand.New(rand.NewPCG(4, 4))
+			seqs := randomSequences(rng, 6, m.Config.VocabSize)
+			f := &flow.Forests(seqs, 0)[0]
+			weight := make([]float32, 200)
+			for i := range weight {
+				weight[i] = float32(rng.NormFloat64())
+			}
+			const entropyWeight = 0.3
+			loss := func() float64 {
+				p := e.begin(f, true, true, true)
+				p.forward()
+				p.head(0.8)
+				sum := 0.0
+				for j, k := range p.index {
+					sum += float64(weight[k])*float64(p.lpHost[j]) + entropyWeight*float64(p.entTarget[j])
+				}
+				if err := e.end(p); err != nil {
+					t.Fatal(err)
+				}
+				return sum
+			}
+			ps := e.trained()
+			if err := e.b.Zero(ps.g); err != nil {
+				t.Fatal(err)
+			}
+			loss()
+			p := &e.p
+			p.grad, p.dent = grow(p.grad, p.N), grow(p.dent, p.S)
+			clear(p.dent)
+			for j, k := range p.index {
+				p.grad[j] = weight[k]
+			}
+			for r := range p.S {
+				p.dent[r] = entropyWeight * float32(p.firsts[r+1]-p.firsts[r])
+			}
+			p.back(0.8)
+			if err := e.end(p); err != nil {
+				t.Fatal(err)
+			}
+			flat, grad := make([]float32, ps.n), make([]float32, ps.n)
+			if err := e.b.Download(flat, ps.p); err != nil {
+				t.Fatal(err)
+			}
+			if err := e.b.Download(grad, ps.g); err != nil {
+				t.Fatal(err)
+			}
+			for _, q := range ps.list {
+				norm := 0.0
+				for _, g := range grad[q.at : q.at+q.rows*q.cols] {
+					norm += float64(g) * float64(g)
+				}
+				if norm = math.Sqrt(norm); norm == 0 {
+					if q.name != "model.layers.0.self_attn.k_proj.bias" {
+						t.Errorf("%s: gradient 0", q.name)
+					}
+					continue
+				}
+				at := func(eps float64) float64 {
+					moved := slices.Clone(flat)
+					for i := q.at; i < q.at+q.rows*q.cols; i++ {
+						moved[i] += float32(eps * float64(grad[i]) / norm)
+					}
+					if err := e.b.Upload(ps.p, moved); err != nil {
+						t.Fatal(err)
+					}
+					if c.train == LoRA {
+						if err := e.lora.pack(e.b); err != nil {
+							t.Fatal(err)
+						}
+					} else if err := e.full.pack(e.b, e.w); err != nil {
+						t.Fatal(err)
+					}
+					return loss()
+				}
+				const eps = 4e-3
+				slope := (8*(at(eps)-at(-eps)) - (at(2*eps) - at(-2*eps))) / (12 * eps)
+				// A bias of the keys moves every score of a query alike: its gradient is nothing but rounding.
+				if math.Abs(slope-norm) > tolerance*norm && norm > 1e-3 {
+					t.Errorf("%s: slope %.6g along the gradient, its norm is %.6g", q.name, slope, norm)
+				}
+			}
+		})
+	}
+}
+
+// TestStepAllocatesNothing: an optimizer step of shapes seen before takes no memory from Go, but for its metrics.
+func TestStepAllocatesNothing(t *testing.T) {
+	m := randomModel(t, tiny(true), ckpt.F32, 7)
+	e := newEngine(t, m, 2, Options{})
+	if err := e.SetAdapter(randomAdapter(t, m.Config, 4, 3)); err != nil {
+		t.Fatal(err)
+	}
+	up, err := e.Begin(randomUpdate(t, rand.New(rand.NewPCG(2, 3)), m.Config.VocabSize, flow.DefaultObjective()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sums kernels.LossSums
+	work := func() {
+		for i := range up.forests {
+			if err := e.logProbs(&up.forests[i], 0.7, false, up.ref); err != nil {
+				t.Fatal(err)
+			}
+			if err := up.gradient(&up.forests[i], &sums); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, _, err := e.optimize(DefaultOptimizer()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	work()
+	if n := testing.AllocsPerRun(5, work); n != 0 {
+		t.Errorf("%v allocations per step, expected 0", n)
+	}
+}

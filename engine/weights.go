@@ -1,0 +1,219 @@
+package engine
+
+import (
+	"fmt"
+	"math"
+
+	"afctl/ckpt"
+	"afctl/kernels"
+)
+
+// The projections of a layer, in ckpt.Projections' order.
+const (
+	projQ = iota
+	projK
+	projV
+	projO
+	projGate
+	projUp
+	projDown
+	numProj
+)
+
+// layer holds the weights of one decoder layer.
+type layer struct {
+	norm1, norm2 kernels.Tensor // [1, D]: before attention, before the MLP
+	w            [numProj]kernels.Matrix
+	bias         [3]kernels.Tensor // of q, k, v; none without
+}
+
+// weights is a model in a back end's memory.
+type weights struct {
+	embed  kernels.Matrix // [V, D]
+	head   kernels.Matrix // [V, D]; embed itself where they are tied
+	norm   kernels.Tensor // [1, D], the last one
+	layers []layer
+	nBytes int
+}
+
+// dropper is what a ckpt.Weights may offer: to forget the pages of a tensor that has been read.
+type dropper interface{ Drop(name string) }
+
+// matrixDType is how a weight is kept: as its file has it where a product can take it so.
+func matrixDType(stored ckpt.DType, o Options) kernels.DType {
+	if o.DType == kernels.BF16 || (stored == ckpt.BF16 && o.Trainable == LoRA) {
+		return kernels.BF16
+	}
+	return kernels.F32
+}
+
+func sourceOf(d ckpt.DType) (kernels.Source, error) {
+	switch d {
+	case ckpt.F32:
+		return kernels.SourceF32, nil
+	case ckpt.BF16:
+		return kernels.SourceBF16, nil
+	case ckpt.F16:
+		return kernels.SourceF16, nil
+	}
+	return 0, fmt.Errorf("found dtype %s, expected F32, BF16 or F16", d)
+}
+
+// load brings a model's tensors into the back end, each checked for shape and finite values, its file pages dropped after.
+func load(b kernels.Backend, m *ckpt.Model, o Options) (w *weights, err error) {
+	w = &weights{layers: make([]layer, m.Config.NumHiddenLayers)}
+	defer func() {
+		if err != nil {
+			w.free(b)
+		}
+	}()
+	read := func(spec ckpt.TensorSpec) (ckpt.Tensor, error) {
+		t, err := m.Weights.Tensor(spec.Name)
+		if err != nil {
+			return t, err
+		}
+		if fmt.Sprint(t.Shape) != fmt.Sprint(spec.Shape) {
+			return t, fmt.Errorf("%s: tensor %s: found shape %v, expected %v of config.json", m.Name, spec.Name, t.Shape, spec.Shape)
+		}
+		if err := ckpt.CheckFinite(t); err != nil {
+			return t, fmt.Errorf("%s: %w", m.Name, err)
+		}
+		return t, nil
+	}
+	for _, spec := range m.Config.TensorSpecs() {
+		t, err := read(spec)
+		if err != nil {
+			return w, err
+		}
+		if len(spec.Shape) == 1 {
+			err = w.loadVector(b, spec.Name, t)
+		} else {
+			err = w.loadMatrix(b, spec.Name, t, o)
+		}
+		if err != nil {
+			return w, fmt.Errorf("%s: tensor %s: %w", m.Name, spec.Name, err)
+		}
+		if d, ok := m.Weights.(dropper); ok {
+			d.Drop(spec.Name)
+		}
+	}
+	if w.head == nil {
+		w.head = w.embed
+	}
+	return w, nil
+}
+
+func (w *weights) loadMatrix(b kernels.Backend, name string, t ckpt.Tensor, o Options) error {
+	src, err := sourceOf(t.DType)
+	if err != nil {
+		return err
+	}
+	m, err := b.NewMatrix(matrixDType(t.DType, o), t.Shape[0], t.Shape[1])
+	if err != nil {
+		return err
+	}
+	*w.matrix(name) = m
+	w.nBytes += m.Bytes()
+	return b.Load(m, 0, t.Shape[0], t.Data, src)
+}
+
+func (w *weights) loadVector(b kernels.Backend, name string, t ckpt.Tensor) error {
+	v, err := t.Float32s()
+	if err != nil {
+		return err
+	}
+	d, err := b.Alloc(kernels.F32, 1, len(v))
+	if err != nil {
+		return err
+	}
+	*w.vector(name) = d
+	w.nBytes += 4 * len(v)
+	return b.Upload(d, v)
+}
+
+// matrix returns where the matrix of a name goes.
+func (w *weights) matrix(name string) *kernels.Matrix {
+	switch name {
+	case "model.embed_tokens.weight":
+		return &w.embed
+	case "lm_head.weight":
+		return &w.head
+	}
+	var l int
+	var rest string
+	fmt.Sscanf(name, "model.layers.%d.%s", &l, &rest)
+	for i, p := range ckpt.Projections {
+		if rest == ckpt.ProjectionPath(p)+".weight" {
+			return &w.layers[l].w[i]
+		}
+	}
+	return new(kernels.Matrix)
+}
+
+// vector returns where the vector of a name goes.
+func (w *weights) vector(name string) *kernels.Tensor {
+	if name == "model.norm.weight" {
+		return &w.norm
+	}
+	var l int
+	var rest string
+	fmt.Sscanf(name, "model.layers.%d.%s", &l, &rest)
+	switch rest {
+	case "input_layernorm.weight":
+		return &w.layers[l].norm1
+	case "post_attention_layernorm.weight":
+		return &w.layers[l].norm2
+	}
+	for i := range w.layers[l].bias {
+		if rest == ckpt.ProjectionPath(ckpt.Projections[i])+".bias" {
+			return &w.layers[l].bias[i]
+		}
+	}
+	return new(kernels.Tensor)
+}
+
+func (w *weights) free(b kernels.Backend) {
+	if w.head != nil && w.head != w.embed {
+		b.FreeMatrix(w.head)
+	}
+	if w.embed != nil {
+		b.FreeMatrix(w.embed)
+	}
+	freeTensor(b, w.norm)
+	for i := range w.layers {
+		l := &w.layers[i]
+		for _, m := range l.w {
+			if m != nil {
+				b.FreeMatrix(m)
+			}
+		}
+		for _, t := range []kernels.Tensor{l.norm1, l.norm2, l.bias[0], l.bias[1], l.bias[2]} {
+			freeTensor(b, t)
+		}
+	}
+}
+
+func freeTensor(b kernels.Backend, t kernels.Tensor) {
+	if !t.None() {
+		b.Free(t)
+	}
+}
+
+// ropeTable holds dh/2 cosines and sines for positions 0..n, with float32 angles as transformers computes them: the function that
+// the model was trained with, rounding included.
+func ropeTable(n, dh int, theta float64) []float32 {
+	half := dh / 2
+	inv := make([]float32, half)
+	for i := range inv {
+		inv[i] = 1 / float32(math.Pow(theta, float64(float32(2*i)/float32(dh))))
+	}
+	t := make([]float32, n*dh)
+	for p := range n {
+		row := t[p*dh : (p+1)*dh]
+		for i, f := range inv {
+			sin, cos := math.Sincos(float64(float32(p) * f))
+			row[i], row[half+i] = float32(cos), float32(sin)
+		}
+	}
+	return t
+}
