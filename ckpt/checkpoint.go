@@ -158,6 +158,20 @@ func save(d disk, runDir string, c *Checkpoint, keep int) error {
 	return nil
 }
 
+// Tidy does what a Save of step that was stopped after its checkpoint was durable did not come to: what it would have removed goes. The
+// caller holds the run folder's lock.
+func Tidy(runDir string, step, keep int) error {
+	d, dir := realDisk{}, filepath.Join(runDir, checkpointsFolder)
+	err := sweep(d, dir)
+	if err == nil {
+		err = retire(d, dir, step, max(keep, MinKeep))
+	}
+	if err != nil {
+		return fmt.Errorf("remove old checkpoints: %w", err)
+	}
+	return nil
+}
+
 // write writes the files. SHA256SUMS is the last: it lists all others.
 func (c *Checkpoint) write(d *DirWriter) error {
 	var sums sumList

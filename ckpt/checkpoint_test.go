@@ -277,6 +277,29 @@ func TestSaveKeepsTheNewest(t *testing.T) {
 	}
 }
 
+// A save that was stopped between its checkpoint and the removal of older ones is finished by Tidy.
+func TestTidyFinishesASave(t *testing.T) {
+	dir := scratch(t)
+	for step := 1; step <= 5; step++ {
+		if err := Save(dir, testCheckpoint(t, step, step, false, false), 5); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(dir, checkpointsFolder, tempPrefix+"left"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := Tidy(dir, 4, 2); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, path := range append(glob(t, dir, "checkpoints/*"), glob(t, dir, "checkpoints/.*")...) {
+		names = append(names, filepath.Base(path))
+	}
+	if d := cmp.Diff([]string{"step-000003", "step-000004"}, names); d != "" {
+		t.Error(d)
+	}
+}
+
 func FuzzState(f *testing.F) {
 	good, err := testCheckpoint(f, 8, 2, true, true).State.marshal()
 	if err != nil {

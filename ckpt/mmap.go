@@ -3,6 +3,7 @@ package ckpt
 import (
 	"fmt"
 	"os"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,4 +35,18 @@ func mapFile(path string) (data []byte, unmap func() error, err error) {
 		return nil, nil, fmt.Errorf("%s: map %d bytes: %w", path, size, err)
 	}
 	return data, func() error { return unix.Munmap(data) }, nil
+}
+
+// dropPages gives back the pages of mapped that lie within part; the next to read them has them from the file. It is advice: a failure changes
+// nothing.
+func dropPages(mapped, part []byte) {
+	if len(part) == 0 {
+		return
+	}
+	page := uintptr(os.Getpagesize())
+	start := uintptr(unsafe.Pointer(unsafe.SliceData(part))) - uintptr(unsafe.Pointer(unsafe.SliceData(mapped)))
+	from, to := (start+page-1)/page*page, (start+uintptr(len(part)))/page*page
+	if from < to {
+		_ = unix.Madvise(mapped[from:to], unix.MADV_DONTNEED)
+	}
 }

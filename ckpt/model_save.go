@@ -144,4 +144,7 @@ func (l *tensorList) Tensor(name string) (Tensor, error) {
 	return l.tensors[i], nil
 }
 
+// Drop does nothing: the tensors are their maker's.
+func (l *tensorList) Drop(string) {}
+
 func (l *tensorList) Close() error { return nil }

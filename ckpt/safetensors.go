@@ -31,6 +31,7 @@ type Safetensors struct {
 	tensors  []Tensor
 	index    map[string]int
 	release  func() error
+	mapped   bool
 	closed   atomic.Bool
 }
 
@@ -40,7 +41,11 @@ func OpenSafetensors(path string) (*Safetensors, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newSafetensors(path, data, unmap)
+	s, err := newSafetensors(path, data, unmap)
+	if err == nil {
+		s.mapped = true
+	}
+	return s, err
 }
 
 // ParseSafetensors reads a file held in data, which must not change afterwards. name is for errors.
@@ -75,6 +80,14 @@ func (s *Safetensors) Tensor(name string) (Tensor, error) {
 		return Tensor{}, fmt.Errorf("%s: tensor %q: %w", s.name, name, ErrNoTensor)
 	}
 	return s.tensors[i], nil
+}
+
+// Drop gives back the memory that a tensor's data takes, once it has been read and copied: it can be read again, from the file. It does nothing
+// for a file that is held in memory.
+func (s *Safetensors) Drop(name string) {
+	if t, err := s.Tensor(name); err == nil && s.mapped {
+		dropPages(s.data, t.Data)
+	}
 }
 
 // Metadata returns the header's __metadata__, nil if there is none.

@@ -210,6 +210,57 @@ func TestOpenSafetensors(t *testing.T) {
 	}
 }
 
+// Drop gives a tensor's memory back, whole pages of it, and leaves it readable; what is held in memory stays as it is.
+func TestDrop(t *testing.T) {
+	const size = 32 << 20
+	body := bytes.Repeat([]byte{1, 2, 3, 4}, size/4)
+	data := write(t, []Tensor{{Name: "a", DType: F32, Shape: []int{1}, Data: body[:4]}, {Name: "x", DType: F32, Shape: []int{size / 4}, Data: body},
+		{Name: "z", DType: F32, Shape: []int{0}}}, nil)
+	path := filepath.Join(t.TempDir(), "x.safetensors")
+	if err := os.WriteFile(path, data, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	mapped, err := OpenSafetensors(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mapped.Close()
+	held, err := ParseSafetensors("held", data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*Safetensors{mapped, held} {
+		for range 2 {
+			if x, err := s.Tensor("x"); err != nil || !bytes.Equal(x.Data, body) {
+				t.Fatalf("%s: error %v, or other data than was written", s.name, err)
+			}
+			before := residentFileBytes(t)
+			s.Drop("x")
+			if given := before - residentFileBytes(t); s == mapped && given < size/2 {
+				t.Errorf("gave back %d bytes of a tensor of %d", given, size)
+			}
+		}
+		for _, other := range []string{"a", "z", "missing"} {
+			s.Drop(other)
+		}
+	}
+}
+
+// residentFileBytes is how much of mapped files this process holds in memory.
+func residentFileBytes(t *testing.T) int {
+	t.Helper()
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Skip("no /proc to read the resident memory from")
+	}
+	var kib int
+	_, after, _ := strings.Cut(string(status), "RssFile:")
+	if _, err := fmt.Sscan(after, &kib); err != nil {
+		t.Skipf("/proc/self/status has no RssFile: %v", err)
+	}
+	return kib << 10
+}
+
 func FuzzSafetensors(f *testing.F) {
 	f.Add(container(`{"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"BF16","shape":[1,2],"data_offsets":[8,12]}}  `, 12))
 	f.Add(container(`{"a":{"dtype":"I64","shape":[],"data_offsets":[0,8]},"z":{"dtype":"F16","shape":[0,7],"data_offsets":[8,8]}}`, 8))

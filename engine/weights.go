@@ -36,9 +36,6 @@ type weights struct {
 	nBytes int
 }
 
-// dropper is what a ckpt.Weights may offer: to forget the pages of a tensor that has been read.
-type dropper interface{ Drop(name string) }
-
 // matrixDType is how a weight is kept: as its file has it where a product can take it so.
 func matrixDType(stored ckpt.DType, o Options) kernels.DType {
 	if o.DType == kernels.BF16 || (stored == ckpt.BF16 && o.Trainable == LoRA) {
@@ -93,9 +90,7 @@ func load(b kernels.Backend, m *ckpt.Model, o Options) (w *weights, err error) {
 		if err != nil {
 			return w, fmt.Errorf("%s: tensor %s: %w", m.Name, spec.Name, err)
 		}
-		if d, ok := m.Weights.(dropper); ok {
-			d.Drop(spec.Name)
-		}
+		m.Weights.Drop(spec.Name)
 	}
 	if w.head == nil {
 		w.head = w.embed

@@ -6,6 +6,8 @@ import (
 	"iter"
 	"runtime"
 	"strconv"
+	"strings"
+	"unicode"
 
 	"golang.org/x/sync/errgroup"
 
@@ -60,6 +62,49 @@ func Demos(ctx context.Context, w *World, demonstrator rollout.Planner, n int, s
 						return
 					}
 				}
+			}
+		}
+	}
+}
+
+// ManyDemos gives demonstrations from `worlds` worlds beside w, n solves in each, so that what is learned from them is to copy names, not to know
+// them. Examples that mention a name of w's held-out half are left out: nothing that a planner is measured on is in what it was made
+// from. Numbers of the held-out half are the same in every world, and in none of its train half.
+func ManyDemos(ctx context.Context, w *World, worlds int, demonstrator rollout.Planner, n int, seed uint64) iter.Seq2[Example, error] {
+	return func(yield func(Example, error) bool) {
+		held := make(map[string]bool)
+		for _, name := range w.Names(HeldOut) {
+			held[strings.ToLower(name)] = true
+		}
+		mentions := func(text string) bool {
+			for word := range strings.FieldsFuncSeq(text, func(r rune) bool { return !unicode.IsLetter(r) }) {
+				if held[strings.ToLower(word)] {
+					return true
+				}
+			}
+			return false
+		}
+		for i := range worlds {
+			other, err := New(flow.DeriveSeed(w.Seed, "gym.other", strconv.Itoa(i)))
+			if err != nil {
+				yield(Example{}, err)
+				return
+			}
+			more := true
+			for e, err := range Demos(ctx, other, demonstrator, n, flow.DeriveSeed(seed, strconv.Itoa(i))) {
+				if err == nil && (mentions(e.Prompt) || mentions(e.Completion)) {
+					continue
+				}
+				if more = yield(e, err); !more || err != nil {
+					break
+				}
+			}
+			if err := other.Close(); err != nil && more {
+				yield(Example{}, err)
+				return
+			}
+			if !more {
+				return
 			}
 		}
 	}

@@ -191,3 +191,34 @@ func newHalf(s Split, n *namer) (half, error) {
 }
 
 func pick[T any](rng *rand.Rand, list []T) T { return list[rng.IntN(len(list))] }
+
+// Names returns everything of a half that a question or an article can name, in the order in which it was made.
+func (w *World) Names(s Split) []string {
+	h := &w.halves[s]
+	var names []string
+	for _, c := range h.countries {
+		names = append(names, c.name, c.capital)
+	}
+	for _, list := range [][]city{h.cities, h.lostCities} {
+		for _, c := range list {
+			names = append(names, c.name, c.river)
+		}
+	}
+	for _, p := range h.people {
+		names = append(names, p.name)
+	}
+	for _, list := range [][]book{h.books, h.lostBooks} {
+		for _, b := range list {
+			names = append(names, b.name)
+		}
+	}
+	for _, list := range [][]firm{h.firms, h.lostFirms} {
+		for _, f := range list {
+			names = append(names, f.name)
+		}
+	}
+	for _, x := range h.sites {
+		names = append(names, x.name)
+	}
+	return names
+}
