@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockName is the file of a run folder that its one trainer holds. It is never removed: with a name that comes and
+// LockFile is the file of a run folder that its one trainer holds. It is never removed: with a name that comes and
 // goes, two processes could each lock a file of their own.
-const lockName = "lock"
+const LockFile = "lock"
 
 // LockedError is what a second trainer gets. PID is 0 where the holder has not said who it is yet.
 type LockedError struct {
@@ -48,7 +48,7 @@ type RunLock struct {
 // another process has it. The lock (flock) is gone with the process that holds it, however that one ends, and is not
 // inherited by processes started from it.
 func LockRun(dir string) (*RunLock, error) {
-	path := filepath.Join(dir, lockName)
+	path := filepath.Join(dir, LockFile)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
 	if err != nil {
 		return nil, fmt.Errorf("lock run folder %s: %w", dir, err)

@@ -97,7 +97,7 @@ func TestLockRunUnknownHolder(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(dir+"/"+lockName, []byte(content), 0o600); err != nil {
+		if err := os.WriteFile(dir+"/"+LockFile, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		var locked *LockedError
