@@ -1,0 +1,61 @@
+# afctl: see README.md. `make` builds, `make test` tests, `make demo` trains the embedded planner.
+
+GO    ?= go
+# oneDNN (Debian: libdnnl-dev) is linked where its header is found; without it everything builds and passes all the same.
+DNNL  := $(shell printf '\#include <dnnl.h>\n' | $(or $(CC),cc) -E -x c - >/dev/null 2>&1 && echo dnnl)
+TAGS  ?= $(DNNL)
+BIN   := bin/afctl
+RUN   ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
+# The steps of the demo; .ci/run takes fewer.
+STEPS ?=
+
+.PHONY: all build tags test race demo bench planner ablations lint crashtest fuzz clean
+
+all: build
+
+build:
+	$(GO) build -tags '$(TAGS)' -o $(BIN) ./cmd/afctl
+
+tags:
+	@echo 'build tags: $(or $(TAGS),none)'
+
+test:
+	$(GO) vet -tags '$(TAGS)' ./...
+	$(GO) test -tags '$(TAGS)' ./...
+
+race:
+	$(GO) test -race ./flow/... ./rollout/... ./ckpt/... ./bench/... ./cmd/...
+
+# Held-out accuracy before and after, watched live; the report is $(RUN)/report.html.
+demo: build
+	$(BIN) train --config bench/configs/demo.yaml --run $(RUN) $(if $(STEPS),--steps $(STEPS))
+	$(BIN) report --run $(RUN)
+
+bench:
+	$(GO) test -tags '$(TAGS)' -run '^$$' -bench . -benchmem ./kernels/cpu ./engine ./flow ./ckpt ./rollout/...
+
+# Makes the embedded planner anew from nothing but this repository (about half an hour on two cores).
+planner: build
+	bench/gym/planner/make.sh $(BIN)
+
+# What each part of the method is worth in the gym: tables (bench/ablations). SEEDS=1,2,3 repeats, ONLY=kl,group chooses.
+ablations: build
+	$(GO) run -tags '$(TAGS)' ./bench/ablations --afctl $(BIN) --out build/ablations --seeds $(or $(SEEDS),1) $(if $(ONLY),--only $(ONLY)) $(if $(STEPS),--steps $(STEPS))
+
+lint:
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these files'; exit 1; }
+	$(GO) vet ./...
+	$(GO) vet -tags dnnl ./kernels/cpu 2>/dev/null || true
+	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+
+# Kills a training run 300 times.
+crashtest:
+	AFCTL_KILLS=300 $(GO) test -count=1 -timeout 2h -run TestKillAndResume ./cmd/afctl
+
+# Every fuzz target for a while each.
+fuzz:
+	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+		echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(or $(FUZZTIME),30s) $$p || exit 1; done; done
+
+clean:
+	rm -rf bin build

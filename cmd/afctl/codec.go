@@ -1,0 +1,123 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"afctl/ckpt"
+	"afctl/ckpt/tokenizer"
+	"afctl/rollout"
+)
+
+// codec turns chat messages into a model's token ids and its tokens into text.
+type codec struct {
+	tok      *tokenizer.Tokenizer
+	template *ckpt.ChatTemplate // nil: the model has none, and messages are put one after another
+	stop     []int32            // end tokens: the model's and the tokenizer's
+	specials []string           // texts of special tokens
+}
+
+// templateDate is today for chat templates that ask: fixed, so that a run can be repeated. It is the date that Llama 3's own template
+// falls back to.
+var templateDate = time.Date(2024, time.July, 26, 0, 0, 0, 0, time.UTC)
+
+// newCodec reads the tokenizer and chat template of a model's folder.
+func newCodec(m *ckpt.Model) (*codec, error) {
+	tok, err := tokenizer.Load(m.Files, m.Name)
+	if err != nil {
+		return nil, fmt.Errorf("solving tasks needs the model's tokenizer: %w", err)
+	}
+	c := &codec{tok: tok, stop: slices.Clone(m.Config.EOSTokenIDs)}
+	if id, ok := tok.EOS(); ok && !slices.Contains(c.stop, id) {
+		c.stop = append(c.stop, id)
+	}
+	if len(c.stop) == 0 {
+		return nil, fmt.Errorf("%s: found no end token, expected eos_token_id in config.json or eos_token in tokenizer_config.json", m.Name)
+	}
+	for id := range int32(tok.VocabSize()) {
+		if tok.IsSpecial(id) {
+			c.specials = append(c.specials, string(tok.TokenBytes(id)))
+		}
+	}
+	if source := tok.Config.ChatTemplate; source != "" {
+		if c.template, err = ckpt.ParseChatTemplate(m.Name, source, tok.Config.SpecialTokens); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// prompt returns the ids of a chat up to where the assistant answers. What messages say is text, also where it spells a special token.
+func (c *codec) prompt(messages []rollout.Message) ([]int32, error) {
+	hostile := slices.ContainsFunc(messages, func(m rollout.Message) bool {
+		return slices.ContainsFunc(c.specials, func(s string) bool { return strings.Contains(m.Content, s) })
+	})
+	if !hostile {
+		text, err := c.render(messages)
+		if err != nil {
+			return nil, err
+		}
+		return c.tok.Encode(text, true)
+	}
+	// Contents stand as marks while the template is rendered, and are encoded on their own.
+	marked := slices.Clone(messages)
+	for i := range marked {
+		marked[i].Content = mark(i)
+	}
+	text, err := c.render(marked)
+	if err != nil {
+		return nil, err
+	}
+	var ids []int32
+	for i := range messages {
+		before, after, ok := strings.Cut(text, mark(i))
+		if !ok {
+			return nil, errors.New("the chat template leaves out a message that spells a special token")
+		}
+		own, err := c.tok.Encode(before, true)
+		if err != nil {
+			return nil, err
+		}
+		content, err := c.tok.Encode(messages[i].Content, false)
+		if err != nil {
+			return nil, err
+		}
+		ids, text = append(append(ids, own...), content...), after
+	}
+	rest, err := c.tok.Encode(text, true)
+	return append(ids, rest...), err
+}
+
+// mark stands for the content of message i: characters for private use.
+func mark(i int) string { return fmt.Sprintf("\ue000%d\ue001", i) }
+
+func (c *codec) render(messages []rollout.Message) (string, error) {
+	if c.template == nil {
+		var b strings.Builder
+		for _, m := range messages {
+			b.WriteString(m.Content)
+			b.WriteByte('\n')
+		}
+		return b.String(), nil
+	}
+	chat := make([]ckpt.Message, len(messages))
+	for i, m := range messages {
+		chat[i] = ckpt.Message{Role: m.Role, Content: m.Content}
+	}
+	return c.template.Render(chat, ckpt.RenderOptions{AddGenerationPrompt: true, Now: templateDate})
+}
+
+// text is what ids say, special tokens left out.
+func (c *codec) text(ids []int32) string { return c.tok.Decode(ids, true) }
+
+// count is the number of tokens of a text, for memory budgets.
+func (c *codec) count(text string) int {
+	ids, err := c.tok.Encode(text, false)
+	if err != nil {
+		return len(text) // the most that a byte-level tokenizer makes of it
+	}
+	return len(ids)
+}

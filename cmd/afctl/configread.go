@@ -1,0 +1,255 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+)
+
+// maxConfigBytes bounds a config file: many times what all keys with their comments take.
+const maxConfigBytes = 1 << 16
+
+// settings are a Config with the places that its values came from.
+type settings struct {
+	Config
+	origin map[string]string // "afctl.yaml:12:3", "--set flow.kl" or "--model", of the keys that were given
+}
+
+// assignment is a key's value from the command line.
+type assignment struct{ origin, key, value string }
+
+// configSource says where settings come from; later ones replace earlier ones.
+type configSource struct {
+	file  string       // YAML; empty for none
+	sets  []string     // key=value, the value in YAML
+	flags []assignment // flags that stand for a key
+	scope []string     // keys and sections that sets may name; nil for all
+}
+
+// readSettings reads the file, applies what the command line says, and checks the whole. Every error of content is a usageError that
+// names its place and the key.
+//
+// A key without effect is an error where it is given beside what takes its effect away; a key of the file that the command line makes
+// void is merely overruled.
+func readSettings(s configSource) (*settings, error) {
+	st := &settings{Config: DefaultConfig(), origin: map[string]string{}}
+	if s.file != "" {
+		data, err := readConfigFile(s.file)
+		if err != nil {
+			return nil, err
+		}
+		if err := st.readYAML(s.file, data); err != nil {
+			return nil, &usageError{err}
+		}
+		if err := st.checkEffects(); err != nil {
+			return nil, &usageError{err}
+		}
+	}
+	fromFile := maps.Clone(st.origin)
+	for _, set := range s.sets {
+		path, value, ok := strings.Cut(set, "=")
+		if !ok {
+			return nil, usagef("--set %s: found no =, expected key=value", set)
+		}
+		if err := st.assign(assignment{"--set " + path, path, value}, s.scope); err != nil {
+			return nil, &usageError{err}
+		}
+		delete(fromFile, path)
+	}
+	for _, f := range s.flags {
+		if err := st.assign(f, nil); err != nil {
+			return nil, &usageError{err}
+		}
+		delete(fromFile, f.key)
+	}
+	for k := range fromFile {
+		if st.ineffective(k) != "" {
+			delete(st.origin, k)
+		}
+	}
+	if err := st.check(); err != nil {
+		return nil, &usageError{err}
+	}
+	return st, nil
+}
+
+func readConfigFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("--config: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxConfigBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("--config: %w", err)
+	}
+	if len(data) > maxConfigBytes {
+		return nil, usagef("%s: more than %d bytes, too long for a config", path, maxConfigBytes)
+	}
+	data = bytes.TrimPrefix(data, []byte(byteOrderMark))
+	for n, l := range bytes.Split(data, []byte("\n")) {
+		if i := notText(l); i >= 0 {
+			return nil, usagef("%s:%d:%d: found the byte 0x%02x, expected text in UTF-8", path, n+1, 1+utf8.RuneCount(l[:i]), l[i])
+		}
+	}
+	return data, nil
+}
+
+// notText is the place of the first byte that no text file has: of a NUL, or of what is not UTF-8; -1 where there is none.
+func notText(b []byte) int {
+	for i := 0; i < len(b); {
+		r, n := utf8.DecodeRune(b[i:])
+		if r == 0 || r == utf8.RuneError && n == 1 {
+			return i
+		}
+		i += n
+	}
+	return -1
+}
+
+// readYAML sets what a file gives.
+func (s *settings) readYAML(file string, data []byte) error {
+	node, err := parseYAML(file, data)
+	if err != nil || node == nil {
+		return err
+	}
+	return s.section(file, "", node)
+}
+
+// parseYAML returns the one document of data; nil where there is none.
+func parseYAML(where string, data []byte) (ast.Node, error) {
+	parsed, err := parser.ParseBytes(data, 0)
+	if err != nil {
+		var syntax yaml.Error
+		if errors.As(err, &syntax) && syntax.GetToken() != nil {
+			p := syntax.GetToken().Position
+			return nil, fmt.Errorf("%s:%d:%d: not YAML: %s", where, p.Line, p.Column, syntax.GetMessage())
+		}
+		return nil, fmt.Errorf("%s: not YAML: %w", where, err)
+	}
+	var node ast.Node
+	for _, d := range parsed.Docs {
+		if d.Body == nil {
+			continue
+		}
+		if node != nil {
+			return nil, fmt.Errorf("%s: found a second document, expected one", at(where, d.Body))
+		}
+		node = d.Body
+	}
+	return node, nil
+}
+
+// at is the place of a node: file, line and column.
+func at(file string, n ast.Node) string {
+	t := n.GetToken()
+	if t == nil || t.Position == nil {
+		return file
+	}
+	return fmt.Sprintf("%s:%d:%d", file, t.Position.Line, t.Position.Column)
+}
+
+// section sets the keys of a mapping; prefix is its path.
+func (s *settings) section(file, prefix string, n ast.Node) error {
+	entries, ok := mappingEntries(n)
+	if !ok {
+		what := "a mapping of keys to values"
+		if prefix != "" {
+			what = fmt.Sprintf("the keys of %s, one per line", prefix)
+		}
+		return fmt.Errorf("%s: found %s, expected %s", at(file, n), nodeKind(n), what)
+	}
+	for _, e := range entries {
+		where := at(file, e.Key)
+		name, ok := plainKey(e.Key)
+		if !ok {
+			return fmt.Errorf("%s: found the key %s, expected a plain name", where, shorten(e.Key.String()))
+		}
+		path := name
+		if prefix != "" {
+			path = prefix + "." + name
+		}
+		k, known := findKey(path)
+		if !known || strings.Contains(name, ".") {
+			return fmt.Errorf("%s: %s: unknown key; did you mean %s?", where, shorten(path), nearestKey(path))
+		}
+		if k.section() {
+			if err := s.section(file, path, e.Value); err != nil {
+				return err
+			}
+			continue
+		}
+		if _, twice := s.origin[path]; twice {
+			return fmt.Errorf("%s: %s: found twice, expected once", where, path)
+		}
+		if err := setValue(k.value(&s.Config), e.Value); err != nil {
+			return fmt.Errorf("%s: %s: %w", at(file, e.Value), path, err)
+		}
+		s.origin[path] = where
+	}
+	return nil
+}
+
+// assign sets one key from the command line.
+func (s *settings) assign(a assignment, scope []string) error {
+	k, known := findKey(a.key)
+	switch {
+	case !known:
+		return fmt.Errorf("%s: unknown key; did you mean %s?", shorten(a.origin), nearestKey(a.key))
+	case k.section():
+		return fmt.Errorf("%s: found a section, expected one of its keys, such as %s", a.origin, nearestKey(a.key+"."))
+	case scope != nil && !slices.ContainsFunc(scope, func(in string) bool { return a.key == in || strings.HasPrefix(a.key, in+".") }):
+		return fmt.Errorf("%s: has no effect on this command, expected keys of %s", a.origin, strings.Join(scope, ", "))
+	}
+	err := setText(k.value(&s.Config), a.value)
+	if err != nil {
+		return fmt.Errorf("%s: %w", a.origin, err)
+	}
+	s.origin[a.key] = a.origin
+	return nil
+}
+
+// check validates the values and looks for keys without effect.
+func (s *settings) check() error {
+	if err := s.checkEffects(); err != nil {
+		return err
+	}
+	err := s.Validate()
+	if err == nil {
+		return nil
+	}
+	var errs []error
+	for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
+		var value *valueError
+		if errors.As(e, &value) && s.origin[value.key] != "" {
+			e = fmt.Errorf("%s: %w", s.origin[value.key], e)
+		}
+		errs = append(errs, e)
+	}
+	return errors.Join(errs...)
+}
+
+// checkEffects returns an error for every key that was given and has no effect.
+func (s *settings) checkEffects() error {
+	var errs []error
+	for _, k := range configKeys() {
+		origin, given := s.origin[k.path]
+		if with := s.ineffective(k.path); given && with != "" {
+			errs = append(errs, fmt.Errorf("%s: %s has no effect with %s: leave one of the two out", origin, k.path, with))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// given says whether a key was set by the file or the command line.
+func (s *settings) given(path string) bool { return s.origin[path] != "" }

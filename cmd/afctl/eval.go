@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"afctl/bench/eval"
+	"afctl/ckpt"
+	"afctl/flow"
+
+	"github.com/spf13/cobra"
+)
+
+// evalReport is the report of an evaluation in its folder.
+const evalReport = "eval.json"
+
+func newEvalCommand() *cobra.Command {
+	var f modelFlags
+	o := struct {
+		suite, out, compare string
+		n, repeats          int
+		seed                uint64
+		retry               bool
+	}{repeats: 1}
+	cmd := &cobra.Command{
+		Use:   "eval",
+		Short: "Evaluate on a suite: accuracy with its interval, turns, tools, errors",
+		Long: "eval solves every task of a suite, --repeats times, and prints accuracy with a 95 % interval, turns, tool shares,\n" +
+			"tool errors and stuck loops, by family where tasks have one. Every task counts: one that fails is wrong and\n" +
+			"listed. With --out the solves are kept, and the same command goes on where it was stopped.",
+		Example: "  afctl eval --suite gym:heldout\n  afctl eval --config afctl.yaml --adapter runs/first/checkpoints/step-000060 --suite bamboogle.json --repeats 3 --out evals/bamboogle",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, s := range []struct{ flag, key, value string }{{"suite", "tasks.eval", o.suite}, {"n", "tasks.eval_limit", strconv.Itoa(o.n)},
+				{"seed", "run.seed", strconv.FormatUint(o.seed, 10)}} {
+				if cmd.Flags().Changed(s.flag) {
+					f.extra = append(f.extra, assignment{"--" + s.flag, s.key, s.value})
+				}
+			}
+			s, err := f.settings(cmd)
+			if err != nil {
+				return err
+			}
+			c := &s.Config
+			if c.Tasks.Eval == "" {
+				return required(cmd, "suite")
+			}
+			if o.repeats < 1 {
+				return usagef("--repeats: found %d, expected at least 1", o.repeats)
+			}
+			// The modules go by the tasks that are solved.
+			c.Tasks.Train = c.Tasks.Eval
+			return evaluate(cmd, c, o.repeats, o.out, o.compare, o.retry)
+		},
+	}
+	f.add(cmd)
+	cmd.Flags().StringVar(&o.suite, "suite", "", "suite or file of tasks (tasks.eval)")
+	cmd.Flags().IntVar(&o.n, "n", 0, "tasks to take (tasks.eval_limit); 0 takes all")
+	cmd.Flags().IntVar(&o.repeats, "repeats", o.repeats, "solves of each task")
+	cmd.Flags().Uint64Var(&o.seed, "seed", 0, "of the random streams (run.seed)")
+	cmd.Flags().StringVar(&o.out, "out", "", "folder to keep solves and report in, and to go on from")
+	cmd.Flags().StringVar(&o.compare, "compare", "", "the folder of another evaluation of the same tasks, for a paired test")
+	cmd.Flags().BoolVar(&o.retry, "retry-failed", false, "solve again what is stored without an answer")
+	return cmd
+}
+
+// evaluate runs the evaluation of a config's tasks.eval and prints its table.
+func evaluate(cmd *cobra.Command, c *Config, repeats int, out, compare string, retry bool) (err error) {
+	ctx := cmd.Context()
+	found, err := loadSuite(c.Tasks.Eval, c.Tasks.EvalLimit, c.Tasks.Seed)
+	if err != nil {
+		return fmt.Errorf("--suite: %w", err)
+	}
+	r := eval.Run{Suite: found.Name, Tasks: found.Tasks, Repeats: repeats, Seed: flow.DeriveSeed(c.Run.Seed, "eval"), RetryFailed: retry}
+	var other *eval.Report
+	if compare != "" {
+		if other, err = readEval(compare); err != nil {
+			return fmt.Errorf("--compare: %w", err)
+		}
+	}
+	l, err := load(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	view := newTrainView(cmd.ErrOrStderr(), c)
+	defer view.Close()
+	r.Solver = l.solver(c.Rollout.EvalMaxTurns)
+	r.Store = func(t flow.Trajectory) error {
+		view.Rollout(&t)
+		return nil
+	}
+	if out != "" {
+		store, err := openEval(ctx, out, &r)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, store.Close()) }()
+		show := r.Store
+		r.Store = func(t flow.Trajectory) error { return errors.Join(show(t), store.PutTrajectory(ctx, 0, phaseEval, &t)) }
+	}
+	view.BeginEval(0, len(r.Tasks)*repeats)
+	report, err := r.Do(ctx)
+	if err != nil {
+		return err
+	}
+	view.Close()
+	if out != "" {
+		if err := ckpt.WriteFileAtomic(filepath.Join(out, evalReport), 0o666, report.WriteJSON); err != nil {
+			return err
+		}
+	}
+	if err := report.WriteTable(cmd.OutOrStdout()); err != nil {
+		return err
+	}
+	if other == nil {
+		return nil
+	}
+	c2, err := eval.Compare(other, report)
+	if err != nil {
+		return fmt.Errorf("--compare: %w", err)
+	}
+	_, err = fmt.Fprintln(cmd.OutOrStdout(), c2)
+	return err
+}
+
+// openEval opens the folder of an evaluation and takes over what was solved before.
+func openEval(ctx context.Context, dir string, r *eval.Run) (*ckpt.Store, error) {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, fmt.Errorf("--out: %w", err)
+	}
+	store, err := ckpt.OpenStore(ctx, filepath.Join(dir, storeFile))
+	if err != nil {
+		return nil, err
+	}
+	err = store.PutTasks(ctx, r.Tasks)
+	for t, e := range store.Trajectories(ctx, ckpt.Query{Phase: phaseEval}) {
+		if e != nil {
+			err = errors.Join(err, e)
+			break
+		}
+		r.Stored = append(r.Stored, *t)
+	}
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return store, nil
+}
+
+// readEval reads the report of an evaluation's folder.
+func readEval(dir string) (*eval.Report, error) {
+	f, err := os.Open(filepath.Join(dir, evalReport))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return eval.ReadReport(f)
+}

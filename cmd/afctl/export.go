@@ -1,0 +1,84 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"afctl/ckpt"
+	"afctl/flow"
+
+	"github.com/spf13/cobra"
+)
+
+// exportTargets are the values of --to.
+var exportTargets = []string{"peft", "merged", "gguf", "ollama"}
+
+func newExportCommand() *cobra.Command {
+	var f modelFlags
+	var to, out, dtype string
+	cmd := &cobra.Command{
+		Use:   "export",
+		Short: "Write an adapter for other programs",
+		Long: `export writes the adapter for use elsewhere:
+
+  --to peft      a PEFT folder in float32, with the ranks and scales it was read with
+  --to merged    a model folder: base + scale * B A, computed in float64, in the base's type or --dtype; the tokenizer's files come along`,
+		Example: "  afctl export --model Qwen2.5-0.5B --adapter run/adapter --to merged --out qwen-planner",
+	}
+	f.add(cmd)
+	cmd.Flags().StringVar(&to, "to", "", strings.Join(exportTargets, ", "))
+	cmd.Flags().StringVar(&out, "out", "", "folder to make; it has to be absent or empty")
+	cmd.Flags().StringVar(&dtype, "dtype", "", "of merged weights: f32, bf16 or f16 (default: as the base's are stored)")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		s, err := f.modelSettings(cmd, "model", "adapter")
+		if err != nil {
+			return err
+		}
+		if s.Adapter == "" {
+			return required(cmd, "adapter")
+		}
+		if err := required(cmd, "to", "out"); err != nil {
+			return err
+		}
+		kind, known := saveDTypes[dtype]
+		switch {
+		case !known:
+			return usagef("--dtype: found %q, expected f32, bf16 or f16", dtype)
+		case to == "gguf" || to == "ollama":
+			return fmt.Errorf("--to %s: this build cannot write it, only peft and merged", to)
+		case to == "peft" && dtype != "":
+			return usagef("--dtype has no effect with --to peft: an adapter is written in float32")
+		case to != "peft" && to != "merged":
+			return usagef("--to: found %q, expected %s; did you mean %s?", to, strings.Join(exportTargets, ", "), flow.Nearest(to, exportTargets))
+		}
+		return export(s, to, out, kind)
+	}
+	return cmd
+}
+
+func export(s *settings, to, out string, dtype ckpt.DType) (err error) {
+	if err := checkOutDir(out); err != nil {
+		return err
+	}
+	m, err := openModel(&s.Config)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	a, err := readAdapter(&s.Config, m)
+	if err != nil {
+		return err
+	}
+	if to == "peft" {
+		return writeOutDir(out, func(d *ckpt.DirWriter) error { return ckpt.WriteAdapterFiles(d.Create, a) })
+	}
+	tensors, err := mergedTensors(m, a, dtype)
+	if err != nil {
+		return err
+	}
+	if err := makeParent(out); err != nil {
+		return err
+	}
+	return ckpt.SaveModel(out, m.Config, tensors, m.Files)
+}

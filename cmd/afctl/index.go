@@ -1,0 +1,51 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"afctl/rollout/tools/index"
+
+	"github.com/spf13/cobra"
+)
+
+func newIndexCommand() *cobra.Command {
+	var in, out string
+	cmd := &cobra.Command{
+		Use:   "index",
+		Short: "Build the local index that Wikipedia_Search reads",
+		Long: `index builds a search index (BM25 over SQLite's FTS5, one file) from documents: JSON Lines {"title","text","url"?}, or a MediaWiki XML
+dump (.xml, .xml.bz2). The file is replaced when the index is whole, not before.`,
+		Example: "  afctl index --in enwiki-latest-pages-articles.xml.bz2 --out wiki.db",
+	}
+	cmd.Flags().StringVar(&in, "in", "", "file of documents: .jsonl, .xml or .xml.bz2")
+	cmd.Flags().StringVar(&out, "out", "", "file of the index")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
+		if err := required(cmd, "in", "out"); err != nil {
+			return err
+		}
+		src, err := index.OpenSource(in)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, src.Close()) }()
+		bar := newProgress(cmd.ErrOrStderr(), "index", "documents", -1)
+		defer bar.end()
+		var last index.Progress
+		err = index.BuildIndex(cmd.Context(), out, src, func(p index.Progress) {
+			percent := ""
+			if p.Total > 0 {
+				percent = fmt.Sprintf(", %d %% of the file", 100*p.Done/p.Total)
+			}
+			bar.addf(p.Docs-last.Docs, "%d passages%s", p.Passages, percent)
+			last = p
+		})
+		if err != nil {
+			return err
+		}
+		bar.end()
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %d documents, %d passages, %d without text skipped\n", out, last.Docs, last.Passages, last.Skipped)
+		return nil
+	}
+	return cmd
+}

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"afctl/ckpt"
+
+	"github.com/spf13/cobra"
+)
+
+const configHeader = `# Configuration of afctl. Every key is optional: what stands here are the defaults. A key that is unknown, or that has no effect beside
+# the others, is an error; --set key=value on the command line (such as --set optimizer.lr=1e-4) overrules this file.
+
+`
+
+func newInitCommand() *cobra.Command {
+	var out string
+	cmd := &cobra.Command{
+		Use:     "init",
+		Short:   "Write a commented config to start from",
+		Long:    "init writes a config with every key, its default and what it means.",
+		Example: "  afctl init --out afctl.yaml",
+	}
+	cmd.Flags().StringVar(&out, "out", "-", "file to make; - is stdout")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if _, err := os.Stat(out); out != "-" && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("--out: %s: %w: move it, or choose another name", out, fs.ErrExist)
+		}
+		c := DefaultConfig()
+		write := func(w io.Writer) error {
+			_, err := w.Write(append([]byte(configHeader), marshalConfig(&c, true)...))
+			return err
+		}
+		if out == "-" {
+			return write(cmd.OutOrStdout())
+		}
+		return ckpt.WriteFileAtomic(out, 0o666, write)
+	}
+	return cmd
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"afctl/flow"
+	"afctl/rollout"
+)
+
+// RolloutConfig is the agentic system: its bounds, its modules and its tools.
+type RolloutConfig struct {
+	MaxTurns     int     `yaml:"max_turns"`
+	EvalMaxTurns int     `yaml:"eval_max_turns"`
+	MaxSeconds   float64 `yaml:"max_seconds"`
+	CallSeconds  float64 `yaml:"call_seconds"`
+	ToolSeconds  float64 `yaml:"tool_seconds"`
+	Retries      int     `yaml:"retries"`
+	SolveRetries int     `yaml:"solve_retries"`
+	Concurrency  int     `yaml:"concurrency"`
+
+	Planner   PlannerConfig `yaml:"planner"`
+	Analyst   ModuleConfig  `yaml:"analyst"`
+	Executor  ModuleConfig  `yaml:"executor"`
+	Verifier  ModuleConfig  `yaml:"verifier"`
+	Generator ModuleConfig  `yaml:"generator"`
+	Tools     ToolsConfig   `yaml:"tools"`
+}
+
+// PlannerConfig is the trained module.
+type PlannerConfig struct {
+	Prompt       string `yaml:"prompt"`
+	MemoryTokens int    `yaml:"memory_tokens"`
+}
+
+// ModuleConfig is a frozen module.
+type ModuleConfig struct {
+	Provider     Provider `yaml:"provider"`
+	Prompt       string   `yaml:"prompt"`
+	MaxTokens    int      `yaml:"max_tokens"`
+	Temperature  float64  `yaml:"temperature"`
+	MemoryTokens int      `yaml:"memory_tokens"`
+}
+
+// ToolsConfig are the tools of tasks from files; the gym brings its own.
+type ToolsConfig struct {
+	Use            []string `yaml:"use"`
+	WikipediaIndex string   `yaml:"wikipedia_index"`
+	Passages       int      `yaml:"passages"`
+	Pages          string   `yaml:"pages"`
+	Record         string   `yaml:"record"`
+	Replay         string   `yaml:"replay"`
+}
+
+// Provider names what stands behind a frozen module.
+type Provider string
+
+// Providers. Auto is the gym's rules on the gym's tasks, and the base model on others (no analyst in the gym).
+const (
+	Auto     Provider = "auto"
+	Scripted Provider = "scripted" // the gym's rules
+	Base     Provider = "base"     // the model without adapter
+	Off      Provider = "off"      // analyst and verifier only
+)
+
+func defaultRolloutConfig() RolloutConfig {
+	module := ModuleConfig{Provider: Auto, MaxTokens: 512, MemoryTokens: 4096}
+	return RolloutConfig{MaxTurns: rollout.DefaultMaxTurns, EvalMaxTurns: 10, MaxSeconds: rollout.DefaultMaxTime.Seconds(),
+		CallSeconds: rollout.DefaultCallTimeout.Seconds(), ToolSeconds: rollout.DefaultToolTimeout.Seconds(), Retries: 2, SolveRetries: 1,
+		Concurrency: 256, Planner: PlannerConfig{MemoryTokens: 4096}, Analyst: module, Executor: module, Verifier: module, Generator: module,
+		Tools: ToolsConfig{Passages: 3}}
+}
+
+// modules are the frozen ones by their config keys.
+func (c *RolloutConfig) modules() map[string]*ModuleConfig {
+	return map[string]*ModuleConfig{rollout.SlotAnalyst: &c.Analyst, rollout.SlotExecutor: &c.Executor, rollout.SlotVerifier: &c.Verifier,
+		rollout.SlotGenerator: &c.Generator}
+}
+
+// isGym tells a suite of the gym by its name.
+func isGym(name string) bool { return name == "gym" || strings.HasPrefix(name, "gym:") }
+
+// onGym reports whether the run's tasks are the gym's.
+func (c *Config) onGym() bool {
+	return isGym(c.Tasks.Train) || (c.Tasks.Train == "" && isGym(c.Tasks.Eval))
+}
+
+// provider resolves Auto.
+func (c *Config) provider(slot string) Provider {
+	p := c.Rollout.modules()[slot].Provider
+	switch {
+	case p != Auto:
+		return p
+	case !c.onGym():
+		return Base
+	case slot == rollout.SlotAnalyst:
+		return Off
+	}
+	return Scripted
+}
+
+// seconds turns a number of the config into a duration.
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+// maxSeconds is what a time.Duration holds, and more than anyone waits.
+const maxSeconds = 1e9
+
+func (c *RolloutConfig) validate() (errs []error) {
+	bad := func(key, format string, args ...any) {
+		errs = append(errs, &valueError{"rollout." + key, fmt.Sprintf(format, args...)})
+	}
+	whole := func(key string, found, least int) {
+		if found < least || found > math.MaxInt32 {
+			bad(key, "found %d, expected a whole number from %d", found, least)
+		}
+	}
+	whole("max_turns", c.MaxTurns, 1)
+	whole("eval_max_turns", c.EvalMaxTurns, 1)
+	whole("retries", c.Retries, 0)
+	whole("solve_retries", c.SolveRetries, 0)
+	whole("concurrency", c.Concurrency, 1)
+	whole("planner.memory_tokens", c.Planner.MemoryTokens, 0)
+	whole("tools.passages", c.Tools.Passages, 1)
+	for _, k := range []struct {
+		key   string
+		found float64
+	}{{"max_seconds", c.MaxSeconds}, {"call_seconds", c.CallSeconds}, {"tool_seconds", c.ToolSeconds}} {
+		if !(k.found > 0 && k.found <= maxSeconds) {
+			bad(k.key, "found %v, expected a number of seconds > 0", k.found)
+		}
+	}
+	for _, slot := range []string{rollout.SlotAnalyst, rollout.SlotExecutor, rollout.SlotVerifier, rollout.SlotGenerator} {
+		m := c.modules()[slot]
+		names := []string{string(Auto), string(Scripted), string(Base)}
+		if slot == rollout.SlotAnalyst || slot == rollout.SlotVerifier {
+			names = append(names, string(Off))
+		}
+		if !slices.Contains(names, string(m.Provider)) || slot == rollout.SlotAnalyst && m.Provider == Scripted {
+			bad(slot+".provider", "found %q, expected %s; did you mean %q?", m.Provider, strings.Join(names, " or "), flow.Nearest(string(m.Provider), names))
+		}
+		whole(slot+".max_tokens", m.MaxTokens, 1)
+		whole(slot+".memory_tokens", m.MemoryTokens, 0)
+		if !(m.Temperature >= 0 && m.Temperature < math.Inf(1)) {
+			bad(slot+".temperature", "found %v, expected 0 (the likeliest token) or more", m.Temperature)
+		}
+	}
+	for _, t := range c.Tools.Use {
+		if !slices.Contains(toolNames, t) {
+			bad("tools.use", "found %q, expected some of %s; did you mean %q?", t, strings.Join(toolNames, ", "), flow.Nearest(t, toolNames))
+		}
+	}
+	return errs
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"afctl/cuda"
+	"afctl/flow"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// Exit statuses.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// commands are the subcommands, in the order of a first run.
+func commands() []*cobra.Command {
+	return []*cobra.Command{
+		newInitCommand(),
+		newRolloutCommand(),
+		newTrainCommand(),
+		newEvalCommand(),
+		newScoreCommand(),
+		newUpdateCommand(),
+		newSFTCommand(),
+		newExportCommand(),
+		newIndexCommand(),
+		newDoctorCommand(),
+		newVersionCommand(),
+	}
+}
+
+// run executes one command line (without the program's name) and returns the exit status.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitDone
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = errors.New("interrupted")
+	}
+	fmt.Fprintf(stderr, "%s: %s\n", cmd.CommandPath(), oneLine(err))
+	var usage *usageError
+	if errors.As(err, &usage) {
+		fmt.Fprintf(stderr, "'%s --help' shows how it is used.\n", cmd.CommandPath())
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// oneLine is the error's text with the lines of joined errors put one after another.
+func oneLine(err error) string {
+	lines := strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' })
+	return strings.Join(lines, "; ")
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "afctl",
+		Short: "Train the planner of an agentic system with Flow-GRPO, on one machine",
+		Long: "afctl trains the planner of an agentic system (planner, executor, verifier, generator) with\n" +
+			"reinforcement learning, Flow-GRPO, on one machine, offline.",
+		Example:       "  afctl init --out afctl.yaml        # a commented config to start from\n  afctl doctor                       # what this machine can run",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usagef("a command is missing: one of %s", strings.Join(commandNames(cmd), ", "))
+			}
+			return usagef("unknown command %q; did you mean %q?", args[0], flow.Nearest(args[0], commandNames(cmd)))
+		},
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if gpus, _ := cmd.Flags().GetIntSlice("gpus"); len(gpus) > 0 {
+				return cuda.Available()
+			}
+			return nil
+		},
+	}
+	root.PersistentFlags().IntSlice("gpus", nil, "compute on these GPUs, such as 0,1 (in builds that can)")
+	root.SetFlagErrorFunc(flagError)
+	root.CompletionOptions.HiddenDefaultCmd = true
+	for _, c := range commands() {
+		if c.Args == nil {
+			c.Args = noArguments
+		}
+		root.AddCommand(c)
+	}
+	return root
+}
+
+func commandNames(cmd *cobra.Command) []string {
+	var names []string
+	for _, c := range cmd.Root().Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	return names
+}
+
+// usageError is a command line or a config that cannot be meant.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
+
+// flagError adds to cobra's error the flag that was probably meant.
+func flagError(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) || unknown.GetSpecifiedName() == "" || unknown.GetSpecifiedShortnames() != "" {
+		return &usageError{err}
+	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	return usagef("%w; did you mean --%s?", err, flow.Nearest(unknown.GetSpecifiedName(), names))
+}
+
+func noArguments(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("found %q, expected flags only", args[0])
+	}
+	return nil
+}
+
+// required returns an error that names the first of the flags that was not given.
+func required(cmd *cobra.Command, names ...string) error {
+	for _, name := range names {
+		if f := cmd.Flags().Lookup(name); !f.Changed || f.Value.String() == "" {
+			return usagef("--%s is missing: %s", name, f.Usage)
+		}
+	}
+	return nil
+}

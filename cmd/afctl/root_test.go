@@ -1,0 +1,95 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/go-json-experiment/json"
+)
+
+func TestUsage(t *testing.T) {
+	for _, c := range []struct {
+		args   string
+		status int
+		want   []string
+	}{
+		{"", exitUsage, []string{"afctl:", "command is missing", "update"}},
+		{"updat", exitUsage, []string{"afctl:", `unknown command "updat"`, `"update"`}},
+		{"score --modle x", exitUsage, []string{"afctl score:", "--modle", "--model"}},
+		{"score -x", exitUsage, []string{"afctl score:", "-x"}},
+		{"score --temperature warm --model x", exitUsage, []string{"afctl score:", "--temperature", "warm"}},
+		{"score file.jsonl", exitUsage, []string{"afctl score:", "file.jsonl"}},
+		{"score", exitUsage, []string{"afctl score:", "--model"}},
+		{"score --model", exitUsage, []string{"afctl score:", "--model"}},
+		{"score --model x --temperature 0", exitUsage, []string{"afctl score:", "--temperature", "found 0"}},
+		{"score --model x --temperature NaN", exitUsage, []string{"afctl score:", "--temperature", "NaN"}},
+		{"score --model x --temperature +Inf", exitUsage, []string{"afctl score:", "--temperature", "Inf"}},
+		{"score --model x --set flow.kl=1", exitUsage, []string{"afctl score:", "--set flow.kl", "no effect on this command", "engine"}},
+		{"score --model x --set engine.thread=1", exitUsage, []string{"afctl score:", "--set engine.thread", "engine.threads"}},
+		{"update --model x", exitUsage, []string{"afctl update:", "--trajectories"}},
+		{"update --model x --trajectories t", exitUsage, []string{"afctl update:", "--out"}},
+		{"update --model x --trajectories t --out o --steps 0", exitUsage, []string{"afctl update:", "--steps", "found 0"}},
+		{"update --model x --trajectories t --out o --steps 2 --set flow.epochs=3", exitUsage, []string{"--steps 2", "--set flow.epochs=3"}},
+		{"update --model x --trajectories t --out o --adapter a --set trainable=full", exitUsage, []string{"--adapter", "trainable: full"}},
+		{"update --model x --trajectories t --out o --adapter a --set lora.r=2", exitUsage, []string{"--set lora.r", "adapter"}},
+		{"update --model x --trajectories t --out o --config nowhere.yaml", exitFailed, []string{"--config", "nowhere.yaml"}},
+		{"sft --model x --data d --out o --epochs 0", exitUsage, []string{"afctl sft:", "--epochs"}},
+		{"sft --model x --data d --out o --batch-size -1", exitUsage, []string{"afctl sft:", "--batch-size"}},
+		{"sft --model x --data d --out o --save-dtype f64 --set trainable=full", exitUsage, []string{"afctl sft:", "--save-dtype", `"f64"`}},
+		{"sft --model x --data d --out o --save-dtype f16", exitUsage, []string{"afctl sft:", "--save-dtype", "trainable: lora"}},
+		{"export --model x --out o --to peft", exitUsage, []string{"afctl export:", "--adapter"}},
+		{"export --model x --adapter a --out o", exitUsage, []string{"afctl export:", "--to"}},
+		{"export --model x --adapter a --out o --to perf", exitUsage, []string{"afctl export:", "--to", `"perf"`, "peft"}},
+		{"export --model x --adapter a --out o --to peft --dtype f16", exitUsage, []string{"afctl export:", "--dtype"}},
+		{"export --model x --adapter a --out o --to gguf", exitFailed, []string{"afctl export:", "gguf", "this build"}},
+		{"export --model x --adapter a --out o --to ollama", exitFailed, []string{"afctl export:", "ollama", "this build"}},
+		{"index --in x", exitUsage, []string{"afctl index:", "--out"}},
+		{"index --in nowhere.jsonl --out o", exitFailed, []string{"afctl index:", "nowhere.jsonl"}},
+		{"doctor --threads -1", exitUsage, []string{"afctl doctor:", "--threads"}},
+		{"score --model x --gpus 0,1", exitFailed, []string{"afctl score:", "this build has no GPU engine", "afctl-cuda"}},
+		{"--gpus 0 doctor", exitFailed, []string{"this build has no GPU engine"}},
+		{"doctor --gpus one", exitUsage, []string{"--gpus", "one"}},
+	} {
+		t.Run(c.args, func(t *testing.T) { checkRefusal(t, afctl(t, strings.Fields(c.args)...), c.status, c.want...) })
+	}
+	t.Run("backend", func(t *testing.T) {
+		r := afctl(t, "score", "--model", tinyModel(t, true, "F32"), "--set", "engine.backend=cuda", "--in", writeFile(t, "i", ""))
+		checkRefusal(t, r, exitFailed, "this build has no GPU engine")
+	})
+}
+
+// TestHelp: every command explains itself, with an example that begins with its name, and lists its flags.
+func TestHelp(t *testing.T) {
+	for _, c := range commands() {
+		for _, args := range [][]string{{c.Name(), "--help"}, {"help", c.Name()}} {
+			r := must(t, args...)
+			if want := "afctl " + c.Name(); r.stderr != "" || !strings.Contains(r.stdout, "Examples:\n  "+want) || !strings.Contains(r.stdout, "Flags:") {
+				t.Errorf("%q: %s%s", args, r.stdout, r.stderr)
+			}
+		}
+	}
+	if r := must(t, "--help"); !strings.Contains(r.stdout, "update") || r.stderr != "" {
+		t.Errorf("afctl --help: %+v", r)
+	}
+	if r := must(t, "version"); !strings.HasPrefix(r.stdout, "afctl ") || strings.Count(r.stdout, "\n") != 1 {
+		t.Errorf("afctl version: %q", r.stdout)
+	}
+}
+
+// TestDoctor: the measurements are there, and what is missing comes with what mends it.
+func TestDoctor(t *testing.T) {
+	var m machine
+	if err := json.Unmarshal([]byte(must(t, "doctor", "--json", "--threads", "1").stdout), &m); err != nil {
+		t.Fatal(err)
+	}
+	if m.CPU == "" || m.Cores < 1 || !(m.F32GFLOPS > 0) || !(m.BF16GFLOPS > 0) || !(m.MemoryGBps > 0) || m.Products == "" || m.GPU == "" {
+		t.Errorf("%+v", m)
+	}
+	text := must(t, "doctor", "--threads", "1").stdout
+	for _, s := range m.Missing {
+		if s.Mend == "" || !strings.Contains(text, fmt.Sprintf("%s: %s", s.What, s.Mend)) {
+			t.Errorf("%+v is not in %q", s, text)
+		}
+	}
+}

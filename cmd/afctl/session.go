@@ -1,0 +1,145 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"afctl/bench/gym"
+	"afctl/ckpt"
+	"afctl/cuda"
+	"afctl/engine"
+	"afctl/kernels"
+	"afctl/kernels/cpu"
+
+	"github.com/spf13/cobra"
+)
+
+// gymModel is the name of the planner that is embedded in the binary.
+const gymModel = "gym"
+
+// Names of the back ends.
+const backendCPU = "cpu"
+
+var backendNames = []string{backendCPU, cuda.Backend}
+
+// modelFlags are the flags that stand for config keys, and those that bring the config; each command takes those that it uses.
+type modelFlags struct {
+	config, model, adapter string
+	sets                   []string
+	extra                  []assignment // of a command's own flags that stand for keys
+}
+
+func (f *modelFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.model, "model", "", `folder of the model (config.json, *.safetensors), or "gym"`)
+	cmd.Flags().StringVar(&f.adapter, "adapter", "", "PEFT folder of the adapter")
+	cmd.Flags().StringVar(&f.config, "config", "", "YAML file, as `afctl init` writes one")
+	cmd.Flags().StringArrayVar(&f.sets, "set", nil, "key=value: a key of the config, such as engine.threads=2 (repeatable)")
+}
+
+// settings reads the config that the flags describe. scope are the keys that --set may name.
+func (f *modelFlags) settings(cmd *cobra.Command, scope ...string) (*settings, error) {
+	src := configSource{file: f.config, sets: f.sets, flags: f.extra, scope: scope}
+	for _, flag := range []struct{ name, value string }{{"model", f.model}, {"adapter", f.adapter}} {
+		if cmd.Flags().Changed(flag.name) {
+			src.flags = append(src.flags, assignment{"--" + flag.name, flag.name, flag.value})
+		}
+	}
+	return readSettings(src)
+}
+
+// modelSettings is settings for commands that work on a given model, which has to be named.
+func (f *modelFlags) modelSettings(cmd *cobra.Command, scope ...string) (*settings, error) {
+	s, err := f.settings(cmd, scope...)
+	if err == nil && !s.given("model") {
+		err = required(cmd, "model")
+	}
+	return s, err
+}
+
+// openModel opens the model of a config.
+func openModel(c *Config) (*ckpt.Model, error) {
+	if c.Model != gymModel {
+		return ckpt.OpenModel(c.Model)
+	}
+	files, err := gym.Planner()
+	if err != nil {
+		return nil, err
+	}
+	return ckpt.OpenModelFS(files, gymModel)
+}
+
+// openBackend starts the back end of a config, to be closed by the caller.
+func openBackend(c *EngineConfig) (*cpu.Backend, error) {
+	if c.Backend == cuda.Backend {
+		return nil, cuda.Available()
+	}
+	return cpu.New(cpu.Options{Threads: c.Threads, Level: cpu.Auto})
+}
+
+// session is a model on a back end, with what is trained on it.
+type session struct {
+	model   *ckpt.Model
+	backend *cpu.Backend
+	engine  *engine.Engine
+}
+
+// openSession loads the model m, which it owns from now on, into a back end; Close releases both.
+func openSession(c *Config, m *ckpt.Model) (*session, error) {
+	b, err := openBackend(&c.Engine)
+	if err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	dtype := kernels.F32
+	if c.Engine.DType == "bf16" {
+		dtype = kernels.BF16
+	}
+	e, err := engine.New(b, m, engine.Options{DType: dtype, Trainable: c.Trainable, MicroBatchTokens: c.Engine.MicroBatchTokens})
+	if err != nil {
+		return nil, errors.Join(err, b.Close(), m.Close())
+	}
+	return &session{model: m, backend: b, engine: e}, nil
+}
+
+// Close frees everything; the session is done with then.
+func (s *session) Close() error {
+	s.engine.Close()
+	return errors.Join(s.backend.Close(), s.model.Close())
+}
+
+// readAdapter reads the config's adapter and checks that it belongs to the model; nil where the config names none.
+func readAdapter(c *Config, m *ckpt.Model) (*ckpt.Adapter, error) {
+	if c.Adapter == "" {
+		return nil, nil
+	}
+	a, err := ckpt.ReadAdapter(c.Adapter)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.Check(m.Config); err != nil {
+		return nil, fmt.Errorf("%s for the model %s: %w", c.Adapter, m.Name, err)
+	}
+	return a, nil
+}
+
+// startAdapter is readAdapter, or a fresh LoRA where the config names none; nil where all weights are trained.
+func startAdapter(c *Config, m *ckpt.Model) (*ckpt.Adapter, error) {
+	if c.Trainable == engine.Full {
+		return nil, nil
+	}
+	a, err := readAdapter(c, m)
+	if a != nil || err != nil {
+		return a, err
+	}
+	l := &c.LoRA
+	a, err = ckpt.NewAdapter(m.Config, l.R, l.Alpha, l.Targets, l.Seed, l.RSLoRA)
+	if err != nil {
+		return nil, err
+	}
+	a.Config.BaseModelNameOrPath = m.Name
+	return a, nil
+}
+
+// newSampler starts the sampler that a config describes, of the policy or of the base.
+func (s *session) newSampler(c *EngineConfig, base bool) (*engine.Sampler, error) {
+	return s.engine.NewSampler(engine.SamplerOptions{Base: base, CacheTokens: c.KVTokens, MaxBatch: c.MaxBatch})
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"strconv"
+
+	"afctl/bench/suite"
+	"afctl/flow"
+	"afctl/rollout"
+)
+
+// taskStream is the order in which a run takes its training tasks: pass after pass over a finite set, each in an order of its own, or
+// as many as it needs from the gym.
+type taskStream struct {
+	tasks   []flow.Task
+	endless bool // the gym draws a task for every place: no pass ends
+	shuffle bool
+	seed    uint64
+	perStep int
+	order   []int // of pass `pass`
+	pass    int
+}
+
+// loadSuite reads the tasks of a name or a file.
+func loadSuite(name string, n int, seed uint64) (*suite.Suite, error) {
+	r := suite.Reader{N: n}
+	if isGym(name) {
+		r.Seed = seed
+		return r.Named(name, "")
+	}
+	if filepath.Ext(name) != "" {
+		return r.Load(name)
+	}
+	return r.Named(name, ".")
+}
+
+// newTaskStream reads the training tasks of a config.
+func newTaskStream(c *Config) (*taskStream, error) {
+	t := &c.Tasks
+	s := &taskStream{shuffle: t.Shuffle, seed: t.Seed, perStep: c.Run.TasksPerStep, pass: -1}
+	n := t.Limit
+	if isGym(t.Train) && n == 0 {
+		n, s.endless = c.Run.Steps*c.Run.TasksPerStep, true
+	}
+	found, err := loadSuite(t.Train, n, t.Seed)
+	if err != nil {
+		return nil, fmt.Errorf("tasks.train: %w", err)
+	}
+	s.tasks = found.Tasks
+	if len(s.tasks) == 0 {
+		return nil, fmt.Errorf("tasks.train: found no task in %s", t.Train)
+	}
+	return s, nil
+}
+
+// task returns the i-th task of the run.
+func (s *taskStream) task(i int) flow.Task {
+	if s.endless {
+		return s.tasks[i%len(s.tasks)]
+	}
+	if pass := i / len(s.tasks); pass != s.pass {
+		s.pass, s.order = pass, make([]int, len(s.tasks))
+		for j := range s.order {
+			s.order[j] = j
+		}
+		if s.shuffle {
+			rng := flow.NewRand(flow.DeriveSeed(s.seed, "tasks", strconv.Itoa(pass)))
+			rng.Shuffle(len(s.order), func(a, b int) { s.order[a], s.order[b] = s.order[b], s.order[a] })
+		}
+	}
+	return s.tasks[s.order[i%len(s.tasks)]]
+}
+
+// passes returns how many passes are complete after n tasks.
+func (s *taskStream) passes(n int) int {
+	if s.endless {
+		return 0
+	}
+	return n / len(s.tasks)
+}
+
+// jobs are the rollouts of update u (from 0): groupSize of each of its tasks, each with a random stream of its own. A task that comes twice in
+// one update makes two groups.
+func (s *taskStream) jobs(u, groupSize int, seed uint64) []rollout.Job {
+	var jobs []rollout.Job
+	seen := map[string]int{}
+	for i := u * s.perStep; i < (u+1)*s.perStep; i++ {
+		t := s.task(i)
+		group := t.ID
+		if seen[t.ID]++; seen[t.ID] > 1 {
+			group = fmt.Sprintf("%s (%d)", t.ID, seen[t.ID])
+		}
+		for k := range groupSize {
+			jobs = append(jobs, rollout.Job{Task: t, Group: group, Sample: k,
+				Seed: flow.DeriveSeed(seed, "rollout", strconv.Itoa(u), group, strconv.Itoa(k))})
+		}
+	}
+	return jobs
+}

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"afctl/ckpt"
+
+	"github.com/spf13/cobra"
+)
+
+// configFile is the effective config in a run folder.
+const configFile = "config.yaml"
+
+func newTrainCommand() *cobra.Command {
+	var f modelFlags
+	var steps int
+	var dir string
+	var resume bool
+	cmd := &cobra.Command{
+		Use:   "train",
+		Short: "Train the planner: rollouts, Flow-GRPO, again with the new weights",
+		Long: "train runs the on-policy loop: the agentic system solves tasks, a group of rollouts per task; groups\n" +
+			"become advantages; the planner is updated and the next rollouts use it. Everything is kept in the\n" +
+			"run folder, and a run that was stopped at any moment goes on with --resume as if it had not been.",
+		Example: "  afctl train                                # the gym and its small planner, from the defaults\n" +
+			"  afctl train --config afctl.yaml --run runs/first\n  afctl train --resume --run runs/first",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, s := range []struct{ flag, key, value string }{{"run", "run.dir", dir}, {"steps", "run.steps", strconv.Itoa(steps)}} {
+				if cmd.Flags().Changed(s.flag) {
+					f.extra = append(f.extra, assignment{"--" + s.flag, s.key, s.value})
+				}
+			}
+			if resume && f.config == "" {
+				if !cmd.Flags().Changed("run") {
+					return usagef("--resume needs --run, the folder of the run")
+				}
+				f.config = filepath.Join(dir, configFile)
+			}
+			s, err := f.settings(cmd)
+			if err != nil {
+				return err
+			}
+			return train(cmd, s, resume)
+		},
+	}
+	f.add(cmd)
+	cmd.Flags().IntVar(&steps, "steps", 0, "updates of the whole run")
+	cmd.Flags().StringVar(&dir, "run", "", "folder of the run")
+	cmd.Flags().BoolVar(&resume, "resume", false, "go on with the run in --run; its config holds")
+	return cmd
+}
+
+// train runs or resumes the run of a config.
+func train(cmd *cobra.Command, s *settings, resume bool) (err error) {
+	c, ctx := &s.Config, cmd.Context()
+	if c.Tasks.Train == "" {
+		return &usageError{&valueError{"tasks.train", "found none, expected a suite or a file of tasks"}}
+	}
+	dir := c.Run.Dir
+	if err := prepareRun(c, resume); err != nil {
+		return err
+	}
+	lock, err := ckpt.LockRun(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	if err := writeRunConfig(c); err != nil {
+		return err
+	}
+	t, err := newTrainer(ctx, c, cmd.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.Close()) }()
+	if err = t.run(ctx); err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		t.view.Note(fmt.Sprintf("stopped; afctl train --resume --run %s goes on", dir))
+	}
+	return err
+}
+
+// prepareRun makes the run folder of a new run, or checks that the one of a resumed run is of this config.
+func prepareRun(c *Config, resume bool) error {
+	dir := c.Run.Dir
+	if resume {
+		before, err := readSettings(configSource{file: filepath.Join(dir, configFile)})
+		if err != nil {
+			return fmt.Errorf("--resume: %s is no run folder: %w", dir, err)
+		}
+		if a, b := resultKeys(&before.Config), resultKeys(c); a != b {
+			return fmt.Errorf("--resume: the config differs from that of the run: %s", firstDifference(a, b))
+		}
+	} else {
+		// What a run that failed before it began has left, such as one of a model that is not there, is in nobody's way.
+		entries, _ := os.ReadDir(dir)
+		for _, e := range entries {
+			if e.Name() != configFile && e.Name() != ckpt.LockFile {
+				return fmt.Errorf("--run: %s: %w: it holds %s; go on with it by --resume, or choose another folder", dir, ckpt.ErrExists, e.Name())
+			}
+		}
+		if err := os.MkdirAll(dir, 0o777); err != nil {
+			return fmt.Errorf("--run: %w", err)
+		}
+	}
+	return nil
+}
+
+// writeRunConfig keeps the effective config in the run folder, whose lock the caller holds.
+func writeRunConfig(c *Config) error {
+	return ckpt.WriteFileAtomic(filepath.Join(c.Run.Dir, configFile), 0o666, func(w io.Writer) error {
+		_, err := w.Write(marshalConfig(c, false))
+		return err
+	})
+}
+
+// resultKeys is the part of a config that a run's results follow from, as YAML: folders, lengths, checkpoints and evaluations may change
+// from one start to the next. The number of steps is part of it where the learning rate's schedule goes by it.
+func resultKeys(c *Config) string {
+	d, k := DefaultConfig(), *c
+	k.Run.Dir, k.Run.EvalEvery, k.Checkpoint, k.Tasks.Eval, k.Tasks.EvalLimit = d.Run.Dir, d.Run.EvalEvery, d.Checkpoint, d.Tasks.Eval, d.Tasks.EvalLimit
+	k.Rollout.EvalMaxTurns, k.Engine.Threads = d.Rollout.EvalMaxTurns, d.Engine.Threads
+	if c.Optimizer.Schedule == Constant {
+		k.Run.Steps = d.Run.Steps
+	}
+	return string(marshalConfig(&k, false))
+}
+
+// firstDifference is the first line in which two configs differ.
+func firstDifference(before, now string) string {
+	a, b := strings.Split(before, "\n"), strings.Split(now, "\n")
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			return fmt.Sprintf("it had %q, found %q", strings.TrimSpace(a[i]), strings.TrimSpace(b[i]))
+		}
+	}
+	return "its length"
+}

@@ -1,0 +1,471 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"afctl/bench/eval"
+	"afctl/ckpt"
+	"afctl/engine"
+	"afctl/flow"
+	"afctl/rollout"
+
+	"github.com/go-json-experiment/json"
+)
+
+// Phases of the run store, and names in a run folder. ckpt/FORMAT.md specifies them.
+const (
+	phaseTrain = ckpt.PhaseTrain
+	phaseEval  = "eval"
+	storeFile  = "run.db"
+	boardDir   = "tb"
+)
+
+// trainView is where a run shows how it goes.
+type trainView interface {
+	BeginRollouts(step, total int)
+	Rollout(t *flow.Trajectory)
+	Metrics(m flow.Metrics)
+	BeginEval(step, total int)
+	Eval(step int, s eval.Summary)
+	Note(text string)
+	Close()
+}
+
+// trainer is a run under way: what is loaded, what is open, and where the run stands.
+type trainer struct {
+	c     *Config
+	s     *session
+	y     *system
+	store *ckpt.Store
+	log   *ckpt.MetricsLog
+	board *ckpt.TensorBoard
+	view  trainView
+
+	tasks     *taskStream
+	evalTasks []flow.Task
+	state     ckpt.State
+	lo, lr    []float32 // of the update in flight, on resume
+	hash      string    // of the published policy's trained values: it made the rollouts of the update in flight
+	saved     float64   // seconds that the last checkpoint took
+}
+
+// newTrainer loads everything and puts the run where its last good checkpoint stands, or at its beginning.
+func newTrainer(ctx context.Context, c *Config, stderr io.Writer) (t *trainer, err error) {
+	t = &trainer{c: c, view: newTrainView(stderr, c)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, t.Close())
+		}
+	}()
+	if t.tasks, err = newTaskStream(c); err != nil {
+		return t, err
+	}
+	if c.Tasks.Eval != "" {
+		found, err := loadSuite(c.Tasks.Eval, c.Tasks.EvalLimit, c.Tasks.Seed)
+		if err != nil {
+			return t, fmt.Errorf("tasks.eval: %w", err)
+		}
+		t.evalTasks = found.Tasks
+	}
+	m, err := openModel(c)
+	if err != nil {
+		return t, err
+	}
+	adapter, err := startAdapter(c, m)
+	if err != nil {
+		return t, errors.Join(err, m.Close())
+	}
+	if t.s, err = openSession(c, m); err != nil {
+		return t, err
+	}
+	if adapter != nil {
+		if err := t.s.engine.SetAdapter(adapter); err != nil {
+			return t, err
+		}
+	}
+	if t.y, err = newSystem(ctx, c, t.s); err != nil {
+		return t, err
+	}
+	t.state = ckpt.State{Seed: c.Run.Seed, Base: ckpt.BaseModel{Path: m.Name, Hash: m.Hash()}, ConfigHash: configHash(c),
+		Engine: ckpt.EngineIdentity{DType: c.Engine.DType, Backend: t.s.backend.Name(), Products: t.s.backend.Products()}}
+	if err := t.restore(); err != nil {
+		return t, err
+	}
+	if t.state.AdapterHash, err = t.trainedHash(); err != nil {
+		return t, err
+	}
+	return t, t.open(ctx)
+}
+
+// configHash identifies what a run's results follow from.
+func configHash(c *Config) string {
+	sum := sha256.Sum256([]byte(resultKeys(c)))
+	return hex.EncodeToString(sum[:])
+}
+
+// restore loads the newest good checkpoint, if there is one.
+func (t *trainer) restore() error {
+	found, rejected, err := ckpt.Latest(t.c.Run.Dir)
+	for _, r := range rejected {
+		t.view.Note(fmt.Sprintf("passed over %s: %s", r.Path, r.Reason))
+	}
+	if errors.Is(err, ckpt.ErrNoCheckpoint) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	now, then := t.state, found.State
+	switch {
+	case then.Base.Hash != now.Base.Hash:
+		return fmt.Errorf("--resume: the run trains %s, which is another model than it was", now.Base.Path)
+	case then.ConfigHash != now.ConfigHash || then.Seed != now.Seed:
+		return errors.New("--resume: the checkpoint was made with another config than config.yaml says")
+	case then.Engine != now.Engine:
+		return fmt.Errorf("--resume: the run was computed with %+v, this would be %+v: its bits would differ", then.Engine, now.Engine)
+	}
+	if err := t.s.engine.SetState(engine.State{Adapter: found.Adapter, Weights: found.Weights, Moments: found.Moments, Step: then.AdamStep}); err != nil {
+		return err
+	}
+	for _, x := range found.Update {
+		v, err := x.Float32s()
+		if err != nil {
+			return err
+		}
+		if x.Name == "lo" {
+			t.lo = v
+		} else {
+			t.lr = v
+		}
+	}
+	t.state = then
+	t.state.Base.Path = now.Base.Path
+	return ckpt.Tidy(t.c.Run.Dir, then.Step, t.c.Checkpoint.Keep)
+}
+
+// trainedHash identifies the trained values.
+func (t *trainer) trainedHash() (string, error) {
+	if t.c.Trainable == engine.Full {
+		w, err := t.s.engine.Weights(ckpt.F32)
+		return ckpt.HashTensors(w), err
+	}
+	a, err := t.s.engine.Adapter()
+	if err != nil {
+		return "", err
+	}
+	return a.Hash(), nil
+}
+
+// open opens store, log and event file, rewound to the state, and publishes the policy.
+func (t *trainer) open(ctx context.Context) (err error) {
+	dir, st := t.c.Run.Dir, &t.state
+	if t.store, err = ckpt.OpenStore(ctx, filepath.Join(dir, storeFile)); err != nil {
+		return err
+	}
+	if t.hash, err = t.publishedHash(ctx); err != nil {
+		return err
+	}
+	if _, err := t.store.Rewind(ctx, ckpt.Policy{Version: st.PolicyVersion, AdapterHash: t.hash, Step: st.Step}); err != nil {
+		return err
+	}
+	metrics := filepath.Join(dir, metricsFile)
+	if _, err := ckpt.TruncateMetrics(metrics, st.Step); err != nil {
+		return err
+	}
+	if t.log, err = ckpt.OpenMetricsLog(metrics); err != nil {
+		return err
+	}
+	if t.board, err = ckpt.NewTensorBoard(filepath.Join(dir, boardDir), st.Step+1, time.Now()); err != nil {
+		return err
+	}
+	if err := t.store.PutTasks(ctx, t.evalTasks); err != nil {
+		return err
+	}
+	if st.Epoch > 0 {
+		return nil // nothing is sampled before the update in flight is done
+	}
+	return t.publish(ctx)
+}
+
+// publishedHash is the hash of the policy that the rollouts of the update in flight are made by: within an update, what is trained has moved on.
+func (t *trainer) publishedHash(ctx context.Context) (string, error) {
+	if t.state.Epoch == 0 {
+		return t.state.AdapterHash, nil
+	}
+	policies, err := t.store.Policies(ctx)
+	if err != nil {
+		return "", err
+	}
+	i := slices.IndexFunc(policies, func(p ckpt.Policy) bool { return p.Version == t.state.PolicyVersion })
+	if i < 0 {
+		return "", fmt.Errorf("--resume: %s does not have policy version %d, whose rollouts the update in flight is on", storeFile, t.state.PolicyVersion)
+	}
+	return policies[i].AdapterHash, nil
+}
+
+// publish makes the engine's weights those that the next rollouts use.
+func (t *trainer) publish(ctx context.Context) error {
+	if err := t.y.policy.Publish(ctx, t.state.PolicyVersion, t.hash); err != nil {
+		return err
+	}
+	return t.store.PutPolicy(ctx, t.state.PolicyVersion, t.hash, t.state.Step)
+}
+
+// Close closes what is open, the view last.
+func (t *trainer) Close() error {
+	var errs []error
+	if t.board != nil {
+		errs = append(errs, t.board.Close())
+	}
+	if t.log != nil {
+		errs = append(errs, t.log.Close())
+	}
+	if t.store != nil {
+		errs = append(errs, t.store.Close())
+	}
+	if t.y != nil {
+		errs = append(errs, t.y.Close())
+	}
+	if t.s != nil {
+		errs = append(errs, t.s.Close())
+	}
+	t.view.Close()
+	return errors.Join(errs...)
+}
+
+// run takes updates until run.steps are done.
+func (t *trainer) run(ctx context.Context) error {
+	for t.state.PolicyVersion < t.c.Run.Steps {
+		if every := t.c.Run.EvalEvery; t.state.PolicyVersion == 0 || every > 0 && t.state.PolicyVersion%every == 0 {
+			if err := t.evaluate(ctx); err != nil {
+				return err
+			}
+		}
+		if err := t.update(ctx); err != nil {
+			return err
+		}
+	}
+	return t.evaluate(ctx)
+}
+
+// evaluate solves the held-out tasks with the present policy, but for what is stored already. Within an update in flight it does nothing: that
+// evaluation was before it.
+func (t *trainer) evaluate(ctx context.Context) error {
+	if len(t.evalTasks) == 0 || t.state.Epoch > 0 {
+		return nil
+	}
+	step := t.state.Step
+	stored, err := t.stored(ctx, phaseEval, step)
+	if err != nil {
+		return err
+	}
+	t.view.BeginEval(step, len(t.evalTasks))
+	report, err := eval.Run{
+		Solver: t.y.solver(t.c.Rollout.EvalMaxTurns), Suite: t.c.Tasks.Eval, Tasks: t.evalTasks, Seed: flow.DeriveSeed(t.c.Run.Seed, "eval"), Stored: stored,
+		Store: func(r flow.Trajectory) error {
+			t.view.Rollout(&r)
+			return t.store.PutTrajectory(ctx, step, phaseEval, &r)
+		},
+	}.Do(ctx)
+	if err != nil {
+		return err
+	}
+	t.view.Eval(step, report.Summary)
+	return nil
+}
+
+// stored are the trajectories of a phase and step that the store has.
+func (t *trainer) stored(ctx context.Context, phase string, step int) ([]flow.Trajectory, error) {
+	var all []flow.Trajectory
+	for r, err := range t.store.Trajectories(ctx, ckpt.Query{Phase: phase, From: step, To: step + 1}) {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, *r)
+	}
+	return all, nil
+}
+
+// update is one turn of the loop: the rollouts of its tasks that are not there yet, and the optimizer steps on them.
+func (t *trainer) update(ctx context.Context) error {
+	begin := time.Now()
+	ts, err := t.rollouts(ctx)
+	if err != nil {
+		return err
+	}
+	solving := time.Since(begin).Seconds()
+	u, err := flow.NewUpdate(ts, t.c.Flow)
+	if err != nil {
+		return fmt.Errorf("update %d: %w", t.state.PolicyVersion+1, err)
+	}
+	for _, w := range u.Warnings {
+		t.view.Note(w)
+	}
+	up, err := t.s.engine.Begin(u)
+	if err != nil {
+		return fmt.Errorf("update %d: %w", t.state.PolicyVersion+1, err)
+	}
+	if t.state.Epoch > 0 {
+		if err := up.Resume(t.state.Epoch, t.lo, t.lr); err != nil {
+			return err
+		}
+	}
+	for t.state.Epoch < t.c.Flow.Epochs {
+		if err := t.step(ctx, up, solving); err != nil {
+			return err
+		}
+		solving = 0
+		if t.state.Epoch == 0 {
+			break
+		}
+	}
+	return nil
+}
+
+// step is one optimizer step with all that is kept of it, in the order of ckpt/FORMAT.md.
+func (t *trainer) step(ctx context.Context, up *engine.Update, solving float64) error {
+	st := &t.state
+	steps := t.c.Run.Steps * t.c.Flow.Epochs
+	m, err := up.Step(ctx, t.c.Optimizer.optimizer(st.ScheduleStep+1, steps))
+	if err != nil {
+		return fmt.Errorf("optimizer step %d: %w", st.Step+1, err)
+	}
+	m.PolicyVersion, m.AdapterHash = st.PolicyVersion, t.hash
+	st.Step++
+	st.ScheduleStep++
+	if m.SkippedSteps == 0 {
+		st.AdamStep++
+	}
+	st.SkippedSteps += m.SkippedSteps
+	m.Step, m.SkippedSteps = st.Step, st.SkippedSteps
+	done := up.Epoch() == t.c.Flow.Epochs
+	if st.Epoch = up.Epoch(); done {
+		st.Epoch = 0
+		st.PolicyVersion++
+		st.Data.Tasks += t.c.Run.TasksPerStep
+		st.Data.Epoch = t.tasks.passes(st.Data.Tasks)
+	}
+	begin := time.Now()
+	if st.AdapterHash, err = t.trainedHash(); err != nil {
+		return err
+	}
+	hashing := time.Since(begin).Seconds()
+	m.SecondsRollout, m.SecondsPublish, m.SecondsCheckpoint = flow.Number(solving), flow.Number(hashing), flow.Number(t.saved)
+	if err := t.keep(ctx, m); err != nil {
+		return err
+	}
+	last := done && st.PolicyVersion == t.c.Run.Steps
+	if st.Step%t.c.Checkpoint.Every == 0 || last {
+		begin := time.Now()
+		if err := t.save(up); err != nil {
+			return err
+		}
+		t.saved = time.Since(begin).Seconds()
+	}
+	t.view.Metrics(m)
+	if !done {
+		return nil
+	}
+	t.hash = st.AdapterHash
+	return t.publish(ctx)
+}
+
+// keep writes the metrics of a step to log, store and event file.
+func (t *trainer) keep(ctx context.Context, m flow.Metrics) error {
+	line, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	if err := t.log.Append(line); err != nil {
+		return err
+	}
+	if err := t.store.PutMetrics(ctx, m.Step, line); err != nil {
+		return err
+	}
+	if err := t.board.Scalars(m.Step, time.Now(), m.Scalars()); err != nil {
+		return err
+	}
+	return t.board.Flush()
+}
+
+// save writes a checkpoint; within an update it holds lo and lr.
+func (t *trainer) save(up *engine.Update) error {
+	s, err := t.s.engine.State()
+	if err != nil {
+		return err
+	}
+	c := &ckpt.Checkpoint{State: t.state, Adapter: s.Adapter, Weights: s.Weights, Moments: s.Moments}
+	if t.state.Epoch > 0 {
+		lo, lr := up.Constants()
+		for _, x := range []struct {
+			name string
+			v    []float32
+		}{{"lo", lo}, {"lr", lr}} {
+			tensor, err := ckpt.Float32Tensor(x.name, ckpt.F32, []int{len(x.v)}, x.v)
+			if err != nil {
+				return err
+			}
+			c.Update = append(c.Update, tensor)
+		}
+	}
+	return ckpt.Save(t.c.Run.Dir, c, t.c.Checkpoint.Keep)
+}
+
+// rollouts returns the trajectories of the update in flight, each kept in the store before it is used. Those that are there are not solved
+// again. All carry the stamp of the present policy.
+func (t *trainer) rollouts(ctx context.Context) ([]flow.Trajectory, error) {
+	st := &t.state
+	first := st.Step - st.Epoch + 1
+	have, err := t.stored(ctx, phaseTrain, first)
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[rolloutKey]flow.Trajectory, len(have))
+	for i := range have {
+		all[keyOf(&have[i])] = have[i]
+	}
+	jobs := t.tasks.jobs(st.PolicyVersion, t.c.Flow.GroupSize, t.c.Run.Seed)
+	var tasks []flow.Task
+	var missing []rollout.Job
+	for _, j := range jobs {
+		if j.Sample == 0 && !slices.ContainsFunc(tasks, func(x flow.Task) bool { return x.ID == j.Task.ID }) {
+			tasks = append(tasks, j.Task)
+		}
+		if r, ok := all[rolloutKey{j.Group, j.Sample}]; !ok || r.Failed() && r.Retries < t.c.Rollout.SolveRetries {
+			missing = append(missing, j)
+		}
+	}
+	if err := t.store.PutTasks(ctx, tasks); err != nil {
+		return nil, err
+	}
+	t.view.BeginRollouts(first, len(jobs))
+	for i := range have {
+		t.view.Rollout(&have[i])
+	}
+	done, err := solveJobs(ctx, t.y.solver(t.c.Rollout.MaxTurns), missing, t.c.Rollout.SolveRetries, func(r flow.Trajectory) error {
+		if !r.Failed() && (r.PolicyVersion != st.PolicyVersion || r.AdapterHash != t.hash) {
+			return fmt.Errorf("the sampler used policy version %d (adapter %.12s), expected %d (%.12s): it does not follow the training",
+				r.PolicyVersion, r.AdapterHash, st.PolicyVersion, t.hash)
+		}
+		t.view.Rollout(&r)
+		return t.store.PutTrajectory(ctx, first, phaseTrain, &r)
+	})
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(all, done)
+	ts := make([]flow.Trajectory, 0, len(jobs))
+	for _, j := range jobs {
+		ts = append(ts, all[rolloutKey{j.Group, j.Sample}])
+	}
+	return ts, nil
+}

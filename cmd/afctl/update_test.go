@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"io"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"afctl/ckpt"
+)
+
+// invariance is how far results may lie apart, relative to the value (of a tensor: its length), where only the order of float32 sums
+// differs; metrics are differences of terms of size 1, which float32 knows to invarianceFloor.
+const (
+	invariance      = 1e-5
+	invarianceFloor = 2e-7
+)
+
+// trainedOutput is what an update left: its metrics without clock readings, its tensors, and the bytes of their file.
+type trainedOutput struct {
+	metrics []map[string]any
+	tensors map[string][]float32
+	file    string
+}
+
+func updateOutput(t *testing.T, args ...string) trainedOutput {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "out")
+	must(t, append([]string{"update", "--out", out, "--steps", "3", "--set", "optimizer.lr=0.003", "--set", "flow.kl=0.1", "--set", "flow.entropy=0.01"}, args...)...)
+	o := trainedOutput{metrics: readLines[map[string]any](t, filepath.Join(out, metricsFile)), tensors: map[string][]float32{}}
+	for _, m := range o.metrics {
+		for k := range m {
+			if strings.HasPrefix(k, "seconds/") || k == "tokens_per_second" || k == "forest/tokens" {
+				delete(m, k)
+			}
+		}
+	}
+	w, err := openTensors(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	for _, name := range w.Names() {
+		o.tensors[name] = floats(t, w, name)
+	}
+	files, err := filepath.Glob(filepath.Join(out, "*.safetensors"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("%v, %v: expected one file of tensors", files, err)
+	}
+	data, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.file = string(data)
+	return o
+}
+
+// check compares with another output: bit for bit, or within invariance.
+func (o trainedOutput) check(t *testing.T, what string, want trainedOutput, exact bool) {
+	t.Helper()
+	tolerance, floor := invariance, invarianceFloor
+	if exact {
+		tolerance, floor = 0, 0
+	}
+	if exact && o.file != want.file {
+		t.Errorf("%s: the file of tensors has other bytes", what)
+	}
+	for i, m := range want.metrics {
+		for k, w := range m {
+			g := o.metrics[i][k]
+			x, ok := w.(float64)
+			y, also := g.(float64)
+			if ok != also || ok && !(math.Abs(x-y) <= tolerance*math.Abs(x)+floor) || !ok && g != w {
+				t.Errorf("%s: step %d: %s is %v, was %v", what, i+1, k, g, w)
+			}
+		}
+	}
+	for name, w := range want.tensors {
+		g := o.tensors[name]
+		var apart, length float64
+		for i := range w {
+			d := float64(g[i]) - float64(w[i])
+			apart, length = apart+d*d, length+float64(w[i])*float64(w[i])
+		}
+		if !(apart <= tolerance*tolerance*length) {
+			t.Errorf("%s: %s is off by %.2g of its length", what, name, math.Sqrt(apart/length))
+		}
+	}
+}
+
+// TestUpdateInvariance: the order of lines, the micro-batches and the threads change nothing but rounding; the same call gives the same
+// bytes.
+func TestUpdateInvariance(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		args []string
+	}{
+		{"lora", []string{"--model", tinyModel(t, true, ckpt.F32), "--set", "lora.seed=3"}},
+		{"adapter", []string{"--model", tinyModel(t, false, ckpt.BF16), "--adapter", tinyAdapter(t, tinyConfig(false), 4)}},
+		{"full", []string{"--model", tinyModel(t, true, ckpt.F16), "--set", "trainable=full"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			lines := tinyTrajectories(7, 4, 4)
+			with := func(lines []string, args ...string) []string {
+				return append(append(c.args[:len(c.args):len(c.args)], "--trajectories", writeFile(t, "t.jsonl", strings.Join(lines, ""))), args...)
+			}
+			want := updateOutput(t, with(lines)...)
+			updateOutput(t, with(lines)...).check(t, "the same call", want, true)
+			shuffled := append([]string(nil), lines...)
+			rand.New(rand.NewPCG(1, 1)).Shuffle(len(lines), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
+			updateOutput(t, with(shuffled)...).check(t, "another order", want, false)
+			updateOutput(t, with(lines, "--set", "engine.micro_batch_tokens=20")...).check(t, "micro-batches of 20", want, false)
+			updateOutput(t, with(lines, "--set", "engine.threads=2")...).check(t, "two threads", updateOutput(t, with(lines, "--set", "engine.threads=1")...), false)
+		})
+	}
+}
+
+// TestUpdateSkipsFailed: failed rollouts are counted, and in no denominator.
+func TestUpdateSkipsFailed(t *testing.T) {
+	model := tinyModel(t, true, ckpt.F32)
+	lines := tinyTrajectories(8, 3, 4)
+	failed := append([]string{`{"group":"g1","sample":9,"reward":null,"failure":"timeout","turns":[]}` + "\n",
+		`{"group":"g2","sample":9,"turns":[{"prompt":[1],"action":[2]}]}` + "\n"}, lines...)
+	with := func(lines []string) []string {
+		return []string{"--model", model, "--trajectories", writeFile(t, "t.jsonl", strings.Join(lines, ""))}
+	}
+	want, got := updateOutput(t, with(lines)...), updateOutput(t, with(failed)...)
+	for i := range want.metrics {
+		for _, k := range []string{"failed", "group/incomplete"} {
+			if want.metrics[i][k] == got.metrics[i][k] {
+				t.Errorf("%s is %v with and without failed rollouts", k, want.metrics[i][k])
+			}
+			delete(want.metrics[i], k)
+		}
+	}
+	got.check(t, "with failed rollouts", want, true)
+	r := must(t, append(with(failed), "update", "--out", filepath.Join(t.TempDir(), "o"))...)
+	if !strings.Contains(r.stderr, "2 of 14 rollouts failed") || !strings.Contains(r.stderr, "timeout 1, unknown 1") {
+		t.Errorf("stderr: %q", r.stderr)
+	}
+}
+
+// TestInterrupted: a command whose context has ended says so and leaves nothing.
+func TestInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	out := filepath.Join(t.TempDir(), "out")
+	for _, args := range [][]string{
+		{"update", "--model", tinyModel(t, true, ckpt.F32), "--trajectories", writeFile(t, "t.jsonl", tinyTrajectories(1, 1, 2)[0]), "--out", out},
+		{"score", "--model", tinyModel(t, true, ckpt.F32), "--in", writeFile(t, "t.jsonl", `{"tokens":[1,2],"start":1}`), "--out", out},
+	} {
+		var errs strings.Builder
+		status := run(ctx, args, strings.NewReader(""), io.Discard, &errs)
+		checkRefusal(t, result{status, "", errs.String()}, exitFailed, "interrupted")
+		if _, err := os.Stat(out); err == nil {
+			t.Errorf("afctl %s wrote %s", args[0], out)
+		}
+	}
+}
