@@ -5,11 +5,12 @@ GO    ?= go
 DNNL  := $(shell printf '\#include <dnnl.h>\n' | $(or $(CC),cc) -E -x c - >/dev/null 2>&1 && echo dnnl)
 TAGS  ?= $(DNNL)
 BIN   := bin/afctl
-RUN   ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
+NOW   := $(shell date +%Y%m%d-%H%M%S)
+RUN   ?= runs/demo-$(NOW)
 # The steps of the demo; .ci/run takes fewer.
 STEPS ?=
 
-.PHONY: all build tags test race demo bench planner ablations lint crashtest fuzz clean
+.PHONY: all build tags test race demo bench peer planner ablations lint crashtest fuzz clean
 
 all: build
 
@@ -31,8 +32,15 @@ demo: build
 	$(BIN) train --config bench/configs/demo.yaml --run $(RUN) $(if $(STEPS),--steps $(STEPS))
 	$(BIN) report --run $(RUN)
 
+# Speed, with its share of what this machine is measured to reach in the same run: products in a step's shapes, whole steps, sampling.
 bench:
-	$(GO) test -tags '$(TAGS)' -run '^$$' -bench . -benchmem ./kernels/cpu ./engine ./flow ./ckpt ./rollout/...
+	$(GO) test -tags '$(TAGS)' -run '^$$' -bench . -benchtime 3x ./kernels/cpu
+	$(GO) test -tags '$(TAGS)' -run '^$$' -bench 'Step|Sampler/(toy|q05)/base' -benchtime 2x -timeout 30m ./engine
+	$(GO) test -tags '$(TAGS)' -run '^$$' -bench . -benchmem ./flow ./ckpt/... ./rollout/...
+
+# The same work by PyTorch, side by side (bench/peer/README.md says what it needs).
+peer: build
+	bench/peer/run.sh
 
 # Makes the embedded planner anew from nothing but this repository (about half an hour on two cores).
 planner: build

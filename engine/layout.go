@@ -126,17 +126,24 @@ func (p *pass) layer(i int) kept {
 	return k
 }
 
-// prepare lays the pass out in its arena, made larger if it has to be.
-func (p *pass) prepare() {
-	if p.err != nil {
-		return
-	}
+// need is how many bytes of arena the pass takes.
+func (p *pass) need() int {
 	var measure kernels.Arena
 	p.layout(&measure)
-	if p.err == nil && (p.arena == nil || p.arena.Capacity() < measure.Size()) {
+	return measure.Size()
+}
+
+// reserve makes the arena at least so large.
+func (p *pass) reserve(nBytes int) {
+	if p.err == nil && (p.arena == nil || p.arena.Capacity() < nBytes) {
 		p.arena.Free()
-		p.arena, p.err = kernels.NewArena(p.e.b, measure.Size())
+		p.arena, p.err = kernels.NewArena(p.e.b, nBytes)
 	}
+}
+
+// prepare lays the pass out in its arena, made larger if it has to be.
+func (p *pass) prepare() {
+	p.reserve(p.need())
 	if p.err == nil {
 		p.layout(p.arena)
 	}

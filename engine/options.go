@@ -16,7 +16,7 @@ const (
 )
 
 // DefaultMicroBatchTokens is the default budget of rows of a micro-batch.
-const DefaultMicroBatchTokens = 4096
+const DefaultMicroBatchTokens = 2048
 
 // Options of an Engine.
 type Options struct {

@@ -11,7 +11,6 @@ import (
 
 	"afctl/ckpt"
 	"afctl/flow"
-	"afctl/kernels"
 )
 
 func newSampler(t testing.TB, e *Engine, o SamplerOptions) *Sampler {
@@ -240,43 +239,5 @@ func TestSlotPool(t *testing.T) {
 	}
 	if len(p.free) != 1 || p.free[0] != (span{0, 1000}) {
 		t.Errorf("free after all came back: %v", p.free)
-	}
-}
-
-// BenchmarkDecode is the sampler's steps after one shared prompt of 300 tokens, in the shape of a 0.5B model cut to 4 layers.
-func BenchmarkDecode(b *testing.B) {
-	cfg := ckpt.ModelConfig{ModelType: "qwen2", HiddenSize: 896, NumHiddenLayers: 4, NumAttentionHeads: 14, NumKeyValueHeads: 2, HeadDim: 64,
-		IntermediateSize: 4864, VocabSize: 32000, MaxPositionEmbeddings: 2048, RMSNormEps: 1e-6, RopeTheta: 1e6, TieWordEmbeddings: true,
-		AttentionBias: true, HiddenAct: "silu"}
-	m := randomModel(b, cfg, ckpt.BF16, 1)
-	for _, n := range []int{1, 8, 32} {
-		b.Run(map[int]string{1: "batch1", 8: "batch8", 32: "batch32"}[n], func(b *testing.B) {
-			e := newEngine(b, m, 2, Options{DType: kernels.BF16})
-			s := newSampler(b, e, SamplerOptions{Base: true})
-			prompt := tokens(rand.New(rand.NewPCG(1, 1)), 300, cfg.VocabSize)
-			const length = 32
-			run := func(i int) {
-				var wg sync.WaitGroup
-				for j := range n {
-					wg.Add(1)
-					go func() {
-						defer wg.Done()
-						if _, err := s.Sample(context.Background(), SampleRequest{Prompt: prompt, MaxTokens: length, Temperature: 0.7,
-							Seed: uint64(i*n + j), Stop: []int32{}}); err != nil {
-							b.Error(err)
-						}
-					}()
-				}
-				wg.Wait()
-			}
-			run(0)
-			b.ResetTimer()
-			for i := range b.N {
-				run(i)
-			}
-			tokens := float64(n * length * b.N)
-			b.ReportMetric(tokens/b.Elapsed().Seconds(), "tokens/s")
-			b.ReportMetric(float64(e.w.nBytes)*float64(length*b.N)/b.Elapsed().Seconds()/1e9, "GB/s-weights")
-		})
 	}
 }

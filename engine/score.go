@@ -49,12 +49,31 @@ func (e *Engine) logProbs(f *flow.Forest, temperature float64, policy bool, out 
 	return e.end(p)
 }
 
-// begin makes the engine's pass ready for a forest.
-func (e *Engine) begin(f *flow.Forest, policy, backward, entropy bool) *pass {
+// set gives the engine's pass a forest.
+func (e *Engine) set(f *flow.Forest, policy, backward, entropy bool) *pass {
 	p := &e.p
 	p.err, p.adapter, p.w, p.backward, p.entropy = nil, policy, e.weightsOf(policy), backward, entropy
 	p.do(e.positions(int(slices.Max(f.Positions)) + 1))
 	p.setForest(f)
+	return p
+}
+
+// reserve makes room for the largest of the backward passes over forests: an arena that grows from pass to pass takes fresh memory each time.
+func (e *Engine) reserve(forests []flow.Forest, entropy bool) error {
+	most := 0
+	for i := range forests {
+		most = max(most, e.set(&forests[i], true, true, entropy).need())
+	}
+	e.p.reserve(most)
+	if e.p.err != nil {
+		return fmt.Errorf("%s: %w (engine.micro_batch_tokens bounds what is computed at once)", e.name, e.p.err)
+	}
+	return nil
+}
+
+// begin makes the engine's pass ready for a forest.
+func (e *Engine) begin(f *flow.Forest, policy, backward, entropy bool) *pass {
+	p := e.set(f, policy, backward, entropy)
 	p.prepare()
 	if p.err == nil {
 		p.uploadForest(f)

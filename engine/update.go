@@ -47,7 +47,7 @@ func (e *Engine) Begin(u *flow.Update) (*Update, error) {
 		ref: make([]float32, len(u.Weight)),
 		params: kernels.LossParams{ClipLow: o.ClipLow, ClipHigh: o.ClipHigh, DualClip: o.DualClip, KL: o.KL, TISCap: o.TISCap, Entropy: o.Entropy,
 			KLEstimator: map[flow.KLEstimator]kernels.KLEstimator{flow.K1: kernels.K1, flow.K2: kernels.K2, flow.K3: kernels.K3}[o.KLEstimator]}}
-	return up, nil
+	return up, e.reserve(up.forests, o.Entropy != 0)
 }
 
 // Epoch returns how many steps were taken.

@@ -72,18 +72,7 @@ func Demos(ctx context.Context, w *World, demonstrator rollout.Planner, n int, s
 // from. Numbers of the held-out half are the same in every world, and in none of its train half.
 func ManyDemos(ctx context.Context, w *World, worlds int, demonstrator rollout.Planner, n int, seed uint64) iter.Seq2[Example, error] {
 	return func(yield func(Example, error) bool) {
-		held := make(map[string]bool)
-		for _, name := range w.Names(HeldOut) {
-			held[strings.ToLower(name)] = true
-		}
-		mentions := func(text string) bool {
-			for word := range strings.FieldsFuncSeq(text, func(r rune) bool { return !unicode.IsLetter(r) }) {
-				if held[strings.ToLower(word)] {
-					return true
-				}
-			}
-			return false
-		}
+		mentions := w.mentions()
 		for i := range worlds {
 			other, err := New(flow.DeriveSeed(w.Seed, "gym.other", strconv.Itoa(i)))
 			if err != nil {
@@ -107,5 +96,21 @@ func ManyDemos(ctx context.Context, w *World, worlds int, demonstrator rollout.P
 				return
 			}
 		}
+	}
+}
+
+// mentions returns the test of whether a text has a name of w's held-out half in it, in any case of letters.
+func (w *World) mentions() func(text string) bool {
+	held := make(map[string]bool)
+	for _, name := range w.Names(HeldOut) {
+		held[strings.ToLower(name)] = true
+	}
+	return func(text string) bool {
+		for word := range strings.FieldsFuncSeq(text, func(r rune) bool { return !unicode.IsLetter(r) }) {
+			if held[strings.ToLower(word)] {
+				return true
+			}
+		}
+		return false
 	}
 }

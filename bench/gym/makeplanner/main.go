@@ -35,6 +35,7 @@ const (
 	worlds        = 100
 	solvesAWorld  = 1000
 	textLines     = 128_000 // of texts.jsonl
+	drillLines    = 80_000  // of drills.jsonl
 	answerLines   = 128_000 // of answers.jsonl
 	initialSpread = 0.02    // standard deviation of the random weights
 )
@@ -44,8 +45,8 @@ const endToken = "<|im_end|>"
 
 var specials = []string{"<|endoftext|>", "<|im_start|>", endToken}
 
-// chatTemplate puts messages one after another: a tiny model pays for every token.
-const chatTemplate = "{% for m in messages %}{{ m.content }}{% if m.role == 'assistant' %}" + endToken + "{% else %}\n{% endif %}{% endfor %}"
+// chatTemplate puts messages one after another: a tiny model pays for every token. (A newline as text after a tag would be trimmed.)
+const chatTemplate = "{% for m in messages %}{{ m.content }}{% if m.role == 'assistant' %}" + endToken + "{% else %}{{ '\\n' }}{% endif %}{% endfor %}"
 
 // architecture is 1.1 million parameters.
 func architecture(vocab int, end int32) ckpt.ModelConfig {
@@ -88,6 +89,16 @@ func makeInputs(ctx context.Context, dir string) error {
 	if err := makeBase(ctx, w, filepath.Join(dir, "base")); err != nil {
 		return err
 	}
+	drills := func(yield func(line, error) bool) {
+		for d := range gym.Drills(w, drillLines, seed) {
+			if !yield(drill(d), nil) {
+				return
+			}
+		}
+	}
+	if err := writeLines(filepath.Join(dir, "drills.jsonl"), drills, drillLines); err != nil {
+		return err
+	}
 	for _, part := range []struct {
 		file         string
 		demonstrator rollout.Planner
@@ -95,7 +106,14 @@ func makeInputs(ctx context.Context, dir string) error {
 		form         func(gym.Example) line
 	}{{"texts.jsonl", gym.Wanderer{}, textLines, text}, {"answers.jsonl", gym.Naive{}, answerLines, answer}} {
 		demos := gym.ManyDemos(ctx, w, worlds, part.demonstrator, solvesAWorld, flow.DeriveSeed(seed, "planner", part.file))
-		if err := writeLines(filepath.Join(dir, part.file), demos, part.lines, part.form); err != nil {
+		lines := func(yield func(line, error) bool) {
+			for e, err := range demos {
+				if !yield(part.form(e), err) {
+					return
+				}
+			}
+		}
+		if err := writeLines(filepath.Join(dir, part.file), lines, part.lines); err != nil {
 			return err
 		}
 	}
@@ -187,8 +205,14 @@ func answer(e gym.Example) line {
 	return line{Messages: []message{{"user", e.Prompt}, {"assistant", e.Completion}}}
 }
 
-// writeLines writes the first n demonstrations.
-func writeLines(path string, demos iter.Seq2[gym.Example, error], n int, form func(gym.Example) line) (err error) {
+// drill is for learning to copy what stands among others.
+func drill(text string) line {
+	first, rest, _ := strings.Cut(text, "\n")
+	return line{Prompt: first + "\n", Completion: rest}
+}
+
+// writeLines writes the first n lines.
+func writeLines(path string, lines iter.Seq2[line, error], n int) (err error) {
 	f, err := os.Create(path)
 	if err != nil {
 		return err
@@ -196,11 +220,11 @@ func writeLines(path string, demos iter.Seq2[gym.Example, error], n int, form fu
 	w := bufio.NewWriter(f)
 	defer func() { err = errors.Join(err, w.Flush(), f.Close()) }()
 	written := 0
-	for e, err := range demos {
+	for l, err := range lines {
 		if err != nil {
 			return err
 		}
-		b, err := json.Marshal(form(e))
+		b, err := json.Marshal(l)
 		if err != nil {
 			return err
 		}
@@ -211,5 +235,5 @@ func writeLines(path string, demos iter.Seq2[gym.Example, error], n int, form fu
 			return nil
 		}
 	}
-	return fmt.Errorf("%s: the demonstrations end after %d lines, expected %d: raise worlds", path, written, n)
+	return fmt.Errorf("%s: the material ends after %d lines, expected %d: raise worlds", path, written, n)
 }
