@@ -41,11 +41,17 @@ func Drills(w *World, n int, seed uint64) iter.Seq[string] {
 	}
 }
 
-// drillItem is a name, nearly three times in four, or a number.
+// drillItem is a name, three times in four, or a number.
 func drillItem(names *namer, mentions func(string) bool, rng *rand.Rand) string {
-	for rng.IntN(4) != 0 {
-		if name, err := names.name(); err == nil && !mentions(name) {
-			return name
+	if rng.IntN(4) != 0 {
+		for {
+			name, err := names.name()
+			if err != nil {
+				break // never in a short list
+			}
+			if !mentions(name) {
+				return name
+			}
 		}
 	}
 	return strconv.Itoa(Train.number(rng, firstYear, lastYear))
