@@ -319,3 +319,16 @@ func TestSchedule(t *testing.T) {
 		}
 	}
 }
+
+// The configs that come with afctl are accepted as they stand.
+func TestConfigsOfBench(t *testing.T) {
+	files, err := filepath.Glob("../../bench/configs/*.yaml")
+	if err != nil || len(files) < 2 {
+		t.Fatalf("found %v, %v", files, err)
+	}
+	for _, f := range files {
+		if _, err := readSettings(configSource{file: f}); err != nil {
+			t.Error(err)
+		}
+	}
+}

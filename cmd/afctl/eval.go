@@ -86,7 +86,7 @@ func evaluate(cmd *cobra.Command, c *Config, repeats int, out, compare string, r
 		return err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
-	view := newTrainView(cmd.ErrOrStderr(), c)
+	view := newLiveView(cmd.ErrOrStderr(), 0)
 	defer view.Close()
 	r.Solver = l.solver(c.Rollout.EvalMaxTurns)
 	r.Store = func(t flow.Trajectory) error {
@@ -102,7 +102,7 @@ func evaluate(cmd *cobra.Command, c *Config, repeats int, out, compare string, r
 		show := r.Store
 		r.Store = func(t flow.Trajectory) error { return errors.Join(show(t), store.PutTrajectory(ctx, 0, phaseEval, &t)) }
 	}
-	view.BeginEval(0, len(r.Tasks)*repeats)
+	view.BeginEval(len(r.Tasks)*repeats, r.Stored)
 	report, err := r.Do(ctx)
 	if err != nil {
 		return err

@@ -33,9 +33,10 @@ func newProgress(w io.Writer, name, unit string, total int) *progress {
 	return p
 }
 
+// onTerminal says whether w is a terminal that lines can be painted over on, with a reader before it.
 func onTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
+	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" && os.Getenv("CI") == ""
 }
 
 // add counts n more units as done.

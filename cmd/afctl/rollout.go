@@ -109,10 +109,10 @@ func rollouts(cmd *cobra.Command, c *Config, out string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
-	view := newTrainView(cmd.ErrOrStderr(), c)
+	view := newLiveView(cmd.ErrOrStderr(), 0)
 	defer view.Close()
 	jobs := stream.jobs(0, c.Flow.GroupSize, c.Run.Seed)
-	view.BeginRollouts(1, len(jobs))
+	view.BeginRollouts(len(jobs), nil)
 	return writeOutput(out, cmd.OutOrStdout(), func(w io.Writer) error {
 		done, err := solveJobs(ctx, l.solver(c.Rollout.MaxTurns), jobs, c.Rollout.SolveRetries, func(t flow.Trajectory) error {
 			view.Rollout(&t)
@@ -121,6 +121,7 @@ func rollouts(cmd *cobra.Command, c *Config, out string) (err error) {
 		if err != nil {
 			return err
 		}
+		view.Close() // what follows may go to the same terminal
 		for _, j := range jobs {
 			t := done[rolloutKey{j.Group, j.Sample}]
 			if err := json.MarshalWrite(w, &t); err != nil {

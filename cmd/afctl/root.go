@@ -28,6 +28,7 @@ func commands() []*cobra.Command {
 		newRolloutCommand(),
 		newTrainCommand(),
 		newEvalCommand(),
+		newReportCommand(),
 		newScoreCommand(),
 		newUpdateCommand(),
 		newSFTCommand(),

@@ -83,7 +83,11 @@ func train(cmd *cobra.Command, s *settings, resume bool) (err error) {
 	if err = t.run(ctx); err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		t.view.Note(fmt.Sprintf("stopped; afctl train --resume --run %s goes on", dir))
 	}
-	return err
+	if err != nil || t.before == nil || t.after == nil {
+		return err
+	}
+	t.view.Close() // what follows may go to the same terminal
+	return writeGain(cmd.OutOrStdout(), t.before, t.after, t.state.Step)
 }
 
 // prepareRun makes the run folder of a new run, or checks that the one of a resumed run is of this config.

@@ -29,17 +29,6 @@ const (
 	boardDir   = "tb"
 )
 
-// trainView is where a run shows how it goes.
-type trainView interface {
-	BeginRollouts(step, total int)
-	Rollout(t *flow.Trajectory)
-	Metrics(m flow.Metrics)
-	BeginEval(step, total int)
-	Eval(step int, s eval.Summary)
-	Note(text string)
-	Close()
-}
-
 // trainer is a run under way: what is loaded, what is open, and where the run stands.
 type trainer struct {
 	c     *Config
@@ -48,10 +37,12 @@ type trainer struct {
 	store *ckpt.Store
 	log   *ckpt.MetricsLog
 	board *ckpt.TensorBoard
-	view  trainView
+	view  *liveView
 
 	tasks     *taskStream
 	evalTasks []flow.Task
+	before    *eval.Summary // of the held-out tasks before training
+	after     *eval.Summary // of the same now
 	state     ckpt.State
 	lo, lr    []float32 // of the update in flight, on resume
 	hash      string    // of the published policy's trained values: it made the rollouts of the update in flight
@@ -60,7 +51,7 @@ type trainer struct {
 
 // newTrainer loads everything and puts the run where its last good checkpoint stands, or at its beginning.
 func newTrainer(ctx context.Context, c *Config, stderr io.Writer) (t *trainer, err error) {
-	t = &trainer{c: c, view: newTrainView(stderr, c)}
+	t = &trainer{c: c, view: newLiveView(stderr, c.Run.Steps*c.Flow.Epochs)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, t.Close())
@@ -244,6 +235,9 @@ func (t *trainer) Close() error {
 
 // run takes updates until run.steps are done.
 func (t *trainer) run(ctx context.Context) error {
+	if err := t.recall(ctx); err != nil {
+		return err
+	}
 	for t.state.PolicyVersion < t.c.Run.Steps {
 		if every := t.c.Run.EvalEvery; t.state.PolicyVersion == 0 || every > 0 && t.state.PolicyVersion%every == 0 {
 			if err := t.evaluate(ctx); err != nil {
@@ -257,6 +251,34 @@ func (t *trainer) run(ctx context.Context) error {
 	return t.evaluate(ctx)
 }
 
+// recall takes up what a run that goes on has behind it: its metrics, and the evaluation before training.
+func (t *trainer) recall(ctx context.Context) error {
+	if t.state.Step == 0 {
+		return nil
+	}
+	var past []flow.Metrics
+	for line, err := range t.store.Metrics(ctx) {
+		if err != nil {
+			return err
+		}
+		var m flow.Metrics
+		if err := json.Unmarshal(line.JSON, &m); err != nil {
+			return fmt.Errorf("%s: metrics of step %d: %w", storeFile, line.Step, err)
+		}
+		past = append(past, m)
+	}
+	solved, err := t.stored(ctx, phaseEval, 0)
+	if err != nil {
+		return err
+	}
+	// With more held-out tasks than there were then, it compares with nothing.
+	if s := eval.Summarize(t.evalTasks, solved); len(t.evalTasks) > 0 && s.All.Missing == 0 {
+		t.before = &s
+	}
+	t.view.Resume(past, t.before)
+	return nil
+}
+
 // evaluate solves the held-out tasks with the present policy, but for what is stored already. Within an update in flight it does nothing: that
 // evaluation was before it.
 func (t *trainer) evaluate(ctx context.Context) error {
@@ -268,7 +290,7 @@ func (t *trainer) evaluate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.view.BeginEval(step, len(t.evalTasks))
+	t.view.BeginEval(len(t.evalTasks), stored)
 	report, err := eval.Run{
 		Solver: t.y.solver(t.c.Rollout.EvalMaxTurns), Suite: t.c.Tasks.Eval, Tasks: t.evalTasks, Seed: flow.DeriveSeed(t.c.Run.Seed, "eval"), Stored: stored,
 		Store: func(r flow.Trajectory) error {
@@ -279,7 +301,11 @@ func (t *trainer) evaluate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.view.Eval(step, report.Summary)
+	if t.view.Eval(step, report.Summary); step == 0 {
+		t.before = &report.Summary
+	} else {
+		t.after = &report.Summary
+	}
 	return nil
 }
 
@@ -447,10 +473,7 @@ func (t *trainer) rollouts(ctx context.Context) ([]flow.Trajectory, error) {
 	if err := t.store.PutTasks(ctx, tasks); err != nil {
 		return nil, err
 	}
-	t.view.BeginRollouts(first, len(jobs))
-	for i := range have {
-		t.view.Rollout(&have[i])
-	}
+	t.view.BeginRollouts(len(jobs), have)
 	done, err := solveJobs(ctx, t.y.solver(t.c.Rollout.MaxTurns), missing, t.c.Rollout.SolveRetries, func(r flow.Trajectory) error {
 		if !r.Failed() && (r.PolicyVersion != st.PolicyVersion || r.AdapterHash != t.hash) {
 			return fmt.Errorf("the sampler used policy version %d (adapter %.12s), expected %d (%.12s): it does not follow the training",

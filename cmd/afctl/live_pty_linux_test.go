@@ -1,0 +1,90 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// openPTY opens a pseudo-terminal of so many columns: the side of the screen, and that of the program.
+func openPTY(t *testing.T, columns uint16) (screen, program *os.File) {
+	t.Helper()
+	screen, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Skipf("this machine has no pseudo-terminals: %v", err)
+	}
+	t.Cleanup(func() { screen.Close() })
+	if err := unix.IoctlSetPointerInt(int(screen.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(int(screen.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err = os.OpenFile(fmt.Sprint("/dev/pts/", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { program.Close() })
+	if err := unix.IoctlSetWinsize(int(program.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: columns}); err != nil {
+		t.Fatal(err)
+	}
+	return screen, program
+}
+
+// TestLiveTerminal: a terminal gets a panel as wide as it is, without colors where NO_COLOR asks for none; a dumb one, and one of CI, gets lines.
+func TestLiveTerminal(t *testing.T) {
+	for _, c := range []struct {
+		name, value  string
+		panel, color bool
+	}{
+		{"TERM", "xterm", true, true},
+		{"NO_COLOR", "1", true, false},
+		{"TERM", "dumb", false, false},
+		{"CI", "true", false, false},
+	} {
+		t.Run(c.name+"="+c.value, func(t *testing.T) {
+			for _, name := range []string{"NO_COLOR", "CI"} {
+				t.Setenv(name, "")
+			}
+			t.Setenv("TERM", "xterm")
+			t.Setenv(c.name, c.value)
+			screen, program := openPTY(t, 40)
+			output := make(chan []byte)
+			go func() {
+				all, _ := io.ReadAll(screen) // ends with an error once the program's side is closed
+				output <- all
+			}()
+			v := newLiveView(program, 2)
+			v.BeginRollouts(2, nil)
+			v.Rollout(liveSolve("a", 1, 1, "Search"))
+			v.Metrics(liveMetrics(1, 0.5))
+			v.Close()
+			program.Close()
+			var got []byte
+			select {
+			case got = <-output:
+			case <-time.After(10 * time.Second):
+				t.Fatal("the pseudo-terminal does not end")
+			}
+			if found := bytes.Contains(got, []byte(clearBelow)); found != c.panel {
+				t.Errorf("a panel: %v, expected %v: %q", found, c.panel, got)
+			}
+			if found := bytes.Contains(got, []byte(sgrReset)); found != c.color {
+				t.Errorf("colors: %v, expected %v: %q", found, c.color, got)
+			}
+			if !c.panel && !bytes.Contains(got, []byte("step 1/2  reward 0.50")) {
+				t.Errorf("found %q, expected a line of the step", got)
+			}
+			// "entropy" has no room in 40 columns, in 80 it has.
+			if bytes.Contains(got, []byte("entropy")) {
+				t.Errorf("found %q, expected what fits 40 columns", got)
+			}
+		})
+	}
+}

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"afctl/ckpt"
+	"afctl/flow"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/spf13/cobra"
+)
+
+func newReportCommand() *cobra.Command {
+	var dir, out, jsonOut, steps string
+	var tasks []string
+	cmd := &cobra.Command{
+		Use:   "report",
+		Short: "Tables and plots of a run, as one HTML file and as JSON",
+		Long: "report reads a run folder, also while its training goes on, and writes one HTML file that needs nothing else (no network,\n" +
+			"no scripts), and the same figures as JSON.\n\n" +
+			"The JSON is one object. Its keys: format (1); run (what was run, wall time by phase); evaluations (by step: figures of\n" +
+			"all tasks and by family, as in eval.json); before and after (the steps of the two that are compared) with comparison\n" +
+			"(paired by task); steps (metrics, as in metrics.jsonl, and figures of the rollouts); train_failures and train_errors\n" +
+			"(counts by kind); tools, families; examples (solves step by step); notes. What is not known is null.",
+		Example: "  afctl report --run runs/first\n  afctl report --run runs/first --steps 0:60 --out first.html --json -\n  afctl report --run runs/first --task lookup-held-out-12",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := required(cmd, "run"); err != nil {
+				return err
+			}
+			first, last, err := parseSteps(steps)
+			if err != nil {
+				return err
+			}
+			if out == "" {
+				out = filepath.Join(dir, "report.html")
+			}
+			if jsonOut == "" {
+				jsonOut = filepath.Join(dir, "report.json")
+			}
+			if out == "-" && jsonOut == "-" {
+				return usagef("--out and --json: found - for both, expected at most one of them on stdout")
+			}
+			d, err := readReport(cmd.Context(), dir, first, last, tasks)
+			if err != nil {
+				return err
+			}
+			if err := writeOutput(jsonOut, cmd.OutOrStdout(), d.writeJSON); err != nil {
+				return err
+			}
+			if err := writeOutput(out, cmd.OutOrStdout(), d.writeHTML); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.ErrOrStderr(), "report: %s and %s\n", out, jsonOut)
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&dir, "run", "", "folder of the run, or of an evaluation")
+	cmd.Flags().StringVar(&out, "out", "", "HTML file; - is stdout (default report.html in the folder)")
+	cmd.Flags().StringVar(&jsonOut, "json", "", "JSON file; - is stdout (default report.json in the folder)")
+	cmd.Flags().StringVar(&steps, "steps", "", "a:b, the steps to report on, both included, such as 0:60, 20: or :20; 0 is before training")
+	cmd.Flags().StringArrayVar(&tasks, "task", nil, "id of a task to show step by step, in place of examples (repeatable)")
+	return cmd
+}
+
+// parseSteps reads a:b, where either end may be left out.
+func parseSteps(s string) (first, last int, err error) {
+	last = math.MaxInt32 - 1
+	if s == "" {
+		return first, last, nil
+	}
+	a, b, ok := strings.Cut(s, ":")
+	read := func(text string, into *int) {
+		if text == "" {
+			return
+		}
+		n, e := strconv.ParseUint(text, 10, 31)
+		if e != nil || n >= math.MaxInt32 {
+			ok = false
+			return
+		}
+		*into = int(n)
+	}
+	read(a, &first)
+	read(b, &last)
+	if !ok || first > last {
+		return 0, 0, usagef("--steps: found %q, expected a:b with 0 <= a <= b, such as 0:60, 20: or :20", s)
+	}
+	return first, last, nil
+}
+
+// readReport reads a run folder and computes its report.
+func readReport(ctx context.Context, dir string, first, last int, chosen []string) (d *reportData, err error) {
+	in := reportInput{first: first, last: last, chosen: chosen}
+	var notes []string
+	s, err := readSettings(configSource{file: filepath.Join(dir, configFile)})
+	switch {
+	case err == nil:
+		in.config = &s.Config
+	case !errors.Is(err, fs.ErrNotExist):
+		notes = append(notes, fmt.Sprintf("%s cannot be read by this build: %s", configFile, clip(oneLine(err), mostText)))
+	}
+	store, err := ckpt.OpenStoreReadOnly(ctx, filepath.Join(dir, storeFile))
+	if err != nil {
+		return nil, fmt.Errorf("--run: %w", err)
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	for t, err := range store.Tasks(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		in.tasks = append(in.tasks, t)
+	}
+	if err := checkChosen(chosen, in.tasks); err != nil {
+		return nil, err
+	}
+	for l, err := range store.Metrics(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		var m flow.Metrics
+		if err := json.Unmarshal(l.JSON, &m); err != nil {
+			return nil, fmt.Errorf("%s: metrics of step %d: %w", filepath.Join(dir, storeFile), l.Step, err)
+		}
+		in.metrics = append(in.metrics, m)
+	}
+	if in.policies, err = store.Policies(ctx); err != nil {
+		return nil, err
+	}
+	counts, err := store.Counts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	in.batches = readBatches(ctx, store, counts, first, last)
+	if info, err := os.Stat(filepath.Join(dir, metricsFile)); err == nil && info.Size() > 0 {
+		in.written = info.ModTime().UTC()
+	}
+	decode, err := openDecoder(in.config)
+	if err != nil {
+		notes = append(notes, fmt.Sprintf("Prompts and plans are shown by their lengths only, as the model's tokenizer cannot be read: %s", clip(oneLine(err), mostText)))
+	}
+	in.decode = decode
+	if d, err = buildReport(in); err != nil {
+		return nil, err
+	}
+	d.Notes = append(d.Notes, notes...)
+	return d, nil
+}
+
+// checkChosen returns an error for an id that is no task's.
+func checkChosen(chosen []string, tasks []flow.Task) error {
+	ids := make([]string, len(tasks))
+	for i := range tasks {
+		ids[i] = tasks[i].ID
+	}
+	for _, id := range chosen {
+		if !slices.Contains(ids, id) {
+			return fmt.Errorf("--task: found %s, which is no task of this run; did you mean %s?", shorten(id), shorten(flow.Nearest(id, ids)))
+		}
+	}
+	return nil
+}
+
+// readBatches yields the solves that counts tell of, those of one phase and step at a time, so that a long run need not fit in memory.
+func readBatches(ctx context.Context, store *ckpt.Store, counts []ckpt.Count, first, last int) iter.Seq2[reportBatch, error] {
+	return func(yield func(reportBatch, error) bool) {
+		for _, c := range counts {
+			if c.Step < first || c.Step > last || c.Phase != phaseTrain && c.Phase != phaseEval {
+				continue
+			}
+			batch := reportBatch{phase: c.Phase, step: c.Step}
+			for t, err := range store.Trajectories(ctx, ckpt.Query{Phase: c.Phase, From: c.Step, To: c.Step + 1}) {
+				if err != nil {
+					yield(reportBatch{}, err)
+					return
+				}
+				batch.solves = append(batch.solves, *t)
+			}
+			if !yield(batch, nil) {
+				return
+			}
+		}
+	}
+}
+
+// openDecoder returns what turns a config's tokens into text, special tokens included; nil without a config.
+func openDecoder(c *Config) (func([]int32) string, error) {
+	if c == nil {
+		return nil, nil
+	}
+	m, err := openModel(c)
+	if err != nil {
+		return nil, err
+	}
+	code, err := newCodec(m)
+	if err := errors.Join(err, m.Close()); err != nil {
+		return nil, err
+	}
+	return func(ids []int32) string { return code.tok.Decode(ids, false) }, nil
+}
+
+// writeJSON writes the figures, the same bytes for the same run. Names that are not UTF-8 are mended, by which two may become one.
+func (d *reportData) writeJSON(w io.Writer) error {
+	err := json.MarshalWrite(w, d, json.Deterministic(true), jsontext.Multiline(true), jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true))
+	if err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	_, err = io.WriteString(w, "\n")
+	return err
+}
