@@ -176,7 +176,7 @@ func (p *reportPage) tiles() {
 		}
 		t.Notes = append(t.Notes, fmt.Sprintf("95 %% interval %s to %s, %s tasks", shareText(now.Accuracy.Low), shareText(now.Accuracy.High), groupDigits(now.Tasks)))
 		if c := p.Comparison; c != nil {
-			t.Notes = append(t.Notes, fmt.Sprintf("%+.1f points; better on %d tasks, worse on %d; p %s", 100*c.Difference.Mean, c.Better, c.Worse, pText(c.P)))
+			t.Notes = append(t.Notes, fmt.Sprintf("%+.1f points; better on %d tasks, worse on %d; p\u00a0%s", 100*c.Difference.Mean, c.Better, c.Worse, pText(c.P)))
 		}
 		p.Tiles = append(p.Tiles, t,
 			reportTile{Label: "Tool errors", pair: comparePair(b, a, errorsOf), Notes: []string{"share of the steps"}},
@@ -354,12 +354,12 @@ func groupDigits(n int) string {
 	return s
 }
 
-// pText writes a probability that is small.
+// pText writes a probability that is small, on one line.
 func pText(p float64) string {
 	if p < 0.001 {
-		return "< 0.001"
+		return "<\u00a00.001"
 	}
-	return "= " + strconv.FormatFloat(p, 'g', 2, 64)
+	return "=\u00a0" + strconv.FormatFloat(p, 'g', 2, 64)
 }
 
 // durationText writes a time in two units.
