@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 
+	"afctl/ckpt"
 	"afctl/kernels"
 )
 
@@ -15,8 +16,24 @@ const (
 	Full Trainable = "full"
 )
 
-// DefaultMicroBatchTokens is the default budget of rows of a micro-batch.
-const DefaultMicroBatchTokens = 2048
+// What a micro-batch's budget is chosen from where none is given: the largest power of two in these bounds whose backward pass takes at most
+// microBatchBytes. Larger ones compute fewer shared prefixes twice, smaller ones need less memory; it follows from the model alone, so that
+// results do not depend on the machine.
+const (
+	leastMicroBatch, mostMicroBatch = 2048, 8192
+	microBatchBytes                 = 1 << 30
+)
+
+// microBatch chooses the budget of rows for a model.
+func microBatch(c *ckpt.ModelConfig, d kernels.DType) int {
+	D, Q, KV, F := c.HiddenSize, c.NumAttentionHeads*c.HeadDim, c.NumKeyValueHeads*c.HeadDim, c.IntermediateSize
+	perRow := d.Size()*(c.NumHiddenLayers*(2*D+2*Q+2*KV+2*F)+2*D+2*F+2*Q+4*KV) + 4*4*D // as layout has it, but for what is small
+	rows := mostMicroBatch
+	for rows > leastMicroBatch && rows*perRow > microBatchBytes {
+		rows /= 2
+	}
+	return rows
+}
 
 // Options of an Engine.
 type Options struct {
@@ -25,11 +42,11 @@ type Options struct {
 	DType kernels.DType
 	// Trainable is LoRA unless set.
 	Trainable Trainable
-	// MicroBatchTokens is the budget of rows; 0 takes the default. A sequence longer than it is a micro-batch of its own.
+	// MicroBatchTokens is the budget of rows; 0 chooses one for the model. A sequence longer than it is a micro-batch of its own.
 	MicroBatchTokens int
 }
 
-func (o *Options) defaults() error {
+func (o *Options) defaults(c *ckpt.ModelConfig) error {
 	if o.Trainable == "" {
 		o.Trainable = LoRA
 	}
@@ -37,7 +54,7 @@ func (o *Options) defaults() error {
 		return fmt.Errorf("trainable: found %q, expected lora or full", o.Trainable)
 	}
 	if o.MicroBatchTokens == 0 {
-		o.MicroBatchTokens = DefaultMicroBatchTokens
+		o.MicroBatchTokens = microBatch(c, o.DType)
 	}
 	if o.MicroBatchTokens < 0 {
 		return fmt.Errorf("engine.micro_batch_tokens: found %d, expected a positive number of rows", o.MicroBatchTokens)

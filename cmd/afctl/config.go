@@ -94,7 +94,7 @@ func DefaultConfig() Config {
 		Flow:      flow.DefaultObjective(),
 		Optimizer: OptimizerConfig{LR: o.LR, Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps, WeightDecay: o.WeightDecay,
 			MaxGradNorm: o.MaxGradNorm, Schedule: Constant},
-		Engine:     EngineConfig{Backend: backendCPU, DType: "f32", MicroBatchTokens: engine.DefaultMicroBatchTokens, MaxBatch: 256},
+		Engine:     EngineConfig{Backend: backendCPU, DType: "f32", MaxBatch: 256},
 		LoRA:       LoRAConfig{R: 16, Alpha: 32, Targets: slices.Clone(ckpt.Projections)},
 		Tasks:      TasksConfig{Train: "gym:train", Eval: "gym:heldout", EvalLimit: 500, Shuffle: true},
 		Rollout:    defaultRolloutConfig(),
@@ -149,7 +149,7 @@ func (c *Config) Validate() error {
 	oneOf("engine.dtype", c.Engine.DType, "f32", "bf16")
 	check(c.Engine.Threads >= 0 && c.Engine.Threads <= maxThreads, "engine.threads", c.Engine.Threads,
 		fmt.Sprintf("1 to %d, or 0 for all cores", maxThreads))
-	atLeast("engine.micro_batch_tokens", c.Engine.MicroBatchTokens, 1)
+	atLeast("engine.micro_batch_tokens", c.Engine.MicroBatchTokens, 0)
 	atLeast("engine.kv_tokens", c.Engine.KVTokens, 0)
 	atLeast("engine.max_batch", c.Engine.MaxBatch, 1)
 

@@ -332,3 +332,14 @@ func TestConfigsOfBench(t *testing.T) {
 		}
 	}
 }
+
+// afctl init --demo writes the demo's config.
+func TestInitDemo(t *testing.T) {
+	want, err := os.ReadFile("../../bench/configs/demo.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := must(t, "init", "--demo"); got.stdout != string(want) {
+		t.Errorf("found %q, expected bench/configs/demo.yaml", got.stdout)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 
+	"afctl/bench/configs"
 	"afctl/ckpt"
 
 	"github.com/spf13/cobra"
@@ -19,20 +20,26 @@ const configHeader = `# Configuration of afctl. Every key is optional: what stan
 
 func newInitCommand() *cobra.Command {
 	var out string
+	var demo bool
 	cmd := &cobra.Command{
 		Use:     "init",
 		Short:   "Write a commented config to start from",
-		Long:    "init writes a config with every key, its default and what it means.",
-		Example: "  afctl init --out afctl.yaml",
+		Long:    "init writes a config with every key, its default and what it means; with --demo the short one of the embedded planner's training in the gym.",
+		Example: "  afctl init --out afctl.yaml\n  afctl init --demo --out demo.yaml",
 	}
+	cmd.Flags().BoolVar(&demo, "demo", false, "write the config of the demo: the embedded planner learns in the gym")
 	cmd.Flags().StringVar(&out, "out", "-", "file to make; - is stdout")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if _, err := os.Stat(out); out != "-" && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("--out: %s: %w: move it, or choose another name", out, fs.ErrExist)
 		}
 		c := DefaultConfig()
+		text := append([]byte(configHeader), marshalConfig(&c, true)...)
+		if demo {
+			text = configs.Demo
+		}
 		write := func(w io.Writer) error {
-			_, err := w.Write(append([]byte(configHeader), marshalConfig(&c, true)...))
+			_, err := w.Write(text)
 			return err
 		}
 		if out == "-" {

@@ -32,7 +32,7 @@ type modelFlags struct {
 func (f *modelFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.model, "model", "", `folder of the model (config.json, *.safetensors), or "gym"`)
 	cmd.Flags().StringVar(&f.adapter, "adapter", "", "PEFT folder of the adapter")
-	cmd.Flags().StringVar(&f.config, "config", "", "YAML file, as `afctl init` writes one")
+	cmd.Flags().StringVar(&f.config, "config", "", "YAML `file`, as afctl init writes one")
 	cmd.Flags().StringArrayVar(&f.sets, "set", nil, "key=value: a key of the config, such as engine.threads=2 (repeatable)")
 }
 

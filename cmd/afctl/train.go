@@ -29,7 +29,7 @@ func newTrainCommand() *cobra.Command {
 		Long: "train runs the on-policy loop: the agentic system solves tasks, a group of rollouts per task; groups\n" +
 			"become advantages; the planner is updated and the next rollouts use it. Everything is kept in the\n" +
 			"run folder, and a run that was stopped at any moment goes on with --resume as if it had not been.",
-		Example: "  afctl train                                # the gym and its small planner, from the defaults\n" +
+		Example: "  afctl train --config demo.yaml --run runs/demo   # after afctl init --demo --out demo.yaml\n" +
 			"  afctl train --config afctl.yaml --run runs/first\n  afctl train --resume --run runs/first",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			for _, s := range []struct{ flag, key, value string }{{"run", "run.dir", dir}, {"steps", "run.steps", strconv.Itoa(steps)}} {
