@@ -20,7 +20,7 @@ const (
 // microBatchBytes. Larger ones compute fewer shared prefixes twice, smaller ones need less memory; it follows from the model alone, so that
 // results do not depend on the machine.
 const (
-	leastMicroBatch, mostMicroBatch = 2048, 8192
+	leastMicroBatch, mostMicroBatch = 2048, 4096
 	microBatchBytes                 = 1 << 30
 )
 
