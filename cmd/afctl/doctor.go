@@ -27,7 +27,8 @@ type machine struct {
 	InstructionSet string      `json:"instruction_set"`
 	MemoryGiB      float64     `json:"memory_gib"` // 0 where the system does not say
 	FreeGiB        float64     `json:"memory_free_gib"`
-	Products       string      `json:"products"` // library of dense products; "own" without one
+	Products       string      `json:"products"`        // who makes the large products: "own", or a library
+	ProductLibrary string      `json:"product_library"` // what is linked for them; empty without one
 	F32GFLOPS      float64     `json:"f32_gflops"`
 	BF16GFLOPS     float64     `json:"bf16_gflops"`
 	MemoryGBps     float64     `json:"memory_gbps"`
@@ -102,7 +103,7 @@ operation against float64 references, and the loss against automatic differentia
 func examine(b *cpu.Backend) (*machine, error) {
 	total, free := memoryBytes()
 	m := &machine{Version: buildInfo(), CPU: cpuName(), Cores: runtime.NumCPU(), InstructionSet: b.Level().String(),
-		MemoryGiB: gib(total), FreeGiB: gib(free), Products: cpu.ProductLibrary(),
+		MemoryGiB: gib(total), FreeGiB: gib(free), Products: b.Products(), ProductLibrary: cpu.ProductLibrary(),
 		F32GFLOPS: b.PeakGFLOPS(false, peakSeconds), BF16GFLOPS: b.PeakGFLOPS(true, peakSeconds)}
 	size := maxReadBytes
 	if free > 0 {
@@ -112,8 +113,7 @@ func examine(b *cpu.Backend) (*machine, error) {
 	if m.MemoryGBps, err = b.ReadGBps(size, readSeconds); err != nil {
 		return nil, fmt.Errorf("memory bandwidth: %w", err)
 	}
-	if m.Products == "" {
-		m.Products = "own"
+	if m.ProductLibrary == "" {
 		m.Missing = append(m.Missing, shortfall{"oneDNN, for faster dense products on CPUs with AMX", oneDNNInstall})
 	}
 	if b.Level() < cpu.AVX2 && runtime.GOARCH == "amd64" {
@@ -139,7 +139,11 @@ func (m *machine) print(w io.Writer) error {
 		fmt.Fprintf(tw, "memory\tread at %.1f GB/s\n", m.MemoryGBps)
 	}
 	fmt.Fprintf(tw, "peak\t%.0f GFLOP/s f32, %.0f bf16\n", m.F32GFLOPS, m.BF16GFLOPS)
-	fmt.Fprintf(tw, "products\t%s\n", m.Products)
+	products := m.Products
+	if m.ProductLibrary != "" && m.ProductLibrary != m.Products {
+		products += fmt.Sprintf(" (%s is linked, for CPUs with AMX)", m.ProductLibrary)
+	}
+	fmt.Fprintf(tw, "products\t%s\n", products)
 	fmt.Fprintf(tw, "GPU\t%s\n", m.GPU)
 	for _, s := range m.Missing {
 		fmt.Fprintf(tw, "missing\t%s: %s\n", s.What, s.Mend)

@@ -139,6 +139,22 @@ func startAdapter(c *Config, m *ckpt.Model) (*ckpt.Adapter, error) {
 	return a, nil
 }
 
+// openTraining is openSession with what training starts from: the config's adapter or a fresh one, which it returns; nil where all weights are trained.
+func openTraining(c *Config, m *ckpt.Model) (*session, *ckpt.Adapter, error) {
+	a, err := startAdapter(c, m)
+	if err != nil {
+		return nil, nil, errors.Join(err, m.Close())
+	}
+	s, err := openSession(c, m)
+	if err != nil || a == nil {
+		return s, nil, err
+	}
+	if err := s.engine.SetAdapter(a); err != nil {
+		return nil, nil, errors.Join(err, s.Close())
+	}
+	return s, a, nil
+}
+
 // newSampler starts the sampler that a config describes, of the policy or of the base.
 func (s *session) newSampler(c *EngineConfig, base bool) (*engine.Sampler, error) {
 	return s.engine.NewSampler(engine.SamplerOptions{Base: base, CacheTokens: c.KVTokens, MaxBatch: c.MaxBatch})

@@ -103,20 +103,11 @@ func sft(cmd *cobra.Command, s *settings, o *sftOptions) (err error) {
 	if err != nil {
 		return errors.Join(err, m.Close())
 	}
-	a, err := startAdapter(&s.Config, m)
-	if err != nil {
-		return errors.Join(err, m.Close())
-	}
-	ses, err := openSession(&s.Config, m)
+	ses, _, err := openTraining(&s.Config, m)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, ses.Close()) }()
-	if a != nil {
-		if err := ses.engine.SetAdapter(a); err != nil {
-			return err
-		}
-	}
 	metrics, err := o.train(cmd.Context(), cmd.ErrOrStderr(), ses.engine, &s.Optimizer, data, heldOut)
 	if err != nil {
 		return err

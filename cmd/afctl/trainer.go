@@ -71,17 +71,8 @@ func newTrainer(ctx context.Context, c *Config, stderr io.Writer) (t *trainer, e
 	if err != nil {
 		return t, err
 	}
-	adapter, err := startAdapter(c, m)
-	if err != nil {
-		return t, errors.Join(err, m.Close())
-	}
-	if t.s, err = openSession(c, m); err != nil {
+	if t.s, _, err = openTraining(c, m); err != nil {
 		return t, err
-	}
-	if adapter != nil {
-		if err := t.s.engine.SetAdapter(adapter); err != nil {
-			return t, err
-		}
 	}
 	if t.y, err = newSystem(ctx, c, t.s); err != nil {
 		return t, err

@@ -71,23 +71,14 @@ func update(cmd *cobra.Command, s *settings, in, out string, steps int) (err err
 	if err != nil {
 		return errors.Join(err, m.Close())
 	}
-	a, err := startAdapter(&s.Config, m)
-	if err != nil {
-		return errors.Join(err, m.Close())
-	}
-	ses, err := openSession(&s.Config, m)
+	ses, a, err := openTraining(&s.Config, m)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, ses.Close()) }()
 	version, hash := sampledBy(ts)
-	if a != nil {
-		if start := a.Hash(); hash != "" && s.Adapter != "" && hash != start {
-			fmt.Fprintf(cmd.ErrOrStderr(), "warning: the rollouts were sampled with adapter %.12s, training starts from %.12s\n", hash, start)
-		}
-		if err := ses.engine.SetAdapter(a); err != nil {
-			return err
-		}
+	if s.Adapter != "" && hash != "" && a != nil && a.Hash() != hash {
+		fmt.Fprintf(cmd.ErrOrStderr(), "warning: the rollouts were sampled with adapter %.12s, training starts from %.12s\n", hash, a.Hash())
 	}
 	report(cmd.ErrOrStderr(), u, len(ts))
 	metrics, err := takeSteps(cmd.Context(), cmd.ErrOrStderr(), ses.engine, u, &s.Optimizer, steps)
