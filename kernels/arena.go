@@ -19,10 +19,14 @@ type Arena struct {
 // arenaAlign is the alignment of every tensor of an arena: a cache line, and what 64-byte vectors want.
 const arenaAlign = 64
 
-// NewArena allocates an arena of nBytes.
+// NewArena allocates an arena of nBytes and writes all of it once: the first step finds its pages there, as every later one does.
 func NewArena(b Backend, nBytes int) (*Arena, error) {
 	t, err := b.Alloc(F32, 1, (nBytes+3)/4)
 	if err != nil {
+		return nil, fmt.Errorf("arena of %d MiB: %w", nBytes>>20, err)
+	}
+	if err := b.Zero(t); err != nil {
+		b.Free(t)
 		return nil, fmt.Errorf("arena of %d MiB: %w", nBytes>>20, err)
 	}
 	return &Arena{b: b, whole: t, size: t.Cols * 4}, nil

@@ -99,8 +99,22 @@ int af_gather_back(af_ctx *c, af_tensor dw, af_tensor dx, const int32_t *tokens)
 	return AF_OK;
 }
 
+struct zero_args {
+	char *p;
+	size_t bytes;
+};
+
+enum { ZERO_BYTES = 2 << 20 }; // a task's: one huge page where memory is written for the first time
+
+static void zero_task(void *arg, int64_t i, int thread) {
+	(void)thread;
+	struct zero_args *a = arg;
+	size_t from = (size_t)i * ZERO_BYTES, n = a->bytes - from < ZERO_BYTES ? a->bytes - from : ZERO_BYTES;
+	memset(a->p + from, 0, n);
+}
+
 int af_zero(af_ctx *c, void *p, size_t bytes) {
-	(void)c;
-	memset(p, 0, bytes);
+	struct zero_args a = {p, bytes};
+	af_run(c, (int64_t)((bytes + ZERO_BYTES - 1) / ZERO_BYTES), zero_task, &a);
 	return AF_OK;
 }
