@@ -57,7 +57,7 @@ type request struct {
 	rng  *rand.Rand
 
 	leaf        *prefixNode   // end of the cached prompt
-	path        []kernels.Seg // to it
+	path        []kernels.Seg // to it, then what is generated
 	from, start int32         // slots of the last prompt token and of what is generated
 	taken       int32         // how many
 	length      int32         // of them in use
@@ -86,7 +86,9 @@ type Sampler struct {
 
 	// Of the loop alone.
 	active    []*request
-	fresh     []*prefixNode // to be computed
+	joined    bool            // some of them since the last token
+	paths     [][]kernels.Seg // theirs
+	fresh     []*prefixNode   // to be computed
 	tokens    []int32
 	positions []int32
 	temps, us []float64
@@ -303,7 +305,7 @@ func (s *Sampler) admit() error {
 			continue
 		}
 		taken++
-		s.active = append(s.active, r)
+		s.active, s.joined = append(s.active, r), true
 	}
 	s.waiting = slices.Delete(s.waiting, 0, taken)
 	s.fresh = s.fresh[:0]
@@ -334,7 +336,7 @@ func (s *Sampler) place(r *request) bool {
 		return false
 	}
 	r.leaf, r.from, r.start, r.taken, r.length, r.next = leaf, from, start, int32(r.MaxTokens), 0, r.Prompt[n]
-	r.path = leaf.whole(r.path[:0], n)
+	r.path = append(leaf.whole(r.path[:0], n), kernels.Seg{Row: start, Slot: start, Len: 1})
 	r.out.PolicyVersion, r.out.AdapterHash = s.version, s.hash
 	return true
 }
@@ -396,15 +398,17 @@ func (s *Sampler) decode() error {
 	if len(s.active) == 0 {
 		return nil
 	}
-	s.temps, s.us = s.temps[:0], s.us[:0]
-	for i, r := range s.active {
-		seg0 := int32(len(s.p.plan.Segs))
-		s.p.plan.Segs = append(s.p.plan.Segs, r.path...)
-		depth := int32(len(r.Prompt)) - 1
-		s.p.plan.Add(int32(i), 1, seg0, int32(len(r.path)), r.start, r.start, r.length, depth, group)
-		s.row(r.next, depth+r.length, r.start+r.length)
-		s.temps, s.us = append(s.temps, r.Temperature), append(s.us, r.rng.Float64())
+	if s.joined { // requests that share a beginning stand together from now on
+		slices.SortFunc(s.active, func(a, b *request) int { return kernels.ComparePaths(a.path, b.path) })
+		s.joined = false
 	}
+	s.temps, s.us, s.paths = s.temps[:0], s.us[:0], s.paths[:0]
+	for _, r := range s.active {
+		s.row(r.next, int32(len(r.Prompt))-1+r.length, r.start+r.length)
+		r.path[len(r.path)-1].Len = r.length + 1
+		s.temps, s.us, s.paths = append(s.temps, r.Temperature), append(s.us, r.rng.Float64()), append(s.paths, r.path)
+	}
+	s.p.plan.AddBatch(0, s.paths, group, s.e.cfg.NumKeyValueHeads)
 	n := len(s.active)
 	if err := s.run(n); err != nil {
 		return err

@@ -40,9 +40,10 @@ type LinearBack struct {
 	Add bool
 }
 
-// Tile is a block of query rows of one run, as attention works through it: Row..Row+Rows attend to segments
-// Seg0..Seg0+NSeg of the plan (the ancestors, by depth), and query i to the first Before+i+1 keys of its own run, whose first key
-// is row OwnRow (slot OwnSlot). Keys counts all that the last query sees.
+// Tile is a block of query rows, as attention works through it: Row..Row+Rows attend to segments Seg0..Seg0+NSeg of the plan (the
+// ancestors, by depth), and query i to the first Before+i+1 keys of a run that the tile belongs to, whose first key is row OwnRow (slot
+// OwnSlot); Before is -Rows in a tile without such a run, whose segments say which queries they are for. Keys counts all that the last query
+// sees, without such a run the most that any does.
 type Tile struct {
 	Row, Rows       int32
 	Seg0, NSeg      int32
@@ -50,10 +51,11 @@ type Tile struct {
 	Before, Keys    int32
 }
 
-// Seg is a stretch of keys: rows Row..Row+Len, at slots Slot..Slot+Len of the transposed copies.
-type Seg struct{ Row, Slot, Len int32 }
+// Seg is a stretch of keys: rows Row..Row+Len, at slots Slot..Slot+Len of the transposed copies. Queries From..To of a tile attend to it, all
+// of them where To is 0.
+type Seg struct{ Row, Slot, Len, From, To int32 }
 
-// Plan says who attends to whom. See PlanForest.
+// Plan says who attends to whom: Build makes one for a forest, AddBatch for single queries on paths that share their beginnings.
 type Plan struct {
 	Tiles []Tile
 	Segs  []Seg
@@ -63,6 +65,8 @@ type Plan struct {
 	// Slots [T] is where each row stands in the transposed copies: a slot has the parity of its row's position.
 	Slots    []int32
 	NumSlots int
+
+	cursors []cursor // of AddBatch
 }
 
 // KV is what attention reads keys and values from.

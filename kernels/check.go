@@ -164,6 +164,11 @@ func CheckAttentionBack(dq, dk, dv, dout, o, lse, q Tensor, kv KV, p *Plan) erro
 		dk.Rows != kv.K.Rows || dk.Cols != kv.K.Cols || dv.Rows != dk.Rows || dv.Cols != dk.Cols || !float(dk.DType) || !float(dv.DType) {
 		return shapeErr("attention backward", "dq %v, dk %v, dv %v, do %v, q %v, k %v", dq, dk, dv, dout, q, kv.K)
 	}
+	for _, s := range p.Segs {
+		if s.To != 0 {
+			return shapeErr("attention backward", "a plan of a batch (segment %v)", s)
+		}
+	}
 	return nil
 }
 

@@ -3,6 +3,7 @@ package conformance
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"afctl/kernels"
 	"afctl/kernels/ref"
@@ -81,7 +82,8 @@ func cacheCases() []Case {
 }
 
 // cacheCase checks that attention over a cache that KVPut filled, wherever the stretches of a sequence stand in it as long as a slot has the parity of its
-// position, gives the bits that the same sequence gives as a forest of one run: for every query alone, in any order, and for several of a stretch together.
+// position, gives the bits that the same sequence gives as a forest of one run: for every query alone, in any order, for all as a batch that shares its
+// beginnings, and for several of a stretch together.
 func cacheCase(n ref.Heads, d kernels.DType, seed int) Case {
 	wk := n.KeyValue * n.Dim
 	return exact(newCase(fmt.Sprintf("exact/attention.cache/%v.H%d.K%d.Dh%d", d, n.Query, n.KeyValue, n.Dim), func(r *rand.Rand) (in cacheInput) {
@@ -150,6 +152,21 @@ func cacheCase(n ref.Heads, d kernels.DType, seed int) Case {
 			p.same("lse of "+what, p.read(gotLSE), pick(lse, rows, n.Query))
 		}
 		attend("single queries", order)
+		// The same queries as requests that are decoded together: each with a path of its own, which begins like the others'.
+		plan.Reset()
+		paths := make([][]kernels.Seg, len(order))
+		for i, row := range order {
+			for s := 0; in.starts[s] <= row; s++ {
+				at := in.starts[s]
+				paths[i] = append(paths[i], kernels.Seg{Row: in.slots[at], Slot: in.slots[at], Len: min(in.starts[s+1], row+1) - at})
+			}
+		}
+		plan.AddBatch(0, paths, n.Query/n.KeyValue, n.KeyValue)
+		attend("queries of a batch in any order", order)
+		plan.Reset()
+		slices.SortFunc(paths, kernels.ComparePaths)
+		plan.AddBatch(0, paths, n.Query/n.KeyValue, n.KeyValue)
+		attend("queries of a batch", f.queries())
 		plan.Reset()
 		for i := range len(in.starts) - 1 {
 			query(in.starts[i], in.starts[i], in.starts[i+1]-in.starts[i])

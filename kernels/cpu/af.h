@@ -104,8 +104,8 @@ typedef struct {
 	int32_t dtype;
 } af_kv;
 
-// A tile: consecutive query rows of one run. All of it attends to segments seg0..seg0+nseg (the ancestors, in order of depth), and query
-// i to the first before + i + 1 keys of its own run.
+// A tile: consecutive query rows. They attend to segments seg0..seg0+nseg (the ancestors, in order of depth), and query i to the first
+// before + i + 1 keys of the tile's own run; before is -rows where there is none.
 typedef struct {
 	int32_t row, rows;
 	int32_t seg0, nseg;
@@ -115,6 +115,7 @@ typedef struct {
 
 typedef struct {
 	int32_t row, slot, len;
+	int32_t from, to; // queries of the tile that attend to it; to 0: all
 } af_seg;
 
 // Transposes rows of x [T, K * dh] into xt at slots[t]; slots that no row names are left alone.

@@ -9,6 +9,9 @@
 // lies, V from one transposed copy. All scores of a path are kept (keys x lanes f32), the maximum is known before the first
 // exponential, and nothing is rescaled: O is one chain of additions over the keys in order.
 //
+// Segments that only some queries of a tile attend to (requests that are decoded together, each on a path of its own below a shared one) have
+// scores for the blocks of 16 lanes that hold those queries; the other lanes of such a block weigh exactly 0.
+//
 // bf16 products take keys in pairs and add the upper half first. Pairs are those of position 2i and 2i+1, wherever a run begins (its
 // slots have the parity of its positions; a missing half has weight 0), and each pair is stored swapped: the chain is then the same as
 // key by key.
@@ -39,10 +42,30 @@ struct attn_args {
 
 static int64_t pad16(int64_t n) { return (n + 15) & ~(int64_t)15; }
 
+// The keys of a tile: segment i of nseg + 1, the last being its own run.
+static inline af_seg segment(const struct attn_args *a, const af_tile *t, int64_t i) {
+	if (i < t->nseg) return a->segs[t->seg0 + i];
+	return (af_seg){.row = t->own_row, .slot = t->own_slot, .len = t->before + t->rows};
+}
+
+// The lanes of a tile that scores of a segment are kept for, in whole vectors.
+static inline int64_t first_lane(af_seg sg, int64_t g) { return sg.to ? (sg.from * g) & ~(int64_t)15 : 0; }
+static inline int64_t end_lane(af_seg sg, int64_t g, int64_t lanes) { return sg.to ? pad16(sg.to * g) : lanes; }
+
+// Scores of a tile.
+static int64_t scores_of(const struct attn_args *a, const af_tile *t) {
+	int64_t n = 0, lanes = pad16(t->rows * a->group);
+	for (int64_t i = 0; i <= t->nseg; i++) {
+		af_seg sg = segment(a, t, i);
+		n += sg.len * (end_lane(sg, a->group, lanes) - first_lane(sg, a->group));
+	}
+	return n;
+}
+
 // Bytes of scratch for a tile; the same arithmetic lays it out below.
 static size_t forward_bytes(const struct attn_args *a, const af_tile *t) {
-	size_t lanes = (size_t)pad16(t->rows * a->group), dh = (size_t)a->kv->dh, keys = (size_t)t->keys + 2 * (size_t)t->nseg + 4;
-	return lanes * 4 * (dh + 1) + lanes * keys * 4 + lanes * keys * 2 + lanes * 4 * (dh + 4) + 1024;
+	size_t lanes = (size_t)pad16(t->rows * a->group), dh = (size_t)a->kv->dh, scores = (size_t)scores_of(a, t);
+	return lanes * 4 * (dh + 1) + scores * 4 + (scores + lanes * 4) * 2 + lanes * 4 * (dh + 4) + 1024;
 }
 static size_t backward_bytes(const struct attn_args *a, const af_tile *t) {
 	size_t lanes = (size_t)pad16(t->rows * a->group), dh = (size_t)pad16(a->kv->dh), keys = (size_t)t->keys + 2 * (size_t)t->nseg + 4;
@@ -211,39 +234,56 @@ AF_INLINE void AF(unpack_lanes)(af_tensor x, const float *src, const af_tile *t,
 	}
 }
 
-// The keys of a tile: segment i of nseg + 1, the last being its own run.
-AF_INLINE af_seg AF(segment)(const struct attn_args *a, const af_tile *t, int64_t i) {
-	if (i < t->nseg) return a->segs[t->seg0 + i];
-	return (af_seg){t->own_row, t->own_slot, t->before + t->rows};
-}
-
-// Limit of lanes to the keys of the own run: lane l sees keys 0..lim[l].
-AF_INLINE vi AF(limit)(const af_tile *t, int64_t g, int64_t l0) {
-	vi lim;
+// Lane l0 + i attends to keys 0..lim[i] of segment i; *all is how many of them every lane of the vector attends to.
+AF_INLINE vi AF(limit)(const af_tile *t, int64_t i, af_seg sg, int64_t g, int64_t l0, int64_t *all) {
+	static const vi lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+	if (i < t->nseg) {
+		int32_t from = sg.to ? (int32_t)(sg.from * g - l0) : 0, to = sg.to ? (int32_t)(sg.to * g - l0) : 16;
+		*all = from <= 0 && to >= 16 ? sg.len : 0;
+		return ((lane >= from) & (lane < to) & sg.len) - 1;
+	}
 	int32_t v[16];
-	for (int i = 0; i < 16; i++) v[i] = t->before + (int32_t)((l0 + i) / g);
+	for (int k = 0; k < 16; k++) v[k] = t->before + (int32_t)((l0 + k) / g);
+	*all = v[0] + 1;
+	vi lim;
 	memcpy(&lim, v, 64);
 	return lim;
 }
 
-// Scores of 16 lanes to weights e^(scale s - max) in place; returns their sum, over keys in order, and the maximum. Keys beyond a lane's own
-// weigh exactly 0.
+// Scores of 16 lanes to weights e^(scale s - max) in place; returns their sum, over keys in order, and the maximum. Keys that a lane does not
+// attend to weigh exactly 0.
 AF_INLINE vf AF(weights)(const struct attn_args *a, const af_tile *t, int64_t g, float *s, int64_t lanes, int64_t l, vf *max) {
-	vi lim = AF(limit)(t, g, l);
 	vf m = vset1(-INFINITY), scale = vset1(a->scale), z = vset1(0);
-	int64_t own = t->keys - (t->before + t->rows), all = own + t->before + 1; // keys that every lane of the tile sees
-	for (int64_t j = 0; j < all; j++) m = vmax(m, vload(s + j * lanes + l));
-	for (int64_t j = all; j < t->keys; j++) {
-		vf x = vmax(m, vload(s + j * lanes + l));
-		m = vselect((vi){0} + (int32_t)(j - own) > lim, m, x);
-	}
-	m = m * scale;
-	for (int64_t j = 0; j < t->keys; j++) {
-		float *p = s + j * lanes + l;
-		vf e = vexp(vfma(vload(p), scale, -m));
-		if (j >= all) e = vselect((vi){0} + (int32_t)(j - own) > lim, vset1(0), e);
-		vstore(p, e);
-		z = z + e;
+	for (int pass = 0; pass < 2; pass++) {
+		float *p = s;
+		for (int64_t i = 0; i <= t->nseg; i++) {
+			af_seg sg = segment(a, t, i);
+			int64_t l0 = first_lane(sg, g), w = end_lane(sg, g, lanes) - l0, j = 0, all;
+			float *q = p + l - l0;
+			p += sg.len * w;
+			if (l < l0 || l >= l0 + w) continue;
+			vi lim = AF(limit)(t, i, sg, g, l, &all);
+			if (pass == 0) {
+				for (; j < all; j++) m = vmax(m, vload(q + j * w));
+				for (; j < sg.len; j++) {
+					vf x = vmax(m, vload(q + j * w));
+					m = vselect((vi){0} + (int32_t)j > lim, m, x);
+				}
+			} else {
+				for (; j < all; j++) {
+					vf e = vexp(vfma(vload(q + j * w), scale, -m));
+					vstore(q + j * w, e);
+					z = z + e;
+				}
+				for (; j < sg.len; j++) {
+					vf e = vexp(vfma(vload(q + j * w), scale, -m));
+					e = vselect((vi){0} + (int32_t)j > lim, vset1(0), e);
+					vstore(q + j * w, e);
+					z = z + e;
+				}
+			}
+		}
+		if (pass == 0) m = m * scale;
 	}
 	*max = m;
 	return z;
@@ -271,21 +311,21 @@ AF_INLINE int64_t AF(pair_keys)(uint32_t *pairs, const float *p, int64_t lanes, 
 int AF(attention_tile)(const struct attn_args *a, int64_t ti, int64_t h, void *scratch) {
 	const af_kv *kv = a->kv;
 	const af_tile *t = &a->tiles[ti];
-	int64_t g = a->group, dh = kv->dh, lanes = pad16(t->rows * g);
+	int64_t g = a->group, dh = kv->dh, lanes = pad16(t->rows * g), scores = scores_of(a, t);
 	int b16 = kv->dtype == AF_BF16, kind = b16 ? TILE_B : TILE_F;
 	int64_t es = b16 ? 2 : 4;
 	char *panel = ALIGN(scratch);
 	float *s = ALIGN(panel + lanes * dh * es);
-	uint32_t *pairs = ALIGN((char *)s + lanes * t->keys * 4);
-	float *out = b16 ? ALIGN((char *)pairs + lanes * (t->keys + 2 * (t->nseg + 1)) * 2) : (float *)pairs;
+	uint32_t *pairs = ALIGN((char *)s + scores * 4);
+	float *out = b16 ? ALIGN((char *)pairs + (scores + 4 * lanes) * 2) : (float *)pairs;
 	float *sum = out + lanes * dh;
 	AF(pack_lanes)(panel, a->q, t, h, g, dh, lanes);
-	int64_t k = 0;
+	float *p = s;
 	for (int64_t i = 0; i <= t->nseg; i++) {
-		af_seg sg = AF(segment)(a, t, i);
-		AF(tile)(kind, sg.len, lanes, dh, (const char *)kv->k.p + (sg.row * kv->k.stride + h * dh) * es, kv->k.stride, panel, lanes,
-		         s + k * lanes, lanes, 0);
-		k += sg.len;
+		af_seg sg = segment(a, t, i);
+		int64_t l0 = first_lane(sg, g), w = end_lane(sg, g, lanes) - l0;
+		AF(tile)(kind, sg.len, w, dh, (const char *)kv->k.p + (sg.row * kv->k.stride + h * dh) * es, kv->k.stride, panel + l0 * 4, lanes, p, w, 0);
+		p += sg.len * w;
 	}
 	for (int64_t l = 0; l < lanes; l += 16) {
 		vf m, z = AF(weights)(a, t, g, s, lanes, l, &m);
@@ -296,17 +336,18 @@ int AF(attention_tile)(const struct attn_args *a, int64_t ti, int64_t h, void *s
 		for (int64_t i = 0; i < 16 && l + i < t->rows * g; i++)
 			a->lse[TOKEN(l + i) * (kv->heads * g) + h * g + (l + i) % g] = mv[i] + logf(zv[i]);
 	}
-	k = 0;
+	memset(out, 0, (size_t)(lanes * dh) * 4);
+	p = s;
 	for (int64_t i = 0; i <= t->nseg; i++) {
-		af_seg sg = AF(segment)(a, t, i);
-		int64_t first = sg.slot, len = sg.len;
-		const float *p = s + k * lanes;
+		af_seg sg = segment(a, t, i);
+		int64_t first = sg.slot, len = sg.len, l0 = first_lane(sg, g), w = end_lane(sg, g, lanes) - l0;
+		const float *b = p;
 		if (b16) {
-			len = AF(pair_keys)(pairs, p, lanes, sg, &first);
-			p = (const float *)pairs;
+			len = AF(pair_keys)(pairs, p, w, sg, &first);
+			b = (const float *)pairs;
 		}
-		AF(tile)(kind, dh, lanes, len, (const char *)kv->vt + (h * dh * kv->slots + first) * es, kv->slots, p, lanes, out, lanes, i > 0);
-		k += sg.len;
+		AF(tile)(kind, dh, w, len, (const char *)kv->vt + (h * dh * kv->slots + first) * es, kv->slots, b, w, out + l0, lanes, 1);
+		p += sg.len * w;
 	}
 	for (int64_t i = 0; i < dh; i++)
 		for (int64_t l = 0; l < lanes; l += 16) vstore(out + i * lanes + l, vload(out + i * lanes + l) / vload(sum + l));
@@ -332,7 +373,7 @@ int AF(attention_back_tile)(const struct attn_args *a, int64_t ti, int64_t h, fl
 	AF(pack_rows)(dor, a->dout, t, h, g, dh, ld, lanes);
 	int64_t k = 0;
 	for (int64_t i = 0; i <= t->nseg; i++) {
-		af_seg sg = AF(segment)(a, t, i);
+		af_seg sg = segment(a, t, i);
 		AF(tile)(kind, sg.len, lanes, dh, (const char *)kv->k.p + (sg.row * kv->k.stride + h * dh) * es, kv->k.stride, qp, lanes,
 		         s + k * lanes, lanes, 0);
 		AF(tile)(kind, sg.len, lanes, dh, (const char *)kv->v.p + (sg.row * kv->v.stride + h * dh) * es, kv->v.stride, dop, lanes,
@@ -358,7 +399,7 @@ int AF(attention_back_tile)(const struct attn_args *a, int64_t ti, int64_t h, fl
 	}
 	k = 0;
 	for (int64_t i = 0; i <= t->nseg; i++) {
-		af_seg sg = AF(segment)(a, t, i);
+		af_seg sg = segment(a, t, i);
 		int64_t first = sg.slot, len = sg.len;
 		const void *p = s + k * lanes, *ds = dp + k * lanes, *b = ds;
 		if (b16) {
