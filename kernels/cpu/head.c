@@ -5,9 +5,13 @@
 //
 // With z the logits times 1/temperature, m their maximum, s = sum_v e^(z_v - m), t = sum_v e^(z_v - m) (z_v - m):
 //	lse = m + log s,  lp = z_token - lse,  H = log s - t/s
+//
+// Each tile has its own maximum and its own sums, which are added to the running ones as both are brought to the larger maximum (Milakov and
+// Gimelshein 2018): the sampler, whose threads take tiles instead of rows, adds up the same numbers in the same order.
 #ifndef AF_LEVEL
 #define AF_SELF "head.c"
 #include "pool.h"
+#include <float.h>
 #include "multi.h"
 
 enum {
@@ -26,17 +30,37 @@ static int64_t tile_logits(af_ctx *c, const af_matrix *w, int64_t v0, af_tensor 
 	int64_t width = min64(TILE, pad16(w->n) - v0), es = w->dtype == AF_BF16 ? 2 * (w->k + (w->k & 1)) : 4 * w->k;
 	for (int64_t j = 0; j < width; j += 64) {
 		int64_t pw = min64(64, width - j);
-		c->fn->tile(kind_of(h.dtype, w->dtype), rows, pw, w->k, row_at(h, r0), h.stride, (const char *)w->data + (v0 + j) * es, pw,
+		c->fn->tile(kind_of(h.dtype, w->dtype) | (h.rows <= ROWS ? TILE_AHEAD : 0), rows, pw, w->k, row_at(h, r0), h.stride, (const char *)w->data + (v0 + j) * es, pw,
 		            z + j, TILE, 0);
 	}
 	return width;
 }
 
-// The running state of a row.
+// The running maximum and sums of a row.
 struct row_state {
 	double s, t;
 	float m;
 };
+
+// The two are never inlined: contracted with what is around them, their last bits could differ between trainer and sampler.
+
+// What a tile of maximum m does to a row: the running sums times *by, the tile's times *f, under the larger maximum.
+static __attribute__((noinline)) void lift(af_ctx *c, struct row_state *x, float m, float *by, float *f) {
+	*by = *f = 1;
+	if (m > x->m) {
+		*by = x->m == -INFINITY ? 0 : c->fn->exp1(x->m - m);
+		x->t = *by * (x->t + (x->m == -INFINITY ? 0 : x->m - m) * x->s);
+		x->s *= *by;
+		x->m = m;
+	} else if (m < x->m)
+		*f = c->fn->exp1(m - x->m);
+}
+
+// Adds a tile's sums, under its maximum m and times f under x's.
+static __attribute__((noinline)) void add_sums(struct row_state *x, float m, double f, double s, double t) {
+	x->s += f * s;
+	x->t += f * (t + (double)(m - x->m) * s);
+}
 
 struct head_args {
 	af_ctx *c;
@@ -79,20 +103,15 @@ static void head_task(void *arg, int64_t i, int thread) {
 				float *zr = z + r * TILE, m = c->fn->head_scale(zr, width, valid, a->inv_temp);
 				for (int64_t t = a->first[rb + r]; t < a->first[rb + r + 1]; t++)
 					if (a->tokens[t] >= v0 && a->tokens[t] < v0 + valid) a->lp[t] = zr[a->tokens[t] - v0];
-				if (m > x->m) {
-					float by = x->m == -INFINITY ? 0 : expf(x->m - m), gap = x->m == -INFINITY ? 0 : x->m - m;
-					if (need2) {
-						c->fn->axpy((float *)a->elw.p + (rb + r) * a->elw.stride, (float *)a->ew.p + (rb + r) * a->ew.stride, gap, d);
-						c->fn->scale((float *)a->elw.p + (rb + r) * a->elw.stride, by, d);
-					}
-					if (need) c->fn->scale((float *)a->ew.p + (rb + r) * a->ew.stride, by, d);
-					x->t = by * (x->t + gap * x->s);
-					x->s *= by;
-					x->m = m;
-				}
-				double tz;
-				x->s += c->fn->head_weights(zr, width, x->m, &tz, need ? p + r * TILE * es : NULL, need2 ? q + r * TILE * es : NULL, b16);
-				x->t += tz;
+				float was = x->m, by, f;
+				lift(c, x, m, &by, &f);
+				if (need2 && by != 1)
+					c->fn->axpy((float *)a->elw.p + (rb + r) * a->elw.stride, (float *)a->ew.p + (rb + r) * a->ew.stride, by ? was - m : 0, d);
+				if (need2 && by != 1) c->fn->scale((float *)a->elw.p + (rb + r) * a->elw.stride, by, d);
+				if (need && by != 1) c->fn->scale((float *)a->ew.p + (rb + r) * a->ew.stride, by, d);
+				double ts, tt;
+				ts = c->fn->head_weights(zr, width, m, m - x->m, f, &tt, need ? p + r * TILE * es : NULL, need2 ? q + r * TILE * es : NULL, b16);
+				add_sums(x, m, f, ts, tt);
 			}
 			for (int64_t k0 = 0; need && k0 < d; k0 += 64) {
 				int64_t kw = min64(64, dpad - k0);
@@ -122,8 +141,10 @@ int af_head(af_ctx *c, af_tensor h, const af_matrix *w, const int32_t *first, co
             float *entropy, float *lse, af_tensor ew, af_tensor elw) {
 	struct head_args a = {.c = c, .h = h, .ew = ew, .elw = elw, .w = w, .first = first, .tokens = tokens, .inv_temp = inv_temp,
 	                      .lp = lp, .entropy = entropy, .lse = lse};
-	// A thread takes all its rows through the vocabulary at once, so that W is read from memory once per thread.
+	// A thread takes all its rows through the vocabulary at once, so that W is read from memory once per thread; in whole blocks where
+	// they share evenly.
 	a.chunk = (h.rows + c->threads - 1) / c->threads;
+	if (a.chunk >= 4 * ROWS) a.chunk = (a.chunk + 5) / 6 * 6;
 	if (a.chunk < 1) a.chunk = 1;
 	int64_t es = size_of(h.dtype);
 	size_t bytes = (size_t)a.chunk * sizeof(struct row_state) + 64 + ROWS * TILE * (size_t)(4 + 2 * es);
@@ -225,7 +246,7 @@ int af_head_grad_weight(af_ctx *c, af_tensor dw, af_tensor h, const af_matrix *w
 	return AF_OK;
 }
 
-// ---- sampling: the same tiles, shared out over threads, each row's maximum and sum put together in the order of the tiles
+// ---- sampling: threads take tiles, of which only the maxima and sums stay; a row's logits are formed again in the one tile that it draws from
 
 struct sample_args {
 	af_ctx *c;
@@ -234,91 +255,77 @@ struct sample_args {
 	const double *temperature, *u;
 	int32_t *token;
 	float *lp;
-	float *z, *top; // [rows, padded V], [rows, tiles]: a tile's own maximum, then the running one
-	double *sum;    // [rows, tiles]
-	int64_t tiles, ld;
+	float *top;  // [tiles, rows]
+	double *sum; // [tiles, rows]
+	int64_t tiles;
 };
 
 static float row_scale(const struct sample_args *a, int64_t r) { return a->temperature[r] > 0 ? (float)(1 / a->temperature[r]) : 1; }
 
-static void logits_task(void *arg, int64_t i, int thread) {
+static void sums_task(void *arg, int64_t i, int thread) {
 	struct sample_args *a = arg;
 	af_ctx *c = a->c;
 	float *z = c->scratch[thread].p;
-	int64_t v0 = i * TILE, valid = min64(TILE, a->w->n - v0);
-	for (int64_t rb = 0; rb < a->h.rows; rb += ROWS) {
-		int64_t rows = min64(ROWS, a->h.rows - rb), width = tile_logits(c, a->w, v0, a->h, rb, rows, z);
+	int64_t v0 = i * TILE, valid = min64(TILE, a->w->n - v0), n = a->h.rows;
+	double tz;
+	for (int64_t rb = 0; rb < n; rb += ROWS) {
+		int64_t rows = min64(ROWS, n - rb), width = tile_logits(c, a->w, v0, a->h, rb, rows, z);
 		for (int64_t r = 0; r < rows; r++) {
-			a->top[(rb + r) * a->tiles + i] = c->fn->head_scale(z + r * TILE, width, valid, row_scale(a, rb + r));
-			memcpy(a->z + (rb + r) * a->ld + v0, z + r * TILE, (size_t)width * 4);
+			float m = c->fn->head_scale(z + r * TILE, width, valid, row_scale(a, rb + r));
+			a->top[i * n + rb + r] = m;
+			a->sum[i * n + rb + r] = c->fn->head_weights(z + r * TILE, width, m, 0, 1, &tz, NULL, NULL, 0);
 		}
 	}
-}
-
-static void sums_task(void *arg, int64_t i, int thread) {
-	(void)thread;
-	struct sample_args *a = arg;
-	int64_t v0 = i * TILE, width = min64(TILE, pad16(a->w->n) - v0);
-	double tz;
-	for (int64_t r = 0; r < a->h.rows; r++)
-		a->sum[r * a->tiles + i] = a->c->fn->head_weights(a->z + r * a->ld + v0, width, a->top[r * a->tiles + i], &tz, NULL, NULL, 0);
 }
 
 static void draw_task(void *arg, int64_t r, int thread) {
-	(void)thread;
 	struct sample_args *a = arg;
-	const float *z = a->z + r * a->ld, *top = a->top + r * a->tiles;
-	double *sum = a->sum + r * a->tiles, s = 0;
-	float m = -INFINITY;
-	for (int64_t i = 0; i < a->tiles; i++) { // as head_task does it
-		if (top[i] > m) {
-			s *= m == -INFINITY ? 0 : expf(m - top[i]);
-			m = top[i];
-		}
-		s += sum[i];
+	af_ctx *c = a->c;
+	int64_t n = a->h.rows, i = 0, v = 0;
+	struct row_state x = {0, 0, -INFINITY};
+	for (int64_t k = 0; k < a->tiles; k++) { // as head_task does it
+		float by, f, m = a->top[k * n + r];
+		if (m > x.m) i = k; // the first of the likeliest
+		lift(c, &x, m, &by, &f);
+		add_sums(&x, m, f, a->sum[k * n + r], 0);
 	}
-	int64_t v = 0;
-	if (!(a->temperature[r] > 0)) {
-		while (v + 1 < a->w->n && z[v] != m) v++;
-	} else {
-		double want = a->u[r] * s, have = 0;
-		int64_t i = 0, last = 0;
-		for (; i < a->tiles; i++) {
-			double mass = sum[i] * (double)expf(top[i] - m);
+	double want = a->u[r] * x.s, have = 0;
+	int warm = a->temperature[r] > 0;
+	if (warm) {
+		int64_t last = 0;
+		for (i = 0; i < a->tiles; i++) {
+			double mass = a->sum[i * n + r] * (double)c->fn->exp1(a->top[i * n + r] - x.m);
 			if (mass > 0) last = i;
 			if (have + mass > want) break;
 			have += mass;
 		}
 		if (i == a->tiles) i = last; // the sums of sums differ in their last bits
-		int64_t end = min64((i + 1) * TILE, a->w->n), some = -1;
-		for (v = i * TILE; v < end; v++) {
-			double p = expf(z[v] - m);
+	}
+	float *z = c->scratch[thread].p;
+	int64_t v0 = i * TILE, valid = min64(TILE, a->w->n - v0), some = -1;
+	c->fn->head_scale(z, tile_logits(c, a->w, v0, a->h, r, 1, z), valid, row_scale(a, r));
+	if (!warm) {
+		while (v + 1 < valid && z[v] != x.m) v++;
+	} else {
+		for (; v < valid; v++) {
+			double p = c->fn->exp1(z[v] - x.m);
 			if (p > 0) some = v;
 			have += p;
 			if (have > want && p > 0) break;
 		}
-		if (v == end) v = some < 0 ? end - 1 : some;
+		if (v == valid) v = some < 0 ? valid - 1 : some;
 	}
-	a->token[r] = (int32_t)v;
-	a->lp[r] = (float)(((double)z[v] - m) - log(s));
+	a->token[r] = (int32_t)(v0 + v);
+	a->lp[r] = (float)(((double)z[v] - x.m) - log(x.s));
 }
 
 int af_sample(af_ctx *c, af_tensor h, const af_matrix *w, const double *temperature, const double *u, int32_t *token, float *lp) {
 	struct sample_args a = {.c = c, .h = h, .w = w, .temperature = temperature, .u = u, .token = token, .lp = lp};
 	a.tiles = (w->n + TILE - 1) / TILE;
-	a.ld = pad16(w->n);
-	size_t per_row = (size_t)a.ld * 4 + (size_t)a.tiles * 16;
-	char *p = af_scratch_get(&c->shared, (size_t)h.rows * per_row + 256);
+	char *p = af_scratch_get(&c->shared, (size_t)(h.rows * a.tiles) * 12 + 64);
 	if (!p || af_scratch_all(c, ROWS * TILE * 4)) return AF_NOMEM;
-	a.z = (float *)p;
-	a.sum = (double *)(p + (size_t)h.rows * (size_t)a.ld * 4);
+	a.sum = (double *)p;
 	a.top = (float *)(a.sum + h.rows * a.tiles);
-	af_run(c, a.tiles, logits_task, &a);
-	for (int64_t r = 0; r < h.rows; r++)
-		for (int64_t i = 1; i < a.tiles; i++) {
-			float *t = a.top + r * a.tiles + i;
-			if (!(t[0] > t[-1])) t[0] = t[-1];
-		}
 	af_run(c, a.tiles, sums_task, &a);
 	af_run(c, h.rows, draw_task, &a);
 	return AF_OK;
@@ -328,7 +335,7 @@ int af_sample(af_ctx *c, af_tensor h, const af_matrix *w, const double *temperat
 
 // z[0..n) *= inv_temp, -inf from `valid` on; returns the maximum. n a multiple of 16.
 float AF(head_scale)(float *z, int64_t n, int64_t valid, float inv_temp) {
-	vf m = vset1(-INFINITY), s = vset1(inv_temp);
+	vf m = vset1(-FLT_MAX), s = vset1(inv_temp); // never -inf: what differs from it stays a number
 	for (int64_t j = 0; j < n; j += 16) {
 		vf x = vload(z + j) * s;
 		if (j + 16 > valid)
@@ -340,14 +347,15 @@ float AF(head_scale)(float *z, int64_t n, int64_t valid, float inv_temp) {
 	return vhmax(m);
 }
 
-// Sum of e = exp(z - m); *tz = sum of e (z - m); p = e and q = e (z - m) as operands of a product, where not NULL.
-double AF(head_weights)(const float *z, int64_t n, float m, double *tz, void *p, void *q, int is_bf16) {
-	vf s = vset1(0), t = vset1(0), mv = vset1(m), floor = vset1(-1e4f);
+// Sum of e = exp(z - m); *tz = sum of e (z - m); p = e f and q = e f (z - m + gap) as operands of a product, where not NULL.
+double AF(head_weights)(const float *z, int64_t n, float m, float gap, float f, double *tz, void *p, void *q, int is_bf16) {
+	vf s = vset1(0), t = vset1(0), mv = vset1(m), floor = vset1(-1e4f), fv = vset1(f), gv = vset1(gap);
 	for (int64_t j = 0; j < n; j += 16) {
 		vf x = vload(z + j) - mv, e = vexp(x);
-		vf ex = e * vmax(x, floor); // -inf (past the vocabulary) has weight 0
+		x = vmax(x, floor); // -inf (past the vocabulary) has weight 0
 		s = s + e;
-		t = t + ex;
+		t = t + e * x;
+		e = e * fv;
 		if (p) {
 			if (is_bf16)
 				vstore_bf16((bf16 *)p + j, e);
@@ -355,6 +363,7 @@ double AF(head_weights)(const float *z, int64_t n, float m, double *tz, void *p,
 				vstore((float *)p + j, e);
 		}
 		if (q) {
+			vf ex = e * (x + gv);
 			if (is_bf16)
 				vstore_bf16((bf16 *)q + j, ex);
 			else
@@ -364,6 +373,8 @@ double AF(head_weights)(const float *z, int64_t n, float m, double *tz, void *p,
 	*tz = vsum(t);
 	return vsum(s);
 }
+
+float AF(exp1)(float x) { return vexp(vset1(x))[0]; }
 
 void AF(scale)(float *y, float a, int64_t n) {
 	int64_t i = 0;

@@ -62,6 +62,7 @@ static void linear_task(void *arg, int64_t i, int thread) {
 	const char *panel = panel_at(w, n0);
 	int64_t step = a->part < w->k ? LONG_ROWS : ROWS;
 	int64_t eb = w->dtype == AF_BF16 ? 2 : 4; // bytes of a panel per k and output
+	int ahead = a->x.rows <= ROWS ? TILE_AHEAD : 0; // a panel is used once, and memory would be waited for
 	float local[ROWS * 64] __attribute__((aligned(64)));
 	float *buf = step == ROWS ? local : c->scratch[thread].p;
 	int direct = a->y.dtype == AF_F32 && !a->add && !a->bias && n == width && step == ROWS;
@@ -70,7 +71,7 @@ static void linear_task(void *arg, int64_t i, int thread) {
 		float *out = direct ? (float *)at(a->y, t, n0) : buf;
 		int64_t ldo = direct ? a->y.stride : width;
 		for (int64_t k = 0; k < w->k; k += a->part)
-			c->fn->tile(kind_of(a->x.dtype, w->dtype), rows, width, min64(a->part, w->k - k), at(a->x, t, k), a->x.stride,
+			c->fn->tile(kind_of(a->x.dtype, w->dtype) | ahead, rows, width, min64(a->part, w->k - k), at(a->x, t, k), a->x.stride,
 			            panel + k * width * eb, width, out, ldo, k > 0);
 		if (a->b)
 			c->fn->tile(kind_of(a->u.dtype, a->b->dtype), rows, width, a->b->k, at(a->u, t, 0), a->u.stride,

@@ -4,7 +4,7 @@
 
 #include "af.h"
 
-enum { TILE_F = 0, TILE_B = 1, TILE_X = 2 }; // f32 x f32, bf16 x bf16, f32 x bf16; see tile.c
+enum { TILE_F = 0, TILE_B = 1, TILE_X = 2, TILE_AHEAD = 4 }; // f32 x f32, bf16 x bf16, f32 x bf16; a flag; see tile.c
 
 struct head_args;
 struct attn_args;
@@ -31,7 +31,9 @@ struct norm_args;
 	OP(int, attention_tile, (const struct attn_args *a, int64_t tile, int64_t head, void *scratch))                     \
 	OP(int, attention_back_tile, (const struct attn_args *a, int64_t tile, int64_t head, float *dk, float *dv,         \
 	                              void *scratch))                                                                      \
-	OP(double, head_weights, (const float *z, int64_t n, float m, double *tz, void *p, void *q, int is_bf16))           \
+	OP(double, head_weights, (const float *z, int64_t n, float m, float gap, float f, double *tz, void *p, void *q,     \
+	                          int is_bf16))                                                                            \
+	OP(float, exp1, (float x))                                                                                         \
 	OP(float, head_scale, (float *z, int64_t n, int64_t valid, float inv_temp))                                        \
 	OP(void, scale, (float *y, float a, int64_t n))                                                                    \
 	OP(double, sum_squares, (const float *x, int64_t n))                                                               \

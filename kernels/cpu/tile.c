@@ -26,6 +26,7 @@
 // Steps through k. F: one k per step; B, X: two.
 #define STEP_F(MR, NV)                                                                                                 \
 	for (int64_t k = 0; k < K; k++, b += ldb) {                                                                        \
+		__builtin_prefetch(ahead + 64 * k, 0, 2);                                                                      \
 		vf bv[NV];                                                                                                     \
 		for (int j = 0; j < NV; j++) bv[j] = vload(b + 16 * j);                                                        \
 		_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++) {                                                         \
@@ -35,6 +36,7 @@
 	}
 #define STEP_B(MR, NV)                                                                                                 \
 	for (int64_t k = 0; k + 1 < K; k += 2, b += 2 * ldb) {                                                             \
+		__builtin_prefetch(ahead + 32 * k, 0, 2);                                                                      \
 		vi bv[NV];                                                                                                     \
 		for (int j = 0; j < NV; j++) memcpy(&bv[j], b + 32 * j, 64);                                                   \
 		_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++) {                                                         \
@@ -52,6 +54,7 @@
 	}
 #define STEP_X(MR, NV)                                                                                                 \
 	for (int64_t k = 0; k + 1 < K; k += 2, b += 2 * ldb) {                                                             \
+		__builtin_prefetch(ahead + 32 * k, 0, 2);                                                                      \
 		vf lo[NV], hi[NV];                                                                                             \
 		for (int j = 0; j < NV; j++) {                                                                                 \
 			vi v;                                                                                                      \
@@ -79,7 +82,7 @@
 
 #define BLOCK(STEP, TA, TB, MR, NV)                                                                                    \
 	static void AF(block_##STEP##_##MR##_##NV)(int64_t K, const void *A, int64_t lda, const void *B, int64_t ldb,      \
-	                                           float *C, int64_t ldc, int acc) {                                       \
+	                                           float *C, int64_t ldc, int acc, const char *ahead) {                    \
 		const TA *a = A;                                                                                               \
 		const TB *b = B;                                                                                               \
 		vf c[MR][NV];                                                                                                  \
@@ -91,7 +94,7 @@
 #define BLOCKS(MR, NV)                                                                                                 \
 	BLOCK(F, float, float, MR, NV) BLOCK(B, bf16, bf16, MR, NV) BLOCK(X, float, bf16, MR, NV)
 
-typedef void (*AF(block_fn))(int64_t, const void *, int64_t, const void *, int64_t, float *, int64_t, int);
+typedef void (*AF(block_fn))(int64_t, const void *, int64_t, const void *, int64_t, float *, int64_t, int, const char *);
 #define NAME(STEP, MR, NV) AF(block_##STEP##_##MR##_##NV)
 #define ROW(STEP, M1, M2, M3, M4, NV) {NAME(STEP, M1, NV), NAME(STEP, M2, NV), NAME(STEP, M3, NV), NAME(STEP, M4, NV)}
 
@@ -110,17 +113,22 @@ static const int AF(rows)[1][4] = {{6, 4, 2, 1}};
 #endif
 static const AF(block_fn) AF(blocks)[3][NVMAX][4] = {ROWS(F), ROWS(B), ROWS(X)};
 
-// n is a multiple of 16. ldb is the width of a panel row.
+// n is a multiple of 16. ldb is the width of a panel row. With TILE_AHEAD in kind the panel that follows in memory is brought near meanwhile.
 void AF(tile)(int kind, int64_t m, int64_t n, int64_t k, const void *A, int64_t lda, const void *B, int64_t ldb, float *C,
               int64_t ldc, int acc) {
+	int ahead = kind & TILE_AHEAD;
+	kind &= ~TILE_AHEAD;
 	int64_t ea = kind == TILE_B ? 2 : 4, eb = kind == TILE_F ? 4 : 4; // bytes per element of A, per (pair) column of B
+	int64_t pairs = kind == TILE_F ? k : (k + 1) / 2; // steps
 	for (int64_t j = 0; j < n;) {
 		int nv = n - j >= 16 * NVMAX ? NVMAX : (int)((n - j) / 16);
-		const char *b = (const char *)B + j * eb;
+		const char *b = (const char *)B + j * eb, *next = b + pairs * ldb * 4, *end = next + pairs * ldb * 4;
 		int64_t i = 0;
 		for (int s = 0; s < 4; s++)
-			for (int r = AF(rows)[nv - 1][s]; i + r <= m; i += r)
-				AF(blocks)[kind][nv - 1][s](k, (const char *)A + i * lda * ea, lda, b, ldb, C + i * ldc + j, ldc, acc);
+			for (int r = AF(rows)[nv - 1][s]; i + r <= m; i += r) {
+				AF(blocks)[kind][nv - 1][s](k, (const char *)A + i * lda * ea, lda, b, ldb, C + i * ldc + j, ldc, acc, ahead && next < end ? next : b);
+				next += pairs * 64;
+			}
 		j += 16 * nv;
 	}
 }
