@@ -4,7 +4,7 @@ import "afctl/kernels"
 
 // kvCache is memory for keys and values of `slots` tokens in every layer.
 type kvCache struct {
-	k, vt []kernels.Tensor // per layer: [slots, KV], [KV, slots]
+	k, vt []kernels.Tensor // per layer: [slots, KV], [KV, slots or a few more]
 	heads int
 	dh    int
 }
@@ -13,6 +13,10 @@ func newKVCache(e *Engine, slots int) (*kvCache, error) {
 	c := &e.cfg
 	kv := &kvCache{heads: c.NumKeyValueHeads, dh: c.HeadDim}
 	w := kv.heads * kv.dh
+	row := slots
+	if row%256 == 0 {
+		row += 48 // rows of vt that are a multiple of 1 KiB apart would share a few sets of the caches
+	}
 	for range c.NumHiddenLayers {
 		k, err := e.b.Alloc(e.opts.DType, slots, w)
 		if err != nil {
@@ -20,7 +24,7 @@ func newKVCache(e *Engine, slots int) (*kvCache, error) {
 			return nil, err
 		}
 		kv.k = append(kv.k, k)
-		vt, err := e.b.Alloc(e.opts.DType, w, slots)
+		vt, err := e.b.Alloc(e.opts.DType, w, row)
 		if err != nil {
 			kv.free(e.b)
 			return nil, err

@@ -18,13 +18,17 @@ var ErrClosed = errors.New("the sampler is closed")
 // SamplerOptions of a Sampler.
 type SamplerOptions struct {
 	Base          bool // sample from the base: the adapter off
-	CacheTokens   int  // slots for keys and values; 0 takes what DefaultCacheBytes hold, at least 4096
+	CacheTokens   int  // slots for keys and values; 0 takes what DefaultCacheBytes hold, 4096 to 65536
 	PrefillTokens int  // rows of a prompt pass; 0 takes 1024
 	MaxBatch      int  // requests decoded together; 0 takes 256
 }
 
-// DefaultCacheBytes is the memory of a sampler's key/value cache unless CacheTokens says otherwise.
-const DefaultCacheBytes = 512 << 20
+// DefaultCacheBytes is the memory of a sampler's key/value cache unless CacheTokens says otherwise; small models stop at mostCacheTokens, which
+// a few hundred requests share.
+const (
+	DefaultCacheBytes = 512 << 20
+	mostCacheTokens   = 1 << 16
+)
 
 // SampleRequest asks for one completion by plain temperature sampling.
 type SampleRequest struct {
@@ -106,7 +110,7 @@ func (e *Engine) NewSampler(o SamplerOptions) (*Sampler, error) {
 	c := &e.cfg
 	if o.CacheTokens == 0 {
 		perToken := 2 * c.NumHiddenLayers * c.NumKeyValueHeads * c.HeadDim * e.opts.DType.Size()
-		o.CacheTokens = min(max(DefaultCacheBytes/perToken, 4096), 1<<18)
+		o.CacheTokens = min(max(DefaultCacheBytes/perToken, 4096), mostCacheTokens)
 	}
 	if o.PrefillTokens == 0 {
 		o.PrefillTokens = 1024
