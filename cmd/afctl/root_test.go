@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/go-json-experiment/json"
@@ -90,6 +92,21 @@ func TestDoctor(t *testing.T) {
 	for _, s := range m.Missing {
 		if s.Mend == "" || !strings.Contains(text, fmt.Sprintf("%s: %s", s.What, s.Mend)) {
 			t.Errorf("%+v is not in %q", s, text)
+		}
+	}
+}
+
+// full is a device without room.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+// What cannot be written to standard output ends with exit 1 and says so, also where it is help.
+func TestStandardOutputThatIsFull(t *testing.T) {
+	for _, args := range [][]string{{"--help"}, {"train", "--help"}, {"version"}, {"init"}} {
+		var stderr bytes.Buffer
+		if status := run(t.Context(), args, nil, full{}, &stderr); status != exitFailed || !strings.Contains(stderr.String(), "no space left") {
+			t.Errorf("%v: found exit %d and %q, expected exit %d and the reason", args, status, stderr.String(), exitFailed)
 		}
 	}
 }
