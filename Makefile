@@ -34,7 +34,7 @@ demo: build
 
 # Speed, with its share of what this machine is measured to reach in the same run: products in a step's shapes, whole steps, sampling.
 bench:
-	$(GO) test -tags '$(TAGS)' -run '^$$' -bench . -benchtime 3x ./kernels/cpu
+	$(GO) test -tags '$(TAGS)' -run '^$$' -bench . -benchtime 200ms ./kernels/cpu
 	$(GO) test -tags '$(TAGS)' -run '^$$' -bench 'Step|Sampler/(toy|q05)/base' -benchtime 2x -timeout 30m ./engine
 	$(GO) test -tags '$(TAGS)' -run '^$$' -bench . -benchmem ./flow ./ckpt/... ./rollout/...
 

@@ -121,6 +121,7 @@ func hotOps(s shape, d kernels.DType) []struct {
 		})
 	}
 	linear("linear/q", s.T, s.D, s.D, true, false)
+	linear("linear/k", s.T, s.K*s.dh, s.D, true, false)
 	linear("linear/gate", s.T, s.F, s.D, true, false)
 	linear("linear/down", s.T, s.D, s.F, true, true)
 	linear("linear/lowrank", s.T, s.R, s.D, false, false)
@@ -132,6 +133,7 @@ func hotOps(s shape, d kernels.DType) []struct {
 			return hotOp{run: func() error { return e.b.LinearBack(a) }, flops: 2 * T * float64(k) * (float64(n) + R)}
 		})
 	}
+	back("linearback/q", s.D, s.D)
 	back("linearback/gate", s.F, s.D)
 	back("linearback/down", s.D, s.F)
 	grad := func(name string, n, k int) {
@@ -198,6 +200,23 @@ func hotOps(s shape, d kernels.DType) []struct {
 	}
 	attention("attention", false)
 	attention("attentionback", true)
+	add("attention.decode", func(e *bench) hotOp {
+		// A batch of requests with some tokens of their own after one prompt.
+		const prompt, own = 300, 32
+		slots := prompt + s.batch*own
+		var paths [][]kernels.Seg
+		for i := range s.batch {
+			at := int32(prompt + i*own)
+			paths = append(paths, []kernels.Seg{{Len: prompt}, {Row: at, Slot: at, Len: own}})
+		}
+		p := &kernels.Plan{NumSlots: slots}
+		p.AddBatch(0, paths, s.H/s.K, s.K)
+		wq, wk := s.H*s.dh, s.K*s.dh
+		q, o, lse := e.tensor(d, s.batch, wq), e.tensor(d, s.batch, wq), e.tensor(f32, s.batch, s.H)
+		kv := kernels.KV{K: e.tensor(d, slots, wk), VT: e.tensor(d, wk, slots), NumKeyValueHeads: s.K, HeadDim: s.dh}
+		scale := 1 / math.Sqrt(float64(s.dh))
+		return hotOp{run: func() error { return e.b.Attention(o, lse, q, kv, p, scale) }, flops: 4 * float64(s.batch*(prompt+own)*wq)}
+	})
 	add("transpose", func(e *bench) hotOp {
 		xt, x, slots := e.tensor(d, s.K*s.dh, s.T), e.tensor(d, s.T, s.K*s.dh), make([]int32, s.T)
 		for i := range slots {
