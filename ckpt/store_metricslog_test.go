@@ -102,7 +102,7 @@ func TestMetricsLogSurvivesEveryFault(t *testing.T) {
 		}
 		return nil
 	}
-	forEachFault(t, func(*testing.T, string) {}, run, func(t *testing.T, dir string, d *faultyDisk, err error) {
+	forEachFault(t, func(*testing.T, string) {}, run, func(t *testing.T, dir string, d *faultyDisk, _ error) {
 		if d.fault == lostBytes {
 			return // nobody can acknowledge what such a disk says
 		}

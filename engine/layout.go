@@ -32,16 +32,15 @@ type tensors struct {
 	ew, elw kernels.Tensor // [S, D] f32
 
 	// Backward.
-	g, dent    kernels.Tensor // [1, N], [1, S]
-	dx, dh     kernels.Tensor // [T, D] f32
-	dxs, dhs   kernels.Tensor // [S, D] f32
-	dy         kernels.Tensor // [T, D] op: dx as an operand
-	dact       kernels.Tensor // [T, F] op
-	dq, dout   kernels.Tensor // [T, Q] op
-	dk, dv     kernels.Tensor // [T, KV] op
-	du         [numGroups]kernels.Tensor
-	finBack    kernels.Tensor // [S, D] f32
-	vocabGrads bool
+	g, dent  kernels.Tensor // [1, N], [1, S]
+	dx, dh   kernels.Tensor // [T, D] f32
+	dxs, dhs kernels.Tensor // [S, D] f32
+	dy       kernels.Tensor // [T, D] op: dx as an operand
+	dact     kernels.Tensor // [T, F] op
+	dq, dout kernels.Tensor // [T, Q] op
+	dk, dv   kernels.Tensor // [T, KV] op
+	du       [numGroups]kernels.Tensor
+	finBack  kernels.Tensor // [S, D] f32
 }
 
 // layout lays the tensors of a pass of the present sizes over a; a measuring arena only counts.

@@ -102,7 +102,7 @@ func (o Options) Validate() error {
 		{"MaxResult", int64(o.MaxResult)}, {"Backoff.Initial", int64(o.Backoff.Initial)}, {"Backoff.Max", int64(o.Backoff.Max)},
 	} {
 		if f.value < 0 {
-			errs = append(errs, fmt.Errorf("Options.%s is %d, expected 0 (the default) or more", f.name, f.value))
+			errs = append(errs, fmt.Errorf("options: %s is %d, expected 0 (the default) or more", f.name, f.value))
 		}
 	}
 	return errors.Join(errs...)
