@@ -141,8 +141,8 @@ int af_head(af_ctx *c, af_tensor h, const af_matrix *w, const int32_t *first, co
             float *entropy, float *lse, af_tensor ew, af_tensor elw) {
 	struct head_args a = {.c = c, .h = h, .ew = ew, .elw = elw, .w = w, .first = first, .tokens = tokens, .inv_temp = inv_temp,
 	                      .lp = lp, .entropy = entropy, .lse = lse};
-	// A thread takes all its rows through the vocabulary at once, so that W is read from memory once per thread; in whole blocks where
-	// they share evenly.
+	// A thread takes all its rows through the vocabulary at once, so that W is read from memory once per thread; where they are many, a
+	// multiple of the 6 rows that a block of a product has.
 	a.chunk = (h.rows + c->threads - 1) / c->threads;
 	if (a.chunk >= 4 * ROWS) a.chunk = (a.chunk + 5) / 6 * 6;
 	if (a.chunk < 1) a.chunk = 1;
