@@ -1,6 +1,7 @@
 #!/bin/sh
-# Makes the embedded planner from nothing but this repository: make.sh AFCTL. About half an hour on two cores. The same instruction set
-# gives the same bytes, whatever the threads; another one rounds differently, and its planner differs in a few bits.
+# Makes the embedded planner from nothing but this repository: make.sh AFCTL. About half an hour on two cores. The same kernels on the same
+# instruction set give the same bytes, whatever the threads; others round differently, and their planner differs in its last bits and what
+# follows from them.
 set -eu
 afctl=$1
 here=$(dirname "$0")
