@@ -286,6 +286,10 @@ func attentionMisfits() []misfit {
 		{"no v", func(o *operands, a *A) { a.kv.V = kernels.Tensor{} }},
 		{"no kt", func(o *operands, a *A) { a.kv.KT = kernels.Tensor{} }},
 		{"kt slots", func(o *operands, a *A) { a.kv.KT = o.f(8, 6) }},
+		{"plan of a batch", func(o *operands, a *A) {
+			a.plan.Reset()
+			a.plan.AddBatch(0, [][]kernels.Seg{{{Len: 1}}, {{Len: 2}}, {{Len: 3}}}, 2, 1)
+		}},
 	}, both...))...)
 	return append(list, misfits("kvput", fits, func(p *probe, a A) error { return p.KVPut(a.kv, a.dk, a.dv, a.slots) }, []change[A]{
 		{"k width", func(o *operands, a *A) { a.dk = o.f(sT, 6) }},

@@ -37,7 +37,6 @@ struct attn_args {
 	af_tensor dk, dv;
 	int64_t ntiles, nchunks, group;
 	float scale;
-	_Atomic int failed;
 };
 
 static int64_t pad16(int64_t n) { return (n + 15) & ~(int64_t)15; }

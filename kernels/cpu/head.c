@@ -71,7 +71,6 @@ struct head_args {
 	float *lp, *entropy, *lse;
 	const float *g, *dent;
 	int64_t chunk; // rows per task
-	_Atomic int failed;
 };
 
 static void head_task(void *arg, int64_t i, int thread) {
