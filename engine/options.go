@@ -21,7 +21,7 @@ const (
 // results do not depend on the machine.
 const (
 	leastMicroBatch, mostMicroBatch = 2048, 4096
-	microBatchBytes                 = 1 << 30
+	microBatchBytes                 = 3 << 30
 )
 
 // microBatch chooses the budget of rows for a model.

@@ -127,15 +127,19 @@ func hotOps(s shape, d kernels.DType) []struct {
 	linear("linear/lowrank", s.T, s.R, s.D, false, false)
 	linear("linear/gate.decode1", 1, s.F, s.D, true, false)
 	linear("linear/gate.decode", s.batch, s.F, s.D, true, false)
-	back := func(name string, n, k int) {
+	back := func(name string, n, k int, addTo bool) {
 		add(name, func(e *bench) hotOp {
-			a := kernels.LinearBack{DX: e.tensor(f32, s.T, k), DY: e.tensor(d, s.T, n), W: e.matrix(d, n, k), DU: e.tensor(d, s.T, s.R), A: e.matrix(d, s.R, k), Add: true}
+			dx := d
+			if addTo {
+				dx = f32
+			}
+			a := kernels.LinearBack{DX: e.tensor(dx, s.T, k), DY: e.tensor(d, s.T, n), W: e.matrix(d, n, k), DU: e.tensor(d, s.T, s.R), A: e.matrix(d, s.R, k), Add: addTo}
 			return hotOp{run: func() error { return e.b.LinearBack(a) }, flops: 2 * T * float64(k) * (float64(n) + R)}
 		})
 	}
-	back("linearback/q", s.D, s.D)
-	back("linearback/gate", s.F, s.D)
-	back("linearback/down", s.D, s.F)
+	back("linearback/q", s.D, s.D, true)
+	back("linearback/gate", s.F, s.D, true)
+	back("linearback/down", s.D, s.F, false)
 	grad := func(name string, n, k int) {
 		add(name, func(e *bench) hotOp {
 			dw, dy, x := e.tensor(f32, n, k), e.tensor(d, s.T, n), e.tensor(d, s.T, k)

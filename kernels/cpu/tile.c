@@ -96,22 +96,25 @@
 
 typedef void (*AF(block_fn))(int64_t, const void *, int64_t, const void *, int64_t, float *, int64_t, int, const char *);
 #define NAME(STEP, MR, NV) AF(block_##STEP##_##MR##_##NV)
-#define ROW(STEP, M1, M2, M3, M4, NV) {NAME(STEP, M1, NV), NAME(STEP, M2, NV), NAME(STEP, M3, NV), NAME(STEP, M4, NV)}
+#define SIX(STEP, NV) NAME(STEP, 1, NV), NAME(STEP, 2, NV), NAME(STEP, 3, NV), NAME(STEP, 4, NV), NAME(STEP, 5, NV), NAME(STEP, 6, NV)
+#define EIGHT(STEP, NV) SIX(STEP, NV), NAME(STEP, 7, NV), NAME(STEP, 8, NV)
+#define BLOCKS_SIX(NV) BLOCKS(1, NV) BLOCKS(2, NV) BLOCKS(3, NV) BLOCKS(4, NV) BLOCKS(5, NV) BLOCKS(6, NV)
+#define BLOCKS_EIGHT(NV) BLOCKS_SIX(NV) BLOCKS(7, NV) BLOCKS(8, NV)
 
-BLOCKS(4, 1) BLOCKS(2, 1) BLOCKS(1, 1)
+// Blocks by kind, width and rows; as many rows as registers hold sums of.
 #if NVMAX == 4
-BLOCKS(8, 1)
-BLOCKS(8, 2) BLOCKS(4, 2) BLOCKS(2, 2) BLOCKS(1, 2)
-BLOCKS(8, 3) BLOCKS(4, 3) BLOCKS(2, 3) BLOCKS(1, 3)
-BLOCKS(6, 4) BLOCKS(4, 4) BLOCKS(2, 4) BLOCKS(1, 4)
-static const int AF(rows)[4][4] = {{8, 4, 2, 1}, {8, 4, 2, 1}, {8, 4, 2, 1}, {6, 4, 2, 1}};
-#define ROWS(STEP) {ROW(STEP, 8, 4, 2, 1, 1), ROW(STEP, 8, 4, 2, 1, 2), ROW(STEP, 8, 4, 2, 1, 3), ROW(STEP, 6, 4, 2, 1, 4)}
+BLOCKS_EIGHT(1)
+BLOCKS_EIGHT(2)
+BLOCKS_EIGHT(3)
+BLOCKS_SIX(4)
+static const int AF(most_rows)[NVMAX] = {8, 8, 8, 6};
+#define WIDTHS(STEP) {{EIGHT(STEP, 1)}, {EIGHT(STEP, 2)}, {EIGHT(STEP, 3)}, {SIX(STEP, 4)}}
 #else
-BLOCKS(6, 1)
-static const int AF(rows)[1][4] = {{6, 4, 2, 1}};
-#define ROWS(STEP) {ROW(STEP, 6, 4, 2, 1, 1)}
+BLOCKS_SIX(1)
+static const int AF(most_rows)[NVMAX] = {6};
+#define WIDTHS(STEP) {{SIX(STEP, 1)}}
 #endif
-static const AF(block_fn) AF(blocks)[3][NVMAX][4] = {ROWS(F), ROWS(B), ROWS(X)};
+static const AF(block_fn) AF(blocks)[3][NVMAX][8] = {WIDTHS(F), WIDTHS(B), WIDTHS(X)};
 
 // n is a multiple of 16. ldb is the width of a panel row. With TILE_AHEAD in kind the panel that follows in memory is brought near meanwhile.
 void AF(tile)(int kind, int64_t m, int64_t n, int64_t k, const void *A, int64_t lda, const void *B, int64_t ldb, float *C,
@@ -123,12 +126,13 @@ void AF(tile)(int kind, int64_t m, int64_t n, int64_t k, const void *A, int64_t 
 	for (int64_t j = 0; j < n;) {
 		int nv = n - j >= 16 * NVMAX ? NVMAX : (int)((n - j) / 16);
 		const char *b = (const char *)B + j * eb, *next = b + pairs * ldb * 4, *end = next + pairs * ldb * 4;
-		int64_t i = 0;
-		for (int s = 0; s < 4; s++)
-			for (int r = AF(rows)[nv - 1][s]; i + r <= m; i += r) {
-				AF(blocks)[kind][nv - 1][s](k, (const char *)A + i * lda * ea, lda, b, ldb, C + i * ldc + j, ldc, acc, ahead && next < end ? next : b);
-				next += pairs * 64;
-			}
+		// Blocks of equal heights, or one row apart: a low one at the end would wait for memory, and for its own sums.
+		int64_t left = (m + AF(most_rows)[nv - 1] - 1) / AF(most_rows)[nv - 1];
+		for (int64_t i = 0, rows; i < m; i += rows, left--) {
+			rows = (m - i + left - 1) / left;
+			AF(blocks)[kind][nv - 1][rows - 1](k, (const char *)A + i * lda * ea, lda, b, ldb, C + i * ldc + j, ldc, acc, ahead && next < end ? next : b);
+			next += pairs * 64;
+		}
 		j += 16 * nv;
 	}
 }
@@ -155,6 +159,7 @@ void AF(tile)(int kind, int64_t m, int64_t n, int64_t k, const void *A, int64_t 
 typedef void (*AF(outer_fn))(int64_t, const float *, int64_t, const float *, int64_t, float *, int64_t);
 OUTER(4, 1) OUTER(2, 1) OUTER(1, 1)
 #if NVMAX == 4
+static const int AF(rows)[4][4] = {{8, 4, 2, 1}, {8, 4, 2, 1}, {8, 4, 2, 1}, {6, 4, 2, 1}};
 OUTER(8, 1)
 OUTER(8, 2) OUTER(4, 2) OUTER(2, 2) OUTER(1, 2)
 OUTER(8, 3) OUTER(4, 3) OUTER(2, 3) OUTER(1, 3)
@@ -162,6 +167,7 @@ OUTER(6, 4) OUTER(4, 4) OUTER(2, 4) OUTER(1, 4)
 #define OROW(M1, NV) {AF(outer_##M1##_##NV), AF(outer_4_##NV), AF(outer_2_##NV), AF(outer_1_##NV)}
 static const AF(outer_fn) AF(outers)[4][4] = {OROW(8, 1), OROW(8, 2), OROW(8, 3), OROW(6, 4)};
 #else
+static const int AF(rows)[1][4] = {{6, 4, 2, 1}};
 OUTER(6, 1)
 static const AF(outer_fn) AF(outers)[1][4] = {{AF(outer_6_1), AF(outer_4_1), AF(outer_2_1), AF(outer_1_1)}};
 #endif
@@ -185,8 +191,11 @@ void AF(outer)(int64_t m, int64_t n, int64_t t, const float *y, int64_t ldy, con
 #undef BLOCK
 #undef BLOCKS
 #undef NAME
-#undef ROW
-#undef ROWS
+#undef SIX
+#undef EIGHT
+#undef BLOCKS_SIX
+#undef BLOCKS_EIGHT
+#undef WIDTHS
 #undef OUTER
 #undef OROW
 #endif
