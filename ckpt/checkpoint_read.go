@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // Rejected is a checkpoint that was passed over, and why.
@@ -18,7 +19,8 @@ type Rejected struct {
 // Latest returns the newest checkpoint of a run folder whose every file is listed, present and right by its SHA-256, and
 // whose parts belong together. Those that are not, newer than it, are returned for a word to the user; nothing of them is
 // used. ErrNoCheckpoint if none is good. A good one of a newer format is not passed over: it is a *VersionError, since
-// going on from an older one would undo the work of a newer build.
+// going on from an older one would undo the work of a newer build. Nor is one that cannot be read for reasons that are not
+// its own (permissions, the disk, too many open files): it may be good.
 //
 // Latest changes nothing, and may be called while a run saves.
 func Latest(runDir string) (*Checkpoint, []Rejected, error) {
@@ -39,10 +41,26 @@ func Latest(runDir string) (*Checkpoint, []Rejected, error) {
 			return nil, rejected, fmt.Errorf("latest checkpoint: %w", err)
 		case errors.Is(err, fs.ErrNotExist) && !folderExists(path):
 			continue // retired since it was listed
+		case unreadable(err):
+			return nil, rejected, fmt.Errorf("latest checkpoint: %w; it may be good, and nothing older is used in its place", err)
 		}
 		rejected = append(rejected, Rejected{path, err})
 	}
 	return nil, rejected, fmt.Errorf("%s: %w", dir, ErrNoCheckpoint)
+}
+
+// unreadable tells an error of reading a file from one of what stands in it, or of a file that is missing or none at all.
+func unreadable(err error) bool {
+	var failed *fs.PathError
+	if !errors.As(err, &failed) {
+		return false
+	}
+	for _, own := range []error{fs.ErrNotExist, syscall.ENOTDIR, syscall.EISDIR, syscall.ELOOP} {
+		if errors.Is(failed.Err, own) {
+			return false
+		}
+	}
+	return true
 }
 
 func folderExists(path string) bool {

@@ -28,6 +28,7 @@ type State struct {
 	Base        BaseModel      `json:"base"`
 	AdapterHash string         `json:"adapter_hash"` // Adapter.Hash, or HashTensors of all weights where those are trained
 	ConfigHash  string         `json:"config_hash"`  // of the effective config
+	InputsHash  string         `json:"inputs_hash"`  // of what that names: training tasks, templates
 	Engine      EngineIdentity `json:"engine"`
 }
 

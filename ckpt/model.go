@@ -1,6 +1,7 @@
 package ckpt
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"hash"
@@ -100,9 +101,31 @@ func checkWeights(c *ModelConfig, weights Weights) error {
 		used[spec.Name] = true
 	}
 	for _, name := range weights.Names() {
+		if name == "lm_head.weight" && c.TieWordEmbeddings {
+			if err := checkTiedHead(weights); err != nil {
+				return err
+			}
+		}
 		if !used[name] && !idleTensor(c, name) {
 			return fmt.Errorf("tensor %q: config.json has no place for it: the weights are of another architecture, or of another size", name)
 		}
+	}
+	return nil
+}
+
+// checkTiedHead refuses a head beside tie_word_embeddings that is not the embedding: some programs would use the one, some the other.
+func checkTiedHead(weights Weights) error {
+	const embedding, head = "model.embed_tokens.weight", "lm_head.weight"
+	a, err := weights.Tensor(embedding)
+	if err != nil {
+		return err
+	}
+	b, err := weights.Tensor(head)
+	if err != nil {
+		return err
+	}
+	if a.DType != b.DType || !bytes.Equal(a.Data, b.Data) {
+		return fmt.Errorf("tensor %q: found other values than in %s, expected the same, or none, with tie_word_embeddings: true in config.json", head, embedding)
 	}
 	return nil
 }

@@ -24,8 +24,8 @@ const maxCompanionBytes = 256 << 20
 // SaveModel writes a Hugging Face folder that transformers and OpenModel load: config.json made from cfg,
 // model.safetensors with tensors, and the files of copyFrom (nil: none) that belong to the tokenizer. The folder
 // appears complete or not at all; dir must be absent or empty, else ErrExists. tensors must be those of
-// cfg.TensorSpecs, in any order and of any readable type.
-func SaveModel(dir string, cfg ModelConfig, tensors []Tensor, copyFrom fs.FS) error {
+// cfg.TensorSpecs, in any order and of any readable type. more create further files in it.
+func SaveModel(dir string, cfg ModelConfig, tensors []Tensor, copyFrom fs.FS, more ...func(*DirWriter) error) error {
 	if err := cfg.Validate(); err != nil {
 		return fmt.Errorf("save model %s: %w", dir, err)
 	}
@@ -45,6 +45,11 @@ func SaveModel(dir string, cfg ModelConfig, tensors []Tensor, copyFrom fs.FS) er
 		}
 		if copyFrom != nil {
 			if err := copyFiles(d, folder{name: "source", fsys: copyFrom}); err != nil {
+				return err
+			}
+		}
+		for _, f := range more {
+			if err := f(d); err != nil {
 				return err
 			}
 		}

@@ -232,7 +232,7 @@ func TestOpenModelRefused(t *testing.T) {
 	}
 }
 
-// A copy of a tied head, and buffers of old versions, mean nothing and are let through.
+// A copy of a tied head, and buffers of old versions, mean nothing and are let through; another head beside tie_word_embeddings is refused.
 func TestOpenModelIdleTensors(t *testing.T) {
 	files := copyModel(t, "tied", nil)
 	s, err := ParseSafetensors("x", files["model.safetensors"].Data)
@@ -258,6 +258,16 @@ func TestOpenModelIdleTensors(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.Close()
+	for i := range tensors {
+		if tensors[i].Name == "lm_head.weight" {
+			tensors[i].Data = bytes.Clone(tensors[i].Data)
+			tensors[i].Data[1] ^= 1
+		}
+	}
+	files["model.safetensors"].Data = write(t, tensors, nil)
+	if _, err := OpenModelFS(files, "x"); err == nil || !strings.Contains(err.Error(), "lm_head.weight") || !strings.Contains(err.Error(), "tie_word_embeddings") {
+		t.Errorf("another head beside tie_word_embeddings: error %v", err)
+	}
 }
 
 // The identity sees a change of a name, of the configuration, and of the weights.

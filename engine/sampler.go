@@ -84,7 +84,7 @@ type Sampler struct {
 	mu      sync.Mutex
 	wake    chan struct{}
 	waiting []*request
-	publish func()
+	publish []func() // what waits for the requests under way
 	closed  bool
 	ended   chan struct{}
 
@@ -118,8 +118,12 @@ func (e *Engine) NewSampler(o SamplerOptions) (*Sampler, error) {
 	if o.MaxBatch == 0 {
 		o.MaxBatch = 256
 	}
-	if o.CacheTokens < 16 || o.PrefillTokens < 1 || o.MaxBatch < 1 {
-		return nil, fmt.Errorf("sampler: cache of %d tokens, prompt passes of %d, batches of %d: expected positive numbers", o.CacheTokens, o.PrefillTokens, o.MaxBatch)
+	const least = 16
+	if o.CacheTokens < least {
+		return nil, fmt.Errorf("engine.kv_tokens: found %d, expected at least %d, or 0 for as many as %d MiB hold", o.CacheTokens, least, DefaultCacheBytes>>20)
+	}
+	if o.PrefillTokens < 1 || o.MaxBatch < 1 {
+		return nil, fmt.Errorf("sampler: prompt passes of %d tokens, batches of %d: expected positive numbers", o.PrefillTokens, o.MaxBatch)
 	}
 	o.CacheTokens &^= 1
 	kv, err := newKVCache(e, o.CacheTokens)
@@ -194,11 +198,11 @@ func (s *Sampler) Publish(ctx context.Context, version int, hash string) error {
 		s.mu.Unlock()
 		return ErrClosed
 	}
-	s.publish = func() {
+	s.publish = append(s.publish, func() {
 		s.version, s.hash = version, hash
 		s.tree.clear()
 		close(done)
-	}
+	})
 	s.mu.Unlock()
 	s.poke()
 	select {
@@ -253,6 +257,7 @@ func (s *Sampler) loop() {
 				s.finish(r, err)
 			}
 			s.active = s.active[:0]
+			s.tree.clear() // what was due to be computed may not have been
 		}
 	}
 }
@@ -261,7 +266,7 @@ func (s *Sampler) loop() {
 func (s *Sampler) idle() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.waiting) == 0 && s.publish == nil && !s.closed
+	return len(s.waiting) == 0 && len(s.publish) == 0 && !s.closed
 }
 
 func (s *Sampler) closing() bool {
@@ -281,11 +286,20 @@ func (s *Sampler) closing() bool {
 func (s *Sampler) admit() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.publish != nil {
+	s.waiting = slices.DeleteFunc(s.waiting, func(r *request) bool {
+		if r.ctx.Err() == nil {
+			return false
+		}
+		s.finish(r, context.Cause(r.ctx))
+		return true
+	})
+	if len(s.publish) > 0 {
 		if len(s.active) > 0 {
 			return nil // first those under way
 		}
-		s.publish()
+		for _, f := range s.publish {
+			f()
+		}
 		s.publish = nil
 	}
 	var err error
@@ -295,15 +309,15 @@ func (s *Sampler) admit() error {
 		if len(s.active) == s.o.MaxBatch {
 			break
 		}
-		if r.ctx.Err() != nil {
-			taken++
-			s.finish(r, context.Cause(r.ctx))
-			continue
+		ok := s.place(r)
+		if !ok && len(s.active) > 0 {
+			break // room will come
 		}
-		if !s.place(r) {
-			if len(s.active) > 0 {
-				break // room will come
-			}
+		if !ok { // what is cached of its own prompt may stand in its way
+			s.tree.clear()
+			ok = s.place(r)
+		}
+		if !ok {
 			taken++
 			s.finish(r, fmt.Errorf("sample: %d prompt tokens and %d to generate do not fit the cache of %d (engine.kv_tokens)", len(r.Prompt), r.MaxTokens, s.o.CacheTokens))
 			continue

@@ -3,6 +3,7 @@ package flow
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -49,6 +50,11 @@ func canonical(ts []Trajectory) ([]row, error) {
 	return rows, nil
 }
 
+const (
+	mostReward   = 1e30 // its square, summed over any group, is finite, and so are float32 gradients of it
+	logProbSlack = 1e-2 // what a sampler of low precision may be above 0 by rounding
+)
+
 // checkRollout returns a *TrajectoryError if a trajectory with a reward cannot be trained on.
 func checkRollout(r row, o Objective) error {
 	bad := func(field, format string, args ...any) error {
@@ -56,6 +62,9 @@ func checkRollout(r row, o Objective) error {
 	}
 	if !finite(*r.t.Reward) {
 		return bad("reward", "found %v, expected a finite number, or null for a rollout that failed", *r.t.Reward)
+	}
+	if math.Abs(*r.t.Reward) > mostReward {
+		return bad("reward", "found %v, expected at most %g in size: the deviation of the group's rewards would overflow", *r.t.Reward, mostReward)
 	}
 	if field, reason := samplingProblem(r.t.Sampling, o.Temperature); field != "" {
 		return bad("sampling."+field, "%s", reason)
@@ -84,6 +93,9 @@ func checkRollout(r row, o Objective) error {
 		}
 		if k := slices.IndexFunc(turn.LogProbs, func(l float32) bool { return !finite(float64(l)) }); k >= 0 {
 			return bad(fmt.Sprintf("%slogprobs[%d]", at, k), "found %v, expected a finite number", turn.LogProbs[k])
+		}
+		if k := slices.IndexFunc(turn.LogProbs, func(l float32) bool { return l > logProbSlack }); k >= 0 {
+			return bad(fmt.Sprintf("%slogprobs[%d]", at, k), "found %v, expected the log of a probability, at most 0", turn.LogProbs[k])
 		}
 	}
 	return nil

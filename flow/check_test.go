@@ -48,8 +48,12 @@ func TestNewUpdateRefuses(t *testing.T) {
 			return ts
 		},
 		`trajectory 2 of 2: group: found none`: func(ts []Trajectory, _ *Objective) []Trajectory { ts[1].Group = ""; return ts },
-		`group "a", sample 0: reward: found an advantage of`: func(ts []Trajectory, _ *Objective) []Trajectory {
-			ts[0].Reward, ts[1].Reward = ptr(1.7e308), ptr(1.6e308)
+		`group "a", sample 1: reward: found -1e+308, expected at most 1e+30`: func(ts []Trajectory, _ *Objective) []Trajectory {
+			ts[0].Reward, ts[1].Reward = ptr(1e30), ptr(-1e308)
+			return ts
+		},
+		`group "a", sample 1: turns[0].logprobs[1]: found 0.5, expected the log of a probability`: func(ts []Trajectory, _ *Objective) []Trajectory {
+			ts[1].Turns[0].LogProbs[1] = 0.5
 			return ts
 		},
 		`flow.kl: found -1`: func(ts []Trajectory, o *Objective) []Trajectory { o.KL = -1; return ts },

@@ -62,6 +62,16 @@ func ParseTrajectory(b []byte) (Trajectory, error) {
 			return Trajectory{}, fmt.Errorf("sample: found %d, expected a number from 0", t.Sample)
 		}
 	}
+	if t.Sampling.Temperature == 0 && bytes.Contains(b, []byte(`"temperature"`)) {
+		var told struct {
+			Sampling struct {
+				Temperature *float64 `json:"temperature"`
+			} `json:"sampling"`
+		}
+		if err := json.Unmarshal(b, &told); err == nil && told.Sampling.Temperature != nil {
+			return Trajectory{}, errors.New("sampling.temperature: found 0, expected the temperature > 0 that the actions were drawn at: log-probs of a likeliest token have no ratio")
+		}
+	}
 	if t.Group == "" {
 		return Trajectory{}, errors.New(`group: found none, expected the name that the rollouts of one task share`)
 	}

@@ -7,8 +7,8 @@ import "fmt"
 //	R_i - kl * sum over its action tokens of clamp(lo - lr)
 //
 // and the advantages are formed anew; Group.Rollouts and Advantage are rewritten, Rollout.Reward keeps the outcome.
-// lo and lr are over action tokens, as Weight is. Zero signal stays a property of the outcome rewards: such a group
-// keeps A = 0. Calling it again starts from the outcome rewards again.
+// lo and lr are over action tokens, as Weight is. A group of zero signal thus carries its KL with this estimator, too,
+// unless Objective.SkipZeroSignal has left it out. Calling it again starts from the outcome rewards again.
 //
 // Errors: an estimator that is not k1, arrays of another length, *TrajectoryError where a shaped reward is not finite.
 // The update is then unchanged. Source: Schulman 2020; arXiv 2512.21852 for k1 in the reward.

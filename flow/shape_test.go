@@ -9,8 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// TestTrap21KLInReward: k1 takes beta times the rollout's summed lo - lr off its reward; zero signal is a property of
-// the outcomes, and shaping starts from them every time.
+// TestTrap21KLInReward: k1 takes beta times the rollout's summed lo - lr off its reward; a group of zero
+// signal carries it, too, unless it is left out, and shaping starts from the outcomes every time.
 func TestTrap21KLInReward(t *testing.T) {
 	o := DefaultObjective()
 	o.KLEstimator, o.KL = K1, 0.5
@@ -30,17 +30,14 @@ func TestTrap21KLInReward(t *testing.T) {
 		for k := range lo {
 			kl[u.Rollout[k]] += min(float64(lo[k]-lr[k]), 20)
 		}
-		want := Advantages([]float64{1 - kl[2]/2, -kl[3] / 2, -kl[4] / 2}, o.AdvantageStd, o.AdvantageEps)
+		want := append(Advantages([]float64{1 - kl[0]/2, 1 - kl[1]/2}, o.AdvantageStd, o.AdvantageEps),
+			Advantages([]float64{1 - kl[2]/2, -kl[3] / 2, -kl[4] / 2}, o.AdvantageStd, o.AdvantageEps)...)
 		for range 2 {
 			if err := u.ShapeRewards(lo, lr); err != nil {
 				t.Fatal(err)
 			}
 			for k, r := range u.Rollout {
-				a := 0.0
-				if r >= 2 {
-					a = want[r-2]
-				}
-				if !near(u.Advantage[k], a, 1e-12) {
+				if a := want[r]; !near(u.Advantage[k], a, 1e-12) || a == 0 {
 					t.Errorf("token %d of rollout %d: A = %v, expected %v", k, r, u.Advantage[k], a)
 				}
 			}
@@ -48,8 +45,8 @@ func TestTrap21KLInReward(t *testing.T) {
 				t.Errorf("rollout is %+v", r)
 			}
 		}
-		if u.Groups[0].Rollouts[0].Advantage != 0 {
-			t.Error("KL alone gives a group of zero signal an advantage")
+		if a := u.Groups[0].Rollouts[0].Advantage; !u.Groups[0].ZeroSignal || (a == 0) != o.SkipZeroSignal {
+			t.Errorf("skip_zero_signal %v: a group of zero signal has the advantage %v", o.SkipZeroSignal, a)
 		}
 	}
 }

@@ -23,7 +23,7 @@ type Turn struct {
 // Sampling is how actions were drawn. In training only plain temperature sampling is allowed (the ratio would be
 // wrong otherwise), so the filters are recorded to be refused.
 type Sampling struct {
-	Temperature      float64 `json:"temperature"`
+	Temperature      float64 `json:"temperature,omitzero"` // 0: not recorded
 	TopK             int     `json:"top_k,omitempty"`
 	TopP             float64 `json:"top_p,omitempty"`
 	MinP             float64 `json:"min_p,omitempty"`

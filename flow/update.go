@@ -23,7 +23,8 @@ type Rollout struct {
 type Group struct {
 	Name     string
 	Rollouts []Rollout
-	// ZeroSignal says that all outcome rewards are equal, a group of one included: every advantage is 0.
+	// ZeroSignal says that all outcome rewards are equal, a group of one included: every advantage is 0, but for what KL in the reward (k1)
+	// makes of them.
 	ZeroSignal bool
 	// Incomplete says that the group has failed rollouts beside these.
 	Incomplete bool
@@ -161,15 +162,8 @@ func (g *Group) rewards() []float64 {
 	return rs
 }
 
-// setAdvantages sets every rollout's advantage from the rewards given, which may be shaped. A group of zero signal
-// stays one: its advantages are 0 whatever the shaping made of its rewards.
+// setAdvantages sets every rollout's advantage from the rewards given, which may be shaped.
 func (g *Group) setAdvantages(rewards []float64, o Objective) error {
-	if g.ZeroSignal {
-		for i := range g.Rollouts {
-			g.Rollouts[i].Advantage = 0
-		}
-		return nil
-	}
 	var as []float64
 	if o.AdvantageOver == AdvantageOverTurns {
 		turns := make([]int, len(g.Rollouts))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"regexp"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -12,18 +13,18 @@ import (
 	"go.starlark.net/syntax"
 )
 
-// ParseArguments reads an executor's text as the arguments of one call: a JSON object, fenced or in prose, or the call
-// form execution = tool.execute(query="…", k=3), over as many lines as it takes. The call form is Starlark, of which
-// only the syntax tree is looked at: literals, lists, dicts, sums of strings, and names bound to those before. Nothing
-// of it is ever run. The first call, or the first object, is taken; calls says how many there were. The error says
-// what could not be read, for the model to mend.
+// ParseArguments reads an executor's text as the arguments of one call: a JSON object (or a Python dict), fenced or in
+// prose, or the call form execution = tool.execute(query="…", k=3), over as many lines as it takes. The call form is
+// Starlark, of which only the syntax tree is looked at: literals, lists, dicts, sums of strings, and names bound to
+// those before. Nothing of it is ever run. The first call, or the first object, is taken; calls says how many there
+// were. The error says what could not be read, for the model to mend.
 func ParseArguments(text string) (args stdjson.RawMessage, calls int, err error) {
 	text = strings.ToValidUTF8(text, "\uFFFD")
 	if len(text) > maxArgs {
 		return nil, 0, fmt.Errorf("a call of %d bytes, at most %d are taken", len(text), maxArgs)
 	}
-	if strings.Contains(text, "tool.execute") && !strings.HasPrefix(unfence(text), "{") {
-		return parseCalls(codeOf(text))
+	if callStart.MatchString(text) && !strings.HasPrefix(unfence(text), "{") {
+		return parseCalls(text)
 	}
 	for object := range jsonObjects(text) {
 		if calls++; calls == 1 {
@@ -35,6 +36,9 @@ func ParseArguments(text string) (args stdjson.RawMessage, calls int, err error)
 	}
 	return nil, 0, errors.New("no JSON object and no tool.execute(...) in the answer")
 }
+
+// callStart is where the call form begins.
+var callStart = regexp.MustCompile(`(?:^|[^\w.])(tool\.execute\s*)\(`)
 
 // unfence drops the opening fence of a text that begins with one.
 func unfence(text string) string {
@@ -71,12 +75,42 @@ func codeOf(text string) string {
 	return strings.TrimSpace(text[strings.LastIndexByte(text[:i], '\n')+1:])
 }
 
-// maxCuts bounds how often parseCalls tries again without what could not be read.
+// parseCalls reads the call form. Where the text around the call is no program with it (prose in the same line, an
+// import), the call alone is taken, up to its closing bracket; and where that cannot be read either, without the f of
+// strings that have nothing to format.
+func parseCalls(text string) (stdjson.RawMessage, int, error) {
+	code := codeOf(text)
+	file, err := parseProgram(code)
+	if at := callStart.FindStringSubmatchIndex(text); err != nil && at != nil {
+		call := text[at[2]:at[3]] + text[at[3]:at[3]+bracketed(text[at[3]:])]
+		for _, alone := range []string{call, plainFString.ReplaceAllString(call, "$1$2")} {
+			if f, e := parseProgram(alone); e == nil {
+				file, err = f, nil
+				break
+			}
+		}
+		if fString.MatchString(call) && err != nil {
+			err = fmt.Errorf("%w (f-strings are not computed: give the value itself)", err)
+		}
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	return firstCall(file)
+}
+
+// An f-string, and one that needs no formatting.
+var (
+	fString      = regexp.MustCompile(`(?:^|[^\w"'])[fF]["']`)
+	plainFString = regexp.MustCompile(`(^|[^\w"'])[fF]("[^"{}\\\n]*"|'[^'{}\\\n]*')`)
+)
+
+// maxCuts bounds how often parseProgram tries again without what could not be read.
 const maxCuts = 8
 
-// parseCalls reads a program of assignments and calls. Prose may stand behind a call that has no fence: where a line
-// cannot be read, the lines before it are taken.
-func parseCalls(code string) (stdjson.RawMessage, int, error) {
+// parseProgram reads a program of assignments and calls, one at least. Prose may stand behind a call that has no fence:
+// where a line cannot be read, the lines before it are taken.
+func parseProgram(code string) (*syntax.File, error) {
 	file, err := parseStarlark(code)
 	for cut := 0; err != nil && cut < maxCuts; cut++ {
 		var at syntax.Error
@@ -87,32 +121,49 @@ func parseCalls(code string) (stdjson.RawMessage, int, error) {
 		file, err = parseStarlark(code)
 	}
 	if err != nil {
-		return nil, 0, fmt.Errorf("the call cannot be read: %w", err)
+		return nil, fmt.Errorf("the call cannot be read: %w", err)
 	}
+	for _, stmt := range file.Stmts {
+		if _, ok := executed(stmt); ok {
+			return file, nil
+		}
+	}
+	return nil, errors.New("no call of the form execution = tool.execute(name=value, ...)")
+}
+
+// executed is the call that a statement makes.
+func executed(stmt syntax.Stmt) (*syntax.CallExpr, bool) {
+	expr, _ := statement(stmt)
+	call, ok := unparen(expr).(*syntax.CallExpr)
+	return call, ok && isExecute(call.Fn)
+}
+
+// firstCall gives the arguments of a program's first call, and how many calls there are.
+func firstCall(file *syntax.File) (stdjson.RawMessage, int, error) {
 	names := map[string]any{}
 	var args map[string]any
+	var err error
 	calls := 0
 	for _, stmt := range file.Stmts {
-		expr, bound := statement(stmt)
-		if call, ok := unparen(expr).(*syntax.CallExpr); ok && isExecute(call.Fn) {
+		if call, ok := executed(stmt); ok {
 			if calls++; calls > 1 {
 				continue
 			}
 			if args, err = keywords(call, names); err != nil {
 				return nil, 0, err
 			}
-		} else if bound != "" {
-			// Only scalars get a name: lists that name lists would grow without end.
-			switch v, err := literal(expr, names); v.(type) {
+		} else if expr, bound := statement(stmt); bound != "" {
+			// Only scalars get a name: lists that name lists would grow without end. A name that is bound to
+			// anything else has no value from there on.
+			v, err := literal(expr, names)
+			delete(names, bound)
+			switch v.(type) {
 			case string, int64, float64, bool:
 				if err == nil {
 					names[bound] = v
 				}
 			}
 		}
-	}
-	if calls == 0 {
-		return nil, 0, errors.New("no call of the form execution = tool.execute(name=value, ...)")
 	}
 	raw, err := json.Marshal(args, json.Deterministic(true))
 	if err != nil {
@@ -138,16 +189,20 @@ func parseStarlark(code string) (*syntax.File, error) {
 	return opts.Parse("call", code, 0)
 }
 
-// statement gives the expression of a statement, and the name it is bound to if it is a plain assignment.
+// statement gives the expression of a statement, and the name it is bound to if it assigns one; x += y is x = x + y.
 func statement(s syntax.Stmt) (syntax.Expr, string) {
 	switch s := s.(type) {
 	case *syntax.ExprStmt:
 		return s.X, ""
 	case *syntax.AssignStmt:
-		if name, ok := s.LHS.(*syntax.Ident); ok && s.Op == syntax.EQ {
-			return s.RHS, name.Name
+		name, ok := s.LHS.(*syntax.Ident)
+		switch {
+		case !ok:
+			return s.RHS, ""
+		case s.Op != syntax.EQ:
+			return &syntax.BinaryExpr{X: name, Op: s.Op - syntax.PLUS_EQ + syntax.PLUS, Y: s.RHS}, name.Name
 		}
-		return s.RHS, ""
+		return s.RHS, name.Name
 	}
 	return nil, ""
 }
@@ -306,6 +361,9 @@ func dict(e *syntax.DictExpr, names map[string]any) (any, error) {
 		name, ok := key.(string)
 		if !ok {
 			return nil, fmt.Errorf("dict key %v is no string", key)
+		}
+		if _, twice := values[name]; twice {
+			return nil, fmt.Errorf("dict key %q is given twice", name)
 		}
 		if values[name], err = literal(entry.Value, names); err != nil {
 			return nil, err

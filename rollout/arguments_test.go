@@ -15,25 +15,35 @@ func TestParseArguments(t *testing.T) {
 		text, want string
 		calls      int
 	}{
-		"json":          {`{"q": "a", "k": 3}`, `{"q": "a", "k": 3}`, 1},
-		"json fenced":   {"```json\n{\"q\": \"a\"}\n```", `{"q": "a"}`, 1},
-		"json in prose": {"The arguments are {\"q\": \"a\"}. Done.", `{"q": "a"}`, 1},
-		"json twice":    {`{"q": "a"} {"q": "b"}`, `{"q": "a"}`, 2},
-		"json nested":   {`{"q": "a", "o": {"x": [1]}}`, `{"q": "a", "o": {"x": [1]}}`, 1},
-		"json of code":  {`{"q": "tool.execute(q=1)"}`, `{"q": "tool.execute(q=1)"}`, 1},
-		"set notation":  {"For the set {1, 2}: {\"q\": \"a\"}", `{"q": "a"}`, 1},
-		"call":          {`execution = tool.execute(q="a", k=3)`, `{"k":3,"q":"a"}`, 1},
-		"call bare":     {`tool.execute(q='a')`, `{"q":"a"}`, 1},
-		"call fenced":   {"Command:\n```python\nexecution = tool.execute(q=\"a\")\n```\nDone.", `{"q":"a"}`, 1},
-		"call lines":    {"execution = tool.execute(\n    q=\"a\",\n    k=3,\n)", `{"k":3,"q":"a"}`, 1},
-		"call triple":   {"execution = tool.execute(q=\"\"\"a\nb\"\"\")", `{"q":"a\nb"}`, 1},
-		"call names":    {"query = \"a\"\nk = 3\nexecution = tool.execute(q=query + \" b\", k=k)", `{"k":3,"q":"a b"}`, 1},
-		"call twice":    {"execution = tool.execute(q=\"a\")\nexecution = tool.execute(q=\"b\")", `{"q":"a"}`, 2},
-		"call prose":    {"Here:\nexecution = tool.execute(q=\"a\")\nThis searches for a.\nIt's good.", `{"q":"a"}`, 1},
-		"call values":   {`tool.execute(a=True, b=None, c=-1.5, d=[1, "x"], e={"k": (1, 2)})`, `{"a":true,"b":null,"c":-1.5,"d":[1,"x"],"e":{"k":[1,2]}}`, 1},
-		"call big":      {`tool.execute(n=123456789012345678901234567890)`, `{"n":123456789012345678901234567890}`, 1},
-		"call braces":   {`execution = tool.execute(q="\\frac{a}{b} {x}")`, `{"q":"\\frac{a}{b} {x}"}`, 1},
-		"call comment":  {"# search\nexecution = tool.execute(q=\"a\")  # now", `{"q":"a"}`, 1},
+		"json":           {`{"q": "a", "k": 3}`, `{"q": "a", "k": 3}`, 1},
+		"json fenced":    {"```json\n{\"q\": \"a\"}\n```", `{"q": "a"}`, 1},
+		"json in prose":  {"The arguments are {\"q\": \"a\"}. Done.", `{"q": "a"}`, 1},
+		"json twice":     {`{"q": "a"} {"q": "b"}`, `{"q": "a"}`, 2},
+		"json nested":    {`{"q": "a", "o": {"x": [1]}}`, `{"q": "a", "o": {"x": [1]}}`, 1},
+		"json of code":   {`{"q": "tool.execute(q=1)"}`, `{"q": "tool.execute(q=1)"}`, 1},
+		"set notation":   {"For the set {1, 2}: {\"q\": \"a\"}", `{"q": "a"}`, 1},
+		"call":           {`execution = tool.execute(q="a", k=3)`, `{"k":3,"q":"a"}`, 1},
+		"call bare":      {`tool.execute(q='a')`, `{"q":"a"}`, 1},
+		"call fenced":    {"Command:\n```python\nexecution = tool.execute(q=\"a\")\n```\nDone.", `{"q":"a"}`, 1},
+		"call lines":     {"execution = tool.execute(\n    q=\"a\",\n    k=3,\n)", `{"k":3,"q":"a"}`, 1},
+		"call triple":    {"execution = tool.execute(q=\"\"\"a\nb\"\"\")", `{"q":"a\nb"}`, 1},
+		"call names":     {"query = \"a\"\nk = 3\nexecution = tool.execute(q=query + \" b\", k=k)", `{"k":3,"q":"a b"}`, 1},
+		"call twice":     {"execution = tool.execute(q=\"a\")\nexecution = tool.execute(q=\"b\")", `{"q":"a"}`, 2},
+		"call prose":     {"Here:\nexecution = tool.execute(q=\"a\")\nThis searches for a.\nIt's good.", `{"q":"a"}`, 1},
+		"call values":    {`tool.execute(a=True, b=None, c=-1.5, d=[1, "x"], e={"k": (1, 2)})`, `{"a":true,"b":null,"c":-1.5,"d":[1,"x"],"e":{"k":[1,2]}}`, 1},
+		"call big":       {`tool.execute(n=123456789012345678901234567890)`, `{"n":123456789012345678901234567890}`, 1},
+		"call braces":    {`execution = tool.execute(q="\\frac{a}{b} {x}")`, `{"q":"\\frac{a}{b} {x}"}`, 1},
+		"call comment":   {"# search\nexecution = tool.execute(q=\"a\")  # now", `{"q":"a"}`, 1},
+		"call in line":   {"The command is `execution = tool.execute(q='It said \"a (b\"', k=3)`. It's done.", `{"k":3,"q":"It said \"a (b\""}`, 1},
+		"call labelled":  {"Command: execution = tool.execute(\n    q=\"it's\"\n)\nThat's it.", `{"q":"it's"}`, 1},
+		"call imports":   {"import json\nexecution = tool.execute(q=\"a\")\nprint(execution)", `{"q":"a"}`, 1},
+		"call printed":   {"print(tool.execute(q=\"a\"))", `{"q":"a"}`, 1},
+		"call f-string":  {"execution = tool.execute(q=f\"a b\", r=F'c')", `{"q":"a b","r":"c"}`, 1},
+		"call not f":     {"execution = tool.execute(q=\"if 'f' then f'x'\")", `{"q":"if 'f' then f'x'"}`, 1},
+		"call appended":  {"q = \"a\"\nq += \" b\"\nexecution = tool.execute(q=q)", `{"q":"a b"}`, 1},
+		"call crlf":      {"```python\r\nq = 'a'\r\nexecution = tool.execute(\r\n  q=q)\r\n```\r\n", `{"q":"a"}`, 1},
+		"only mentioned": {"The arguments of tool.execute:\n{\"q\": \"a\"}", `{"q": "a"}`, 1},
+		"python":         {"```python\n{'q': 'it\\'s', 'k': None, 'b': True,}\n```", `{"b":true,"k":null,"q":"it's"}`, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			args, calls, err := ParseArguments(c.text)
@@ -62,6 +72,14 @@ func TestParseArgumentsRefuses(t *testing.T) {
 		"unfinished":  `execution = tool.execute(q="a`,
 		"other":       `x = tool.execute_all(q="a")`,
 		"other tool":  `other.tool.execute(q="a")`,
+		"rebound":     "q = \"a\"\nq = [1].pop()\ntool.execute(q=q)",
+		"augmented":   "q = \"a\"\nq *= 3\ntool.execute(q=q)",
+		"f-string":    `tool.execute(q=f"{x}")`,
+		"f-string 2":  `tool.execute(q=f"a", r=f"{x}")`,
+		"dict twice":  `tool.execute(q={"a": 1, "a": 2})`,
+		"method":      `my.tool.execute(q="a")`,
+		"python call": `{'q': open('/etc/passwd').read()}`,
+		"python set":  `{'a', 'b'}`,
 		"nested deep": "tool.execute(q=" + strings.Repeat("(", 5000) + "1" + strings.Repeat(")", 5000) + ")",
 		"too long":    `tool.execute(q="` + strings.Repeat("a", maxArgs) + `")`,
 	} {
@@ -158,6 +176,7 @@ func FuzzParseArguments(f *testing.F) {
 	f.Add(`execution = tool.execute(q="a", k=[1, {"x": -2}])`)
 	f.Add("```python\nx = \"a\"\nexecution = tool.execute(\n q=x + x)\n```")
 	f.Add("tool.execute(\xff\"\"\"")
+	f.Add("Command: `tool.execute(q=f'a')` {'k': (1,)}")
 	spec := fakeTool{name: "Search"}.Spec()
 	f.Fuzz(func(t *testing.T, text string) {
 		args, calls, err := ParseArguments(text)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -101,7 +102,11 @@ func TestFaultyServer(t *testing.T) {
 			s := fixture(t, func(s *Solver) {
 				s.Slots.Planner, s.Slots.Executor = ModelPlanner{Model: m}, ModelExecutor{Model: m}
 				s.Slots.Verifier, s.Slots.Generator = ModelVerifier{Model: m}, ModelGenerator{Model: m}
-				s.Options.Retries, s.Options.CallTimeout = 2, 100*time.Millisecond
+				// A busy machine must not make a slow answer one that hangs.
+				s.Options.Retries, s.Options.CallTimeout = 2, 10*time.Second
+				if strings.HasPrefix(name, "hangs") {
+					s.Options.CallTimeout = 250 * time.Millisecond
+				}
 			})
 			got := s.Solve(t.Context(), job("q"))
 			if c.kind != "" {

@@ -4,14 +4,17 @@ import (
 	"iter"
 	"strings"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	"go.starlark.net/syntax"
 )
 
 // maxObjectTries bounds how many opening braces of a text are tried as the start of an object: prose and LaTeX have
 // many, and each try may read to the end.
 const maxObjectTries = 64
 
-// jsonObjects gives the JSON objects that stand in a text, in order, fenced or not, none inside another.
+// jsonObjects gives the JSON objects that stand in a text, in order, fenced or not, none inside another. An object in
+// Python's notation (single quotes, True, None, a comma at the end) counts as the JSON that it means.
 func jsonObjects(text string) iter.Seq[jsontext.Value] {
 	return func(yield func(jsontext.Value) bool) {
 		for range maxObjectTries {
@@ -20,16 +23,81 @@ func jsonObjects(text string) iter.Seq[jsontext.Value] {
 				return
 			}
 			text = text[i:]
-			d := jsontext.NewDecoder(strings.NewReader(text))
-			v, err := d.ReadValue()
-			if err != nil {
-				text = text[1:]
-				continue
+			v, n := readObject(text)
+			if n == 0 {
+				v, n = readDict(text)
 			}
-			text = text[d.InputOffset():]
-			if !yield(v) {
+			if n > 0 && !yield(v) {
 				return
 			}
+			text = text[max(n, 1):]
 		}
 	}
+}
+
+// readObject reads the JSON object that a text begins with, and tells how many bytes it takes: 0 where there is none.
+func readObject(text string) (jsontext.Value, int) {
+	d := jsontext.NewDecoder(strings.NewReader(text))
+	v, err := d.ReadValue()
+	if err != nil {
+		return nil, 0
+	}
+	return v, int(d.InputOffset())
+}
+
+// readDict is readObject for Python's notation, of which only plain data is read (see literal).
+func readDict(text string) (jsontext.Value, int) {
+	n := bracketed(text)
+	var opts syntax.FileOptions
+	expr, err := opts.ParseExpr("object", text[:n], 0)
+	if err != nil {
+		return nil, 0
+	}
+	dict, err := literal(expr, nil)
+	if _, ok := dict.(map[string]any); err != nil || !ok {
+		return nil, 0
+	}
+	v, err := json.Marshal(dict, json.Deterministic(true))
+	if err != nil {
+		return nil, 0
+	}
+	return v, n
+}
+
+// bracketed is the length of the bracket that a text begins with, up to its partner; brackets within quotes do not
+// count. It is 0 where no partner comes within maxArgs bytes.
+func bracketed(text string) int {
+	text = text[:min(len(text), maxArgs)]
+	depth := 0
+	for i := 0; i < len(text); {
+		switch text[i] {
+		case '(', '[', '{':
+			depth++
+		case ')', ']', '}':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		case '"', '\'':
+			i += quoted(text[i:])
+			continue
+		}
+		i++
+	}
+	return 0
+}
+
+// quoted is the length of the string that a text begins with; all of the text where it does not end.
+func quoted(text string) int {
+	quote := text[:1]
+	if triple := strings.Repeat(quote, 3); strings.HasPrefix(text, triple) {
+		quote = triple
+	}
+	for i := len(quote); i < len(text); i++ {
+		if text[i] == '\\' {
+			i++
+		} else if strings.HasPrefix(text[i:], quote) {
+			return i + len(quote)
+		}
+	}
+	return len(text)
 }

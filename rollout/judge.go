@@ -42,8 +42,9 @@ func (j *ModelJudge) Score(ctx context.Context, task flow.Task, answer string) (
 	if known {
 		return reward, nil
 	}
+	// The seed goes by what is asked, as the cache does: which of two tasks that ask the same came first is not seen.
 	s := ModelSlot{Model: j.Model, Template: j.Template, MaxTokens: j.MaxTokens, Temperature: j.Temperature}
-	_, err := s.ask(ctx, SlotJudge, data, flow.DeriveSeed(0, SlotJudge, task.ID), markSchema, func(text string) error {
+	_, err := s.ask(ctx, SlotJudge, data, flow.DeriveSeed(0, SlotJudge, string(key[:])), markSchema, func(text string) error {
 		correct, ok := parseMark(text)
 		if !ok {
 			return errors.New(`no clear mark, expected {"why": "...", "correct": true} or false`)

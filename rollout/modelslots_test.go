@@ -196,4 +196,10 @@ func TestModelJudge(t *testing.T) {
 	if !slices.ContainsFunc(m.asked, func(r Request) bool { return json.Valid(r.Schema) && r.Slot == SlotJudge }) {
 		t.Error("no schema was asked for")
 	}
+	// The same question under another ID is drawn from the same random stream, whichever comes first.
+	task.ID = "r"
+	n := &replies{texts: []string{`{"why": "same", "correct": true}`}}
+	if _, err := (&ModelJudge{Model: n}).Score(t.Context(), task, "42"); err != nil || n.asked[0].Seed != m.asked[0].Seed {
+		t.Errorf("seed %d, %v; expected %d", n.asked[0].Seed, err, m.asked[0].Seed)
+	}
 }

@@ -2,7 +2,9 @@ package rollout
 
 import (
 	"errors"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -29,14 +31,39 @@ var labels = [nSections]string{
 
 const between = `[-_\s\x{00A0}\x{2010}-\x{2015}\x{2212}]*`
 
+// looseLabels take what models put around the names that they were given: "Selected Tool", "Next Sub-Goal 2".
+var looseLabels = [nSections]string{
+	labels[justification],
+	labels[planContext],
+	qualified + labels[subGoal] + numbered,
+	qualified + `tools?(?:` + between + `(?:name|used|to` + between + `use|selected|selection|chosen|choice))?` + numbered,
+}
+
+const (
+	qualified = `(?:(?:the|selected|chosen|suggested|recommended|required|proposed|best|next|current|new)` + between + `)*`
+	numbered  = `(?:\s*#?\d{1,2})?`
+)
+
 // A label opens a line, after any of: quote mark, bullet, heading marks, a number; in markdown or not. A separator
 // follows, or the label is the whole line.
-var labelLine = regexp.MustCompile(`(?i)^[\s>]*(?:[-*+•]\s+)?(?:#{1,6}\s*)?[*_` + "`" + `]*(?:\(?\d{1,2}[.):]\s*)?[*_` + "`" + `]*\s*(?:` +
-	alternatives(labels[:]) + `)\s*[*_` + "`" + `]*\s*(?:[:：=]|\s[-\x{2013}\x{2014}]\s|$)[*_` + "`" + `]*`)
+var labelLine = openingLine(labels, "*_`", `[:：=]|\s[-\x{2013}\x{2014}]\s|$`)
+
+// The same with loose labels, in quotes or brackets too, and with arrows. Read where labelLine finds no plan: it takes
+// more of the prose around a plan for labels.
+var looseLine = openingLine(looseLabels, "*_`\"'“”<>\\[\\]", `[:：=]|\s[-\x{2013}\x{2014}]\s|[-=]+>|→|$`)
+
+func openingLine(labels [nSections]string, marks, separator string) *regexp.Regexp {
+	marks = "[" + marks + "]*"
+	return regexp.MustCompile(`(?i)^[\s>]*(?:[-*+•]\s+)?(?:#{1,6}\s*)?` + marks + `(?:\(?\d{1,2}[.):]\s*)?` + marks + `\s*(?:` +
+		alternatives(labels[:]) + `)\s*` + marks + `\s*(?:` + separator + `)` + marks)
+}
 
 // Plans written in one line have their labels anywhere; only a colon makes them one then.
 var labelInline = regexp.MustCompile(`(?i)(?:\b\d{1,2}[.)]\s*)?[*_]*\b(?:` +
 	alternatives([]string{labels[justification], labels[planContext], labels[subGoal], `tool` + between + `name`}) + `)\s*[*_]*\s*[:：][*_]*`)
+
+// Plans written as XML: <sub_goal>...</sub_goal>.
+var labelTag = regexp.MustCompile(`(?i)</?\s*(?:` + alternatives(looseLabels[:]) + `)\s*>\s*[:：]?`)
 
 func alternatives(names []string) string {
 	return "(" + strings.Join(names, ")|(") + ")"
@@ -50,23 +77,29 @@ var (
 
 // ParsePlan reads a planner's answer: sections labelled Justification, Context, Sub-Goal and Tool Name. It is lenient
 // in form and strict in substance. Taken as written by models: markdown (bold, headings, bullets, numbers, backticks),
-// any case, any dash or underscore in a label, text after the tool's name, sections in one line, a JSON object with the
-// sections as keys, CRLF. Where a section comes several times, the last plan wins: the last tool name and what stands
-// before it. A plan without a sub-goal or a tool name is an error that says which is missing; Plan then holds what was
-// there. The tool's name is not checked here: Plan.Tool is its line, without markdown.
+// any case, any dash or underscore in a label, text after the tool's name, sections in one line, a JSON object or a
+// Python dict with the sections as keys, CRLF; and where that gives no plan, XML tags and labels with words of the
+// model's own ("Selected Tool"). Where a section comes several times, the last plan wins: the last tool name and what
+// stands before it. A plan without a sub-goal or a tool name is an error that says which is missing; Plan then holds
+// what was there. The tool's name is not checked here: Plan.Tool is its line, without markdown.
 func ParsePlan(text string) (Plan, error) {
 	text = strings.ToValidUTF8(text, "\uFFFD")
 	text = strings.ReplaceAll(text, "\r\n", "\n")
 	text = strings.ReplaceAll(text, "\r", "\n")
-	plan, err := assemble(sectionsByLine(text))
+	plan, err := assemble(sectionsByLine(labelLine, text))
 	if err == nil {
 		return plan, nil
 	}
 	if p, ok := planFromJSON(text); ok {
-		return p, p.missing()
+		plan, err = p, p.missing()
+		if err == nil {
+			return plan, nil
+		}
 	}
-	if p, e := assemble(sectionsInline(text)); e == nil {
-		return p, nil
+	for _, found := range [][]section{sectionsWithin(labelInline, text), sectionsWithin(labelTag, text), sectionsByLine(looseLine, text)} {
+		if p, e := assemble(found); e == nil {
+			return p, nil
+		}
 	}
 	return plan, err
 }
@@ -87,10 +120,11 @@ type section struct {
 	text string
 }
 
-func sectionsByLine(text string) []section {
+// sectionsByLine are the sections whose label opens a line.
+func sectionsByLine(label *regexp.Regexp, text string) []section {
 	var found []section
 	for line := range strings.SplitSeq(text, "\n") {
-		if m := labelLine.FindStringSubmatchIndex(line); m != nil {
+		if m := label.FindStringSubmatchIndex(line); m != nil {
 			found = append(found, section{whichLabel(m), line[m[1]:]})
 		} else if n := len(found); n > 0 {
 			found[n-1].text += "\n" + line
@@ -99,15 +133,18 @@ func sectionsByLine(text string) []section {
 	return found
 }
 
-func sectionsInline(text string) []section {
+// sectionsWithin are the sections whose label stands anywhere; a closing tag ends one and begins none.
+func sectionsWithin(label *regexp.Regexp, text string) []section {
 	var found []section
-	matches := labelInline.FindAllStringSubmatchIndex(text, -1)
+	matches := label.FindAllStringSubmatchIndex(text, -1)
 	for i, m := range matches {
 		end := len(text)
 		if i+1 < len(matches) {
 			end = matches[i+1][0]
 		}
-		found = append(found, section{whichLabel(m), text[m[1]:end]})
+		if !strings.HasPrefix(text[m[0]:], "</") {
+			found = append(found, section{whichLabel(m), text[m[1]:end]})
+		}
 	}
 	return found
 }
@@ -148,15 +185,26 @@ func assemble(found []section) (Plan, error) {
 	return p, p.missing()
 }
 
-// firstLine is the first line that holds anything, without markdown and quotes around it.
+// firstLine is the first line that holds anything, without markdown and quotes around it. The line that opens a fence
+// and names its language counts only where the fence holds nothing.
 func firstLine(s string) string {
+	language := ""
 	for line := range strings.SplitSeq(s, "\n") {
-		if t := strings.Trim(strings.TrimSpace(line), "*_`\"'“”‘’#> \t"); t != "" && strings.IndexFunc(t, isWord) >= 0 {
-			return t
+		t := strings.Trim(strings.TrimSpace(line), "*_`\"'“”‘’#> \t")
+		switch {
+		case strings.IndexFunc(t, isWord) >= 0:
+			if language != "" || !openFence.MatchString(line) {
+				return t
+			}
+			language = t
+		case language != "" && strings.Contains(line, "```"):
+			return language
 		}
 	}
-	return ""
+	return language
 }
+
+var openFence = regexp.MustCompile("^\\s*```[a-z]+\\s*$")
 
 // tidy trims a section: space, emphasis that wraps all of it, rules and fences at its end.
 func tidy(s string) string {
@@ -174,6 +222,14 @@ func tidy(s string) string {
 
 func isWord(c rune) bool { return unicode.IsLetter(c) || unicode.IsDigit(c) }
 
+// planKeys are the names of the sections as keys of an object, folded, the likeliest first.
+var planKeys = [nSections][]string{
+	justification: {"justification"},
+	planContext:   {"context"},
+	subGoal:       {"sub_goal", "subgoal"},
+	toolName:      {"tool_name", "toolname", "tool", "selected_tool", "chosen_tool"},
+}
+
 // planFromJSON reads the last JSON object in the text that has a tool name.
 func planFromJSON(text string) (Plan, bool) {
 	var plan Plan
@@ -183,21 +239,24 @@ func planFromJSON(text string) (Plan, bool) {
 		if json.Unmarshal(object, &fields) != nil {
 			continue
 		}
-		var p Plan
-		for key, v := range fields {
-			switch strings.ReplaceAll(foldName(key), "_", "") {
-			case "justification":
-				p.Justification = jsonText(v)
-			case "context":
-				p.Context = jsonText(v)
-			case "subgoal":
-				p.SubGoal = jsonText(v)
-			case "toolname", "tool":
-				p.Tool = firstLine(jsonText(v))
+		keys := slices.Sorted(maps.Keys(fields))
+		// A section may stand under several keys: the likeliest name that has a text counts, as written before any
+		// other case or separator of it, and of those the first in byte order.
+		pick := func(what int) string {
+			for _, name := range planKeys[what] {
+				if s := jsonText(fields[name]); s != "" {
+					return s
+				}
+				for _, key := range keys {
+					if s := jsonText(fields[key]); foldName(key) == name && s != "" {
+						return s
+					}
+				}
 			}
+			return ""
 		}
-		if p.Tool != "" {
-			plan, ok = p, true
+		if tool := firstLine(pick(toolName)); tool != "" {
+			plan, ok = Plan{Justification: pick(justification), Context: pick(planContext), SubGoal: pick(subGoal), Tool: tool}, true
 		}
 	}
 	return plan, ok

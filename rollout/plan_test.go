@@ -28,6 +28,7 @@ func TestParsePlanForms(t *testing.T) {
 		"text after":      "Justification: " + j + "\nContext: " + c + "\nSub-Goal: " + g + "\nTool Name: " + n + "\nThis tool will find the article.\n\nGood luck!",
 		"name below":      "Justification: " + j + "\nContext: " + c + "\nSub-Goal: " + g + "\nTool Name:\n\n" + n,
 		"crlf":            "Justification: " + j + "\r\nContext: " + c + "\r\nSub-Goal: " + g + "\r\nTool Name: " + n + "\r\n",
+		"cr":              "Justification: " + j + "\rContext: " + c + "\rSub-Goal: " + g + "\rTool Name: " + n + "\r",
 		"case":            "JUSTIFICATION: " + j + "\ncontext: " + c + "\nSUB-GOAL: " + g + "\ntool name: " + n,
 		"underscores":     "justification: " + j + "\ncontext: " + c + "\nsub_goal: " + g + "\ntool_name: " + n,
 		"unicode dash":    "Justification: " + j + "\nContext: " + c + "\nSub\u2011Goal: " + g + "\nTool Name \u2013 " + n,
@@ -41,11 +42,25 @@ func TestParsePlanForms(t *testing.T) {
 		"last wins":       "Justification: a\nContext: b\nSub-Goal: c\nTool Name: Calculator\n\nOn second thoughts:\nJustification: " + j + "\nContext: " + c + "\nSub-Goal: " + g + "\nTool Name: " + n,
 		"prompt repeated": "Tool Name: one name from the list\n\nJustification: " + j + "\nContext: " + c + "\nSub-Goal: " + g + "\nTool Name: " + n,
 		"last is empty":   "Justification: " + j + "\nContext: " + c + "\nSub-Goal: " + g + "\nTool Name: " + n + "\n\nTool Name:\n",
+		"name fenced":     "Justification: " + j + "\nContext: " + c + "\nSub-Goal: " + g + "\nTool Name:\n```text\n" + n + "\n```",
 		"fenced":          "```\nJustification: " + j + "\nContext: " + c + "\nSub-Goal: " + g + "\nTool Name: " + n + "\n```",
 		"json":            fmt.Sprintf(`{"justification": %q, "context": %q, "sub_goal": %q, "tool_name": %q}`, j, c, g, n),
 		"json fenced":     fmt.Sprintf("Here it is:\n```json\n{\n  \"justification\": %q,\n  \"context\": %q,\n  \"sub_goal\": %q,\n  \"tool_name\": %q\n}\n```", j, c, g, n),
 		"json keys":       fmt.Sprintf(`{"Justification": %q, "Context": %q, "Sub-Goal": %q, "Tool Name": %q}`, j, c, g, n),
 		"json twice":      fmt.Sprintf(`{"sub_goal": "x", "tool_name": "Calculator"} {"justification": %q, "context": %q, "subgoal": %q, "tool": %q}`, j, c, g, n),
+		"selected tool":   "Justification: " + j + "\nContext: " + c + "\nSub-Goal: " + g + "\nSelected Tool: " + n,
+		"tool to use":     "Justification: " + j + "\nContext: " + c + "\n**Next Sub-Goal:** " + g + "\n**Tool to Use:** " + n,
+		"numbered goal":   "Justification: " + j + "\nContext: " + c + "\nSub-Goal 1: " + g + "\nTool 1: " + n,
+		"bracket labels":  "[Justification]: " + j + "\n[Context]: " + c + "\n[Sub-Goal]: " + g + "\n[Tool Name]: " + n,
+		"angle labels":    "<justification>: " + j + "\n<context>: " + c + "\n<sub_goal>: " + g + "\n<tool_name>: " + n,
+		"arrows":          "Justification -> " + j + "\nContext -> " + c + "\nSub-Goal -> " + g + "\nTool Name → " + n,
+		"tags":            "<justification>" + j + "</justification>\n<context>\n" + c + "\n</context>\n<sub_goal>" + g + "</sub_goal>\n<tool_name>" + n + "</tool_name>\nDone.",
+		"tags in a line":  "<plan><Justification>" + j + "</Justification> <Context>" + c + "</Context> <Sub-Goal>" + g + "</Sub-Goal> <Tool Name>" + n + "</Tool Name></plan>",
+		"python":          fmt.Sprintf("{'justification': '%s', 'context': '%s', 'sub_goal': \"%s\", 'tool_name': '%s'}", j, c, g, n),
+		"python fenced":   fmt.Sprintf("```python\nplan = {\n    'justification': '%s',\n    'context': '%s',  # where\n    'sub_goal': '%s',\n    'tool_name': '%s',\n}\n```", j, c, g, n),
+		"json comma":      fmt.Sprintf(`{"justification": %q, "context": %q, "sub_goal": %q, "tool_name": %q,}`, j, c, g, n),
+		"json selected":   fmt.Sprintf(`{"justification": %q, "context": %q, "subGoal": %q, "selected_tool": %q}`, j, c, g, n),
+		"json empty key":  fmt.Sprintf(`{"justification": %q, "context": %q, "sub_goal": %q, "tool_name": null, "tool": %q}`, j, c, g, n),
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := ParsePlan(text)
@@ -71,6 +86,11 @@ func TestParsePlanRefuses(t *testing.T) {
 		"json no sub-goal": {`{"tool_name": "Calculator"}`, errNoSubGoal},
 		"error object":     {`{"error": "rate limit", "message": "slow down"}`, errNoTool},
 		"double keys":      {`{"sub_goal": "a", "tool_name": "X", "tool_name": "Y"}`, errNoTool},
+		"python double":    {`{'sub_goal': 'a', 'tool_name': 'X', 'tool_name': 'Y'}`, errNoTool},
+		"python code":      {`{'sub_goal': open('x').read(), 'tool_name': 'X'}`, errNoTool},
+		"python torn":      {`{'sub_goal': 'a', 'tool_name': 'X'`, errNoTool},
+		"tag no sub-goal":  {"<tool_name>Calculator</tool_name>", errNoTool},
+		"tool input":       {"Sub-Goal: b\nTool Input: 2 + 2", errNoTool},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if p, err := ParsePlan(c.text); err != c.want {
@@ -87,6 +107,24 @@ func TestParsePlanKeepsText(t *testing.T) {
 	want := Plan{Justification: "The set {1, 2} and \\frac{a}{b} matter.", Context: "first line\n\nsecond line: see https://a.b/c?d={e}\n- a list", SubGoal: "compute $\\sum_{i} x_i$", Tool: "Calculator"}
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+// Where an object names a section twice, the same one counts every time: the name as it was asked for, then its other
+// spellings, then its synonyms.
+func TestParsePlanPrecedence(t *testing.T) {
+	for text, want := range map[string]Plan{
+		`{"tool":"Wikipedia_Search","tool_name":"Calculator","sub_goal":"x","subgoal":"y"}`:           {Tool: "Calculator", SubGoal: "x"},
+		`{"subgoal":"y","tool":"Wikipedia_Search","Sub-Goal":"x","Tool Name":"Calculator"}`:           {Tool: "Calculator", SubGoal: "x"},
+		`{"Tool Name":"B","tool_name":"A","Sub Goal":"y","sub_goal":"x","Context":"d","context":"c"}`: {Tool: "A", SubGoal: "x", Context: "c"},
+		`{"tool-name":"B","Tool Name":"A","sub goal":"y","Sub-Goal":"x"}`:                             {Tool: "A", SubGoal: "x"},
+		`{'tool':'B','tool_name':'A','subgoal':'y','sub_goal':'x'}`:                                   {Tool: "A", SubGoal: "x"},
+	} {
+		for range 200 {
+			if got, err := ParsePlan(text); err != nil || got != want {
+				t.Fatalf("%s: %+v, %v; expected %+v", text, got, err, want)
+			}
+		}
 	}
 }
 
@@ -117,6 +155,9 @@ func FuzzParsePlan(f *testing.F) {
 	f.Add(`{"sub_goal": "a", "tool_name": "b", "context": {"x": [1]}}`)
 	f.Add("**Sub\u2011Goal** – {{{{ Tool Name: x\r\n")
 	f.Add("\xff\xfe{\"tool\":")
+	f.Add("<sub_goal>a</sub_goal><tool_name>b")
+	f.Add("{'sub_goal': 'a\\'', 'tool_name': \"\"\"b\"\"\", 'x': (1, {})}")
+	f.Add("[Next Sub-Goal 2] -> a\nTool to use: 1) b")
 	f.Fuzz(func(t *testing.T, text string) {
 		p, err := ParsePlan(text)
 		if err == nil && (p.Tool == "" || p.SubGoal == "") {

@@ -3,6 +3,7 @@ package rollout
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -47,7 +48,8 @@ func (r *Registry) Specs() []ToolSpec { return r.specs[:len(r.specs):len(r.specs
 
 // Lookup finds the tool that a planner named. Case does not count, nor do markdown, quotes and brackets around the
 // name, nor whether spaces, underscores or hyphens part its words; words may follow the name ("Calculator, for the
-// sum"), as long as none of them names another tool.
+// sum"), as long as none of them names another tool; and a list's number or words that name nothing ("Use the
+// Calculator") may stand before it.
 func (r *Registry) Lookup(name string) (Tool, bool) {
 	i, ok := r.find(name)
 	if !ok {
@@ -58,18 +60,14 @@ func (r *Registry) Lookup(name string) (Tool, bool) {
 
 func (r *Registry) find(name string) (int, bool) {
 	folded := foldName(name)
-	if i, ok := r.byName[folded]; ok {
-		return i, true
-	}
-	// The longest tool name that the text begins with, at a word's end.
-	found, length := -1, 0
-	for n, i := range r.byName {
-		if len(n) > length && strings.HasPrefix(folded, n+"_") {
-			found, length = i, len(n)
+	found, length := r.begins(folded)
+	for found < 0 {
+		word, rest, ok := strings.Cut(folded, "_")
+		if !ok || !fillers[word] && !listNumber.MatchString(word) {
+			return 0, false
 		}
-	}
-	if found < 0 {
-		return 0, false
+		folded = rest
+		found, length = r.begins(folded)
 	}
 	rest := folded[length:] + "_"
 	for n, i := range r.byName {
@@ -78,6 +76,22 @@ func (r *Registry) find(name string) (int, bool) {
 		}
 	}
 	return found, true
+}
+
+// fillers are words that planners put before a tool's name.
+var fillers = map[string]bool{"use": true, "using": true, "the": true, "tool": true, "tools": true, "name": true, "selected": true, "chosen": true}
+
+var listNumber = regexp.MustCompile(`^\d{1,2}$`)
+
+// begins finds the longest tool name that a folded text begins with, at a word's end; found is -1 where there is none.
+func (r *Registry) begins(folded string) (found, length int) {
+	found = -1
+	for n, i := range r.byName {
+		if len(n) > length && strings.HasPrefix(folded+"_", n+"_") {
+			found, length = i, len(n)
+		}
+	}
+	return found, length
 }
 
 // foldName reduces a name to lower-case words of letters and digits, joined by single underscores.

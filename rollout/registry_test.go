@@ -20,6 +20,9 @@ func TestRegistryLookup(t *testing.T) {
 		"Calculator tool": "Calculator", "Search": "Search", "Search Pro": "Search_Pro", "Search_Pro, since Search failed": "",
 		"Search for it": "Search", "Calculator or Web_Search": "", "Web": "", "Searches": "", "Searching": "", "": "", "_": "",
 		"None": "", "I would use Calculator": "", "Wikipédia_Search": "",
+		"1. Calculator": "Calculator", "2) `Web_Search`": "Web_Search", "1.Calculator": "Calculator", "Use Calculator": "Calculator", "The Calculator": "Calculator",
+		"Use the Calculator tool.": "Calculator", "Tool: Calculator": "Calculator", "<tool_name>Calculator</tool_name>": "Calculator", "123 Calculator": "",
+		"Use Calculator or Web_Search": "", "The": "", "Use": "", "Not Calculator": "", "None (the Calculator failed)": "",
 	} {
 		tool, ok := r.Lookup(given)
 		got := ""
@@ -28,6 +31,19 @@ func TestRegistryLookup(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("%q: %q, expected %q", given, got, want)
+		}
+	}
+	// A name that begins with such a word is itself.
+	use, err := NewRegistry(echo("Browser"), echo("Use_Browser"), echo("The"), echo("2_Browser"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for given, want := range map[string]string{
+		"use browser": "Use_Browser", "Use the browser": "", "The": "The", "2. Browser": "2_Browser", "3. Browser": "Browser", "Use use_browser": "Use_Browser",
+	} {
+		tool, ok := use.Lookup(given)
+		if got := ""; ok != (want != "") || ok && tool.Spec().Name != want {
+			t.Errorf("%q: %v %q, expected %q", given, ok, got, want)
 		}
 	}
 	var order []string

@@ -97,6 +97,7 @@ func (r Reader) task(suite string, one row) (flow.Task, error) {
 	if t.Choices, err = choices(one.fields); err != nil {
 		return flow.Task{}, err
 	}
+	t.Question = withChoices(t.Question, t.Choices)
 	if t.Answers, err = answers(one.fields, t.Choices); err != nil {
 		return flow.Task{}, err
 	}
@@ -114,11 +115,11 @@ func (r Reader) task(suite string, one row) (flow.Task, error) {
 	return t, nil
 }
 
-// contentKey is the first 64 bits of a SHA-256 over everything that makes a task what it is: at a million rows the chance of
+// contentKey is the first 64 bits of a SHA-256 over everything that makes a task what it is, its scorer included: at a million rows the chance of
 // two that collide is 3e-8, and a collision would be reported as a duplicate, never mixed up.
 func contentKey(t flow.Task) string {
 	h := sha256.New()
-	for _, list := range [][]string{{t.Question}, t.Choices, t.Answers} {
+	for _, list := range [][]string{{t.Question}, t.Choices, t.Answers, {t.Scorer}} {
 		h.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(list))))
 		for _, s := range list {
 			h.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(s))))
@@ -254,6 +255,30 @@ func choices(fields map[string]any) ([]string, error) {
 	}
 	return stringList(key, list)
 }
+
+// withChoices is a question with its options, in a line each, unless they stand in it already, one after another: a model sees nothing else of
+// a task.
+func withChoices(question string, options []string) string {
+	rest, there := question, true
+	for _, o := range options {
+		if _, rest, there = strings.Cut(rest, o); !there {
+			break
+		}
+	}
+	if there {
+		return question
+	}
+	for i, o := range options {
+		if letter := string(rune('A' + i)); !strings.HasPrefix(strings.TrimPrefix(o, "("), letter) || !lettered.MatchString(o) {
+			o = letter + ". " + o
+		}
+		question += "\n" + o
+	}
+	return question
+}
+
+// lettered is an option that bears its letter.
+var lettered = regexp.MustCompile(`^\(?[A-Z][.):]`)
 
 // finalMark stands before the answer in worked solutions of GSM8K.
 var finalMark = regexp.MustCompile(`(?:^|\n)####\s*`)

@@ -19,6 +19,25 @@ import (
 	"afctl/flow"
 )
 
+func TestQuestionsHaveTheirOptionsOnce(t *testing.T) {
+	for _, c := range []struct {
+		question string
+		options  []string
+		want     string
+	}{
+		{"Which?", nil, "Which?"},
+		{"Which?", []string{"a neutron", "an electron"}, "Which?\nA. a neutron\nB. an electron"},
+		{"Which?", []string{"(A) one", "B) two"}, "Which?\n(A) one\nB) two"},
+		{"Which? A: one B: two", []string{"one", "two"}, "Which? A: one B: two"},
+		{"Is two more than one?", []string{"one", "two"}, "Is two more than one?\nA. one\nB. two"}, // both words stand there, but not as options
+		{"Which?", []string{"B. Braun", "Apple"}, "Which?\nA. B. Braun\nB. Apple"},
+	} {
+		if got := withChoices(c.question, c.options); got != c.want {
+			t.Errorf("%q with %q: found %q, expected %q", c.question, c.options, got, c.want)
+		}
+	}
+}
+
 func TestNamedSuites(t *testing.T) {
 	meta := func(suite, row, id string) map[string]string {
 		return map[string]string{MetaSuite: suite, MetaRow: row, MetaID: id}
@@ -38,9 +57,9 @@ func TestNamedSuites(t *testing.T) {
 		{"aime24", 0, flow.Task{Question: `Let $x = \tfrac{m}{n}$. Find $m+n$.`, Answers: []string{"33"}, Scorer: "number", Meta: meta("aime24", "1", "0")}},
 		{"gameof24", 1, flow.Task{Question: "Using the numbers [1, 1, 1, 8], write an expression that equals 24. Use + - * / and brackets, and each number exactly once.",
 			Answers: []string{"(1+1+1)×8", "8×(1+1+1)"}, Scorer: "game24", Meta: game}},
-		{"medqa", 0, flow.Task{Question: "Which vitamin prevents scurvy?", Answers: []string{"B"}, Choices: []string{"Vitamin A", "Vitamin C", "Vitamin D"}, Scorer: "choice", Meta: meta("medqa", "1", "0")}},
-		{"medqa", 1, flow.Task{Question: "Which vitamin prevents night blindness?", Answers: []string{"A"}, Choices: []string{"Vitamin A", "Vitamin C"}, Scorer: "choice", Meta: meta("medqa", "2", "1")}},
-		{"gpqa", 0, flow.Task{Question: "Which is heavier?", Answers: []string{"A"}, Choices: []string{"A. a neutron", "B. an electron", "C. both alike", "D. neither"}, Scorer: "choice", Meta: meta("gpqa", "1", "0")}},
+		{"medqa", 0, flow.Task{Question: "Which vitamin prevents scurvy?\nA. Vitamin A\nB. Vitamin C\nC. Vitamin D", Answers: []string{"B"}, Choices: []string{"Vitamin A", "Vitamin C", "Vitamin D"}, Scorer: "choice", Meta: meta("medqa", "1", "0")}},
+		{"medqa", 1, flow.Task{Question: "Which vitamin prevents night blindness?\nA. Vitamin A\nB. Vitamin C", Answers: []string{"A"}, Choices: []string{"Vitamin A", "Vitamin C"}, Scorer: "choice", Meta: meta("medqa", "2", "1")}},
+		{"gpqa", 0, flow.Task{Question: "Which is heavier?\nA. a neutron\nB. an electron\nC. both alike\nD. neither", Answers: []string{"A"}, Choices: []string{"A. a neutron", "B. an electron", "C. both alike", "D. neither"}, Scorer: "choice", Meta: meta("gpqa", "1", "0")}},
 		{"mixed", 0, flow.Task{Question: "A worked sum.", Answers: []string{`\frac{1}{2}`}, Scorer: "number", Meta: meta("mixed", "1", "a")}},
 		{"mixed", 1, flow.Task{Question: "A word problem.", Answers: []string{"3"}, Scorer: "number", Meta: meta("mixed", "3", "b")}},
 		{"mixed", 2, flow.Task{Question: "Who?", Answers: []string{"Ann", "Anne"}, Scorer: "f1", Meta: meta("mixed", "4", "c")}},

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"afctl/bench/gym/frozen"
 	"afctl/ckpt"
 	"afctl/engine"
 	"afctl/flow"
@@ -96,7 +97,7 @@ func DefaultConfig() Config {
 			MaxGradNorm: o.MaxGradNorm, Schedule: Constant},
 		Engine:     EngineConfig{Backend: backendCPU, DType: "f32", MaxBatch: 256},
 		LoRA:       LoRAConfig{R: 16, Alpha: 32, Targets: slices.Clone(ckpt.Projections)},
-		Tasks:      TasksConfig{Train: "gym:train", Eval: "gym:heldout", EvalLimit: 500, Shuffle: true},
+		Tasks:      TasksConfig{Train: "gym:train", Eval: "gym:heldout", Shuffle: true},
 		Rollout:    defaultRolloutConfig(),
 		Checkpoint: CheckpointConfig{Every: 1, Keep: 3},
 		Run:        RunConfig{Dir: "run", Steps: 100, TasksPerStep: 32, EvalEvery: 10},
@@ -205,9 +206,14 @@ var conditions = append([]condition{
 	{"flow.kl_estimator", func(c *Config) bool { return c.Flow.KL != 0 }, "flow.kl: 0"},
 	{"flow.advantage_eps", func(c *Config) bool { return c.Flow.AdvantageStd != flow.StdNone }, "flow.advantage_std: none"},
 	{"run.eval_every", func(c *Config) bool { return c.Tasks.Eval != "" }, "no tasks.eval"},
+	{"rollout.eval_max_turns", func(c *Config) bool { return c.Tasks.Eval != "" }, "no tasks.eval"},
 	{"tasks.eval_limit", func(c *Config) bool { return c.Tasks.Eval != "" }, "no tasks.eval"},
-	{"tasks.shuffle", func(c *Config) bool { return !isGym(c.Tasks.Train) }, "tasks.train: gym, which draws its tasks at random"},
+	{"tasks.shuffle", func(c *Config) bool { return !isGym(c.Tasks.Train) }, "tasks.train: gym:train, which draws its tasks at random"},
 	{"rollout.tools", func(c *Config) bool { return !c.onlyGym() }, "tasks of the gym, which has its own tools"},
+	{"rollout.tools.record", func(c *Config) bool { return c.Rollout.Tools.Replay == "" }, "rollout.tools.replay: no tool is run"},
+	{"rollout.tools.wikipedia_index", func(c *Config) bool { return c.Rollout.Tools.may(frozen.WikipediaSearch) }, "rollout.tools.use without Wikipedia_Search"},
+	{"rollout.tools.passages", func(c *Config) bool { return c.Rollout.Tools.uses(frozen.WikipediaSearch) }, "no Wikipedia_Search (rollout.tools.wikipedia_index)"},
+	{"rollout.tools.pages", func(c *Config) bool { return c.Rollout.Tools.may(frozen.WebSearch) }, "rollout.tools.use without Web_Search"},
 }, moduleConditions()...)
 
 // moduleConditions are those of the frozen modules: what shapes a model's reply is for modules that ask a model.

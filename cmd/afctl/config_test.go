@@ -210,7 +210,7 @@ func TestSet(t *testing.T) {
 		{[]string{"flow.skip_zero_signal=true"}, map[string]any{"flow.skip_zero_signal": true}},
 		{[]string{"lora.seed=18446744073709551615"}, map[string]any{"lora.seed": uint64(1<<64 - 1)}},
 		// The gym has its own tools and rules, but not all tasks are its.
-		{[]string{"tasks.eval=t.json", "rollout.tools.passages=5"}, map[string]any{"rollout.tools.passages": 5}},
+		{[]string{"tasks.eval=t.json", "rollout.tools.wikipedia_index=i.db", "rollout.tools.passages=5"}, map[string]any{"rollout.tools.passages": 5}},
 		{[]string{"tasks.train=t.json", "rollout.executor.max_tokens=9"}, map[string]any{"rollout.executor.max_tokens": 9}},
 		{[]string{"rollout.executor.provider=base", "rollout.executor.max_tokens=9"}, map[string]any{"rollout.executor.max_tokens": 9}},
 		// What the file says of an adapter and an estimator is void then, which is no error.

@@ -33,7 +33,7 @@ type configSource struct {
 	file  string       // YAML; empty for none
 	sets  []string     // key=value, the value in YAML
 	flags []assignment // flags that stand for a key
-	scope []string     // keys and sections that sets may name; nil for all
+	scope []string     // keys and sections that sets may name, and !keys that they may not; nil for all
 }
 
 // readSettings reads the file, applies what the command line says, and checks the whole. Every error of content is a usageError that
@@ -67,6 +67,9 @@ func readSettings(s configSource) (*settings, error) {
 		delete(fromFile, path)
 	}
 	for _, f := range s.flags {
+		if before := st.origin[f.key]; strings.HasPrefix(before, "--set") {
+			return nil, usagef("%s and %s contradict each other: leave one of the two out", f.origin, before)
+		}
 		if err := st.assign(f, nil); err != nil {
 			return nil, &usageError{err}
 		}
@@ -200,6 +203,11 @@ func (s *settings) section(file, prefix string, n ast.Node) error {
 	return nil
 }
 
+// inScope reports whether a scope, a list of keys and sections and of those of them that are out ("!key"), has a key.
+func inScope(key string, scope []string) bool {
+	return !slices.Contains(scope, "!"+key) && slices.ContainsFunc(scope, func(in string) bool { return key == in || strings.HasPrefix(key, in+".") })
+}
+
 // assign sets one key from the command line.
 func (s *settings) assign(a assignment, scope []string) error {
 	k, known := findKey(a.key)
@@ -208,8 +216,9 @@ func (s *settings) assign(a assignment, scope []string) error {
 		return fmt.Errorf("%s: unknown key; did you mean %s?", shorten(a.origin), nearestKey(a.key))
 	case k.section():
 		return fmt.Errorf("%s: found a section, expected one of its keys, such as %s", a.origin, nearestKey(a.key+"."))
-	case scope != nil && !slices.ContainsFunc(scope, func(in string) bool { return a.key == in || strings.HasPrefix(a.key, in+".") }):
-		return fmt.Errorf("%s: has no effect on this command, expected keys of %s", a.origin, strings.Join(scope, ", "))
+	case scope != nil && !inScope(a.key, scope):
+		in := slices.DeleteFunc(slices.Clone(scope), func(s string) bool { return s[0] == '!' })
+		return fmt.Errorf("%s: has no effect on this command, expected keys of %s", a.origin, strings.Join(in, ", "))
 	}
 	err := setText(k.value(&s.Config), a.value)
 	if err != nil {

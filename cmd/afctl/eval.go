@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -15,8 +17,11 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// evalReport is the report of an evaluation in its folder.
-const evalReport = "eval.json"
+// Files of an evaluation's folder beside its store: the report, and what its solves follow from.
+const (
+	evalReport   = "eval.json"
+	evalIdentity = "identity.yaml"
+)
 
 func newEvalCommand() *cobra.Command {
 	var f modelFlags
@@ -40,13 +45,16 @@ func newEvalCommand() *cobra.Command {
 					f.extra = append(f.extra, assignment{"--" + s.flag, s.key, s.value})
 				}
 			}
-			s, err := f.settings(cmd)
+			s, err := f.settings(cmd, solving...)
 			if err != nil {
 				return err
 			}
 			c := &s.Config
 			if c.Tasks.Eval == "" {
 				return required(cmd, "suite")
+			}
+			if o.retry && o.out == "" {
+				return usagef("--retry-failed has no effect without --out, the folder of what was solved")
 			}
 			if o.repeats < 1 {
 				return usagef("--repeats: found %d, expected at least 1", o.repeats)
@@ -88,13 +96,17 @@ func evaluate(cmd *cobra.Command, c *Config, repeats int, out, compare string, r
 	defer func() { err = errors.Join(err, l.Close()) }()
 	view := newLiveView(cmd.ErrOrStderr(), 0)
 	defer view.Close()
-	r.Solver = l.solver(c.Rollout.EvalMaxTurns)
+	r.Solver = l.solver(c.evalTurns())
 	r.Store = func(t flow.Trajectory) error {
 		view.Rollout(&t)
 		return nil
 	}
 	if out != "" {
-		store, err := openEval(ctx, out, &r)
+		identity, err := l.evalIdentity()
+		if err != nil {
+			return err
+		}
+		store, err := openEval(ctx, out, identity, &r)
 		if err != nil {
 			return err
 		}
@@ -127,10 +139,43 @@ func evaluate(cmd *cobra.Command, c *Config, repeats int, out, compare string, r
 	return err
 }
 
+// evalIdentity is what the solves of an evaluation follow from: solves are taken over from a folder only where it is the same.
+func (l loaded) evalIdentity() (string, error) {
+	templates := sha256.New()
+	if err := hashTemplates(templates, l.c); err != nil {
+		return "", err
+	}
+	k, c := DefaultConfig(), l.c
+	k.Model, k.Adapter, k.Engine.DType = l.session.model.Hash(), l.adapterHash, c.Engine.DType
+	k.Flow.Temperature, k.Flow.MaxActionTokens = c.Flow.Temperature, c.Flow.MaxActionTokens
+	k.Tasks.Train, k.Tasks.Eval, k.Tasks.Seed, k.Run.Seed = c.Tasks.Train, c.Tasks.Eval, c.Tasks.Seed, c.Run.Seed
+	concurrency, turns := k.Rollout.Concurrency, k.Rollout.MaxTurns
+	k.Rollout = c.Rollout
+	k.Rollout.Concurrency, k.Rollout.MaxTurns, k.Rollout.EvalMaxTurns = concurrency, turns, c.evalTurns()
+	return fmt.Sprintf("# What the solves of this folder follow from. Model and adapter are hashes.\n# templates: %x\n%s", templates.Sum(nil), marshalConfig(&k, false)), nil
+}
+
 // openEval opens the folder of an evaluation and takes over what was solved before.
-func openEval(ctx context.Context, dir string, r *eval.Run) (*ckpt.Store, error) {
+func openEval(ctx context.Context, dir, identity string, r *eval.Run) (*ckpt.Store, error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, fmt.Errorf("--out: %w", err)
+	}
+	file := filepath.Join(dir, evalIdentity)
+	switch before, err := os.ReadFile(file); {
+	case errors.Is(err, os.ErrNotExist):
+		if err := checkOutDir(dir); err != nil {
+			return nil, err
+		}
+		if err := ckpt.WriteFileAtomic(file, 0o666, func(w io.Writer) error {
+			_, err := io.WriteString(w, identity)
+			return err
+		}); err != nil {
+			return nil, fmt.Errorf("--out: %w", err)
+		}
+	case err != nil:
+		return nil, fmt.Errorf("--out: %w", err)
+	case string(before) != identity:
+		return nil, fmt.Errorf("--out: %s holds the solves of another evaluation: %s; expected a folder of its own", dir, firstDifference(string(before), identity))
 	}
 	store, err := ckpt.OpenStore(ctx, filepath.Join(dir, storeFile))
 	if err != nil {

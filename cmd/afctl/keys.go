@@ -122,13 +122,13 @@ var keyHelp = map[string]string{
 	"tasks.train":      "A suite's name or a file (JSON, JSONL, parquet): question and answer per row.",
 	"tasks.eval":       "The same for evaluation; empty for none.",
 	"tasks.limit":      "Take so many training tasks at most; 0 takes all.",
-	"tasks.eval_limit": "Take so many evaluation tasks at most; 0 takes all.",
+	"tasks.eval_limit": "Take so many evaluation tasks at most; 0 takes all, of the gym 500.",
 	"tasks.shuffle":    "Take training tasks in random order, newly drawn in each pass.",
 	"tasks.seed":       "Seed of that order, and of tasks that are made up (the gym).",
 
 	"rollout":                         "The agentic system: bounds of one solve, modules, tools.",
 	"rollout.max_turns":               "Planner calls of a solve at most, in training.",
-	"rollout.eval_max_turns":          "Planner calls of a solve at most, in evaluation.",
+	"rollout.eval_max_turns":          "Planner calls of a solve at most, in evaluation; 0 takes max_turns in the gym, else 10.",
 	"rollout.max_seconds":             "Seconds that a solve's turns may take together.",
 	"rollout.call_seconds":            "Seconds that one call of a model may take.",
 	"rollout.tool_seconds":            "Seconds that one call of a tool may take that states no other limit.",
@@ -171,13 +171,13 @@ var keyHelp = map[string]string{
 	"rollout.tools.replay":            "File of recorded results to answer from: no tool is run.",
 
 	"checkpoint":       "What a run can be resumed from.",
-	"checkpoint.every": "Updates between two checkpoints.",
+	"checkpoint.every": "Optimizer steps between two checkpoints.",
 	"checkpoint.keep":  "Newest checkpoints that stay.",
 
 	"run":                "The on-policy loop.",
 	"run.dir":            "Folder of the run: config, store, metrics, checkpoints.",
 	"run.steps":          "Updates: rollouts, then flow.epochs optimizer steps.",
 	"run.tasks_per_step": "Tasks of one update, of flow.group_size rollouts each.",
-	"run.eval_every":     "Updates between two evaluations on tasks.eval; 0 evaluates at the end only.",
+	"run.eval_every":     "Updates between two evaluations on tasks.eval; 0 evaluates before the first and after the last only.",
 	"run.seed":           "Seed of everything that is drawn at random and has none of its own.",
 }

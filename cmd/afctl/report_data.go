@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"afctl/bench/eval"
+	"afctl/bench/suite"
 	"afctl/ckpt"
 	"afctl/flow"
 )
@@ -344,7 +345,9 @@ func (b *reportBuilder) compare(trained int) {
 		case n > 1:
 			expected = d.Evaluations[n-2].Summary.All.Tasks
 		case b.in.config != nil:
-			expected = b.in.config.Tasks.EvalLimit
+			if expected = b.in.config.Tasks.EvalLimit; expected == 0 && isGym(b.in.config.Tasks.Eval) {
+				expected = suite.GymTasks
+			}
 		}
 		last.Incomplete = last.Step >= trained && last.Summary.All.Tasks < expected
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 
 	"afctl/flow"
@@ -34,7 +35,7 @@ func newRolloutCommand() *cobra.Command {
 					f.extra = append(f.extra, assignment{"--" + s.flag, s.key, s.value})
 				}
 			}
-			s, err := f.settings(cmd)
+			s, err := f.settings(cmd, append(slices.Clone(solving), "flow.group_size")...)
 			if err != nil {
 				return err
 			}
@@ -50,10 +51,14 @@ func newRolloutCommand() *cobra.Command {
 	return cmd
 }
 
+// solving are the keys that matter to commands that solve tasks and train nothing.
+var solving = []string{"model", "adapter", "flow.temperature", "flow.max_action_tokens", "engine", "!engine.micro_batch_tokens", "tasks", "rollout", "run.seed"}
+
 // loaded is a model with the agentic system around it.
 type loaded struct {
 	*session
 	*system
+	adapterHash string // "" without one
 }
 
 // load opens the model of a config with its adapter, if it names one, and the system around it.
@@ -69,16 +74,15 @@ func load(ctx context.Context, c *Config) (l loaded, err error) {
 	if l.session, err = openSession(c, m); err != nil {
 		return l, err
 	}
-	hash := ""
 	if adapter != nil {
-		hash = adapter.Hash()
+		l.adapterHash = adapter.Hash()
 		err = l.session.engine.SetAdapter(adapter)
 	}
 	if err == nil {
 		l.system, err = newSystem(ctx, c, l.session)
 	}
 	if err == nil {
-		err = l.system.policy.Publish(ctx, 0, hash)
+		err = l.system.policy.Publish(ctx, 0, l.adapterHash)
 	}
 	if err != nil {
 		return l, errors.Join(err, l.Close())

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"afctl/bench/gym/frozen"
 	"afctl/flow"
 	"afctl/rollout"
 )
@@ -55,6 +56,25 @@ type ToolsConfig struct {
 	Replay         string   `yaml:"replay"`
 }
 
+// chosen are the tools of Use, or those that have what they need.
+func (t *ToolsConfig) chosen() []string {
+	if len(t.Use) > 0 {
+		return t.Use
+	}
+	list := []string{frozen.BaseGenerator, frozen.Calculator}
+	if t.WikipediaIndex != "" {
+		list = append(list, frozen.WikipediaSearch)
+	}
+	if t.Pages != "" {
+		list = append(list, frozen.WebSearch)
+	}
+	return list
+}
+
+// uses reports whether a tool is chosen, may whether it is or would be if it had what it needs.
+func (t *ToolsConfig) uses(tool string) bool { return slices.Contains(t.chosen(), tool) }
+func (t *ToolsConfig) may(tool string) bool  { return len(t.Use) == 0 || slices.Contains(t.Use, tool) }
+
 // Provider names what stands behind a frozen module.
 type Provider string
 
@@ -68,7 +88,7 @@ const (
 
 func defaultRolloutConfig() RolloutConfig {
 	module := ModuleConfig{Provider: Auto, MaxTokens: 512, MemoryTokens: 4096}
-	return RolloutConfig{MaxTurns: rollout.DefaultMaxTurns, EvalMaxTurns: 10, MaxSeconds: rollout.DefaultMaxTime.Seconds(),
+	return RolloutConfig{MaxTurns: rollout.DefaultMaxTurns, MaxSeconds: rollout.DefaultMaxTime.Seconds(),
 		CallSeconds: rollout.DefaultCallTimeout.Seconds(), ToolSeconds: rollout.DefaultToolTimeout.Seconds(), Retries: 2, SolveRetries: 1,
 		Concurrency: 256, Planner: PlannerConfig{MemoryTokens: 4096}, Analyst: module, Executor: module, Verifier: module, Generator: module,
 		Tools: ToolsConfig{Passages: 3}}
@@ -86,6 +106,33 @@ func isGym(name string) bool { return name == "gym" || strings.HasPrefix(name, "
 // onGym reports whether the run's tasks are the gym's.
 func (c *Config) onGym() bool {
 	return isGym(c.Tasks.Train) || (c.Tasks.Train == "" && isGym(c.Tasks.Eval))
+}
+
+// evalTurns is how many planner calls a solve has in evaluation at most: unless the config says, as many as in training on the gym, whose
+// embedded planner has met no other number, and AgentFlow's 10 elsewhere.
+func (c *Config) evalTurns() int {
+	switch {
+	case c.Rollout.EvalMaxTurns > 0:
+		return c.Rollout.EvalMaxTurns
+	case c.onGym():
+		return c.Rollout.MaxTurns
+	}
+	return 10
+}
+
+// checkTrainTasks reports tasks that cannot be trained on, or not beside the held-out ones.
+func (c *Config) checkTrainTasks() error {
+	t := &c.Tasks
+	switch {
+	case t.Train == "":
+		return &valueError{"tasks.train", "found none, expected a suite or a file of tasks"}
+	case t.Train == "gym:heldout":
+		return &valueError{"tasks.train", `found "gym:heldout", which evaluations ask; expected gym:train, its other half`}
+	case t.Eval != "" && isGym(t.Train) != isGym(t.Eval):
+		return &valueError{"tasks.eval", fmt.Sprintf("found %q beside tasks.train %q, expected both from the gym, which has modules and tools of its own, both from files, or no tasks.eval",
+			t.Eval, t.Train)}
+	}
+	return nil
 }
 
 // provider resolves Auto.
@@ -118,7 +165,7 @@ func (c *RolloutConfig) validate() (errs []error) {
 		}
 	}
 	whole("max_turns", c.MaxTurns, 1)
-	whole("eval_max_turns", c.EvalMaxTurns, 1)
+	whole("eval_max_turns", c.EvalMaxTurns, 0)
 	whole("retries", c.Retries, 0)
 	whole("solve_retries", c.SolveRetries, 0)
 	whole("concurrency", c.Concurrency, 1)
@@ -134,11 +181,14 @@ func (c *RolloutConfig) validate() (errs []error) {
 	}
 	for _, slot := range []string{rollout.SlotAnalyst, rollout.SlotExecutor, rollout.SlotVerifier, rollout.SlotGenerator} {
 		m := c.modules()[slot]
-		names := []string{string(Auto), string(Scripted), string(Base)}
+		names := []string{string(Auto), string(Base)}
+		if slot != rollout.SlotAnalyst {
+			names = append(names, string(Scripted))
+		}
 		if slot == rollout.SlotAnalyst || slot == rollout.SlotVerifier {
 			names = append(names, string(Off))
 		}
-		if !slices.Contains(names, string(m.Provider)) || slot == rollout.SlotAnalyst && m.Provider == Scripted {
+		if !slices.Contains(names, string(m.Provider)) {
 			bad(slot+".provider", "found %q, expected %s; did you mean %q?", m.Provider, strings.Join(names, " or "), flow.Nearest(string(m.Provider), names))
 		}
 		whole(slot+".max_tokens", m.MaxTokens, 1)

@@ -38,9 +38,15 @@ func (f *modelFlags) add(cmd *cobra.Command) {
 
 // settings reads the config that the flags describe. scope are the keys that --set may name.
 func (f *modelFlags) settings(cmd *cobra.Command, scope ...string) (*settings, error) {
+	if cmd.Flags().Changed("config") && f.config == "" {
+		return nil, usagef(`--config: found "", expected a file`)
+	}
 	src := configSource{file: f.config, sets: f.sets, flags: f.extra, scope: scope}
 	for _, flag := range []struct{ name, value string }{{"model", f.model}, {"adapter", f.adapter}} {
 		if cmd.Flags().Changed(flag.name) {
+			if flag.value == "" {
+				return nil, usagef(`--%s: found "", expected a folder`, flag.name)
+			}
 			src.flags = append(src.flags, assignment{"--" + flag.name, flag.name, flag.value})
 		}
 	}
@@ -98,6 +104,16 @@ func openSession(c *Config, m *ckpt.Model) (*session, error) {
 		return nil, errors.Join(err, b.Close(), m.Close())
 	}
 	return &session{model: m, backend: b, engine: e}, nil
+}
+
+// identity is what a run's bits depend on beside seed and data. Our own products have the same bits on any number of threads; a library's
+// need not.
+func (s *session) identity(c *EngineConfig) ckpt.EngineIdentity {
+	id := ckpt.EngineIdentity{DType: c.DType, Backend: fmt.Sprintf("%s %v", s.backend.Name(), s.backend.Level()), Products: s.backend.Products()}
+	if id.Products != string(cpu.ProductsOwn) {
+		id.Threads = s.backend.Threads()
+	}
+	return id
 }
 
 // Close frees everything; the session is done with then.

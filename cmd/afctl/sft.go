@@ -68,7 +68,7 @@ model folder, with metrics.jsonl, a line per step.`,
 	flags.Uint64Var(&o.seed, "seed", 0, "of the order of examples")
 	flags.StringVar(&o.saveDType, "save-dtype", "", "of a model folder's weights: f32, bf16 or f16 (default: as the model's are stored)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		s, err := f.modelSettings(cmd, "model", "adapter", "trainable", "optimizer", "engine", "lora")
+		s, err := f.modelSettings(cmd, "model", "adapter", "trainable", "optimizer", "engine", "lora", "!engine.kv_tokens", "!engine.max_batch")
 		if err != nil {
 			return err
 		}
@@ -184,6 +184,9 @@ func (o *sftOptions) train(ctx context.Context, w io.Writer, e *engine.Engine, c
 		fmt.Fprintf(w, ", last loss %.4g", float64(*last.Loss))
 	}
 	fmt.Fprintln(w)
+	if skipped == step {
+		return nil, errNothingFinite
+	}
 	if skipped > 0 {
 		fmt.Fprintf(w, "warning: %d of %d steps skipped: the gradient was not finite\n", skipped, step)
 	}

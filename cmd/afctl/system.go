@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"text/template"
 
 	"afctl/bench/gym"
@@ -135,54 +134,56 @@ func (y *system) frozenSlots() error {
 	return nil
 }
 
-// fileTools opens the tools of tasks from files: those that config names, or all that have what they need.
-func (y *system) fileTools(ctx context.Context) error {
+// fileTools opens the tools of tasks from files.
+func (y *system) fileTools(ctx context.Context) (err error) {
 	t := &y.c.Rollout.Tools
-	use := t.Use
-	if len(use) == 0 {
-		use = []string{frozen.BaseGenerator, frozen.Calculator}
-		if t.WikipediaIndex != "" {
-			use = append(use, frozen.WikipediaSearch)
-		}
-		if t.Pages != "" {
-			use = append(use, frozen.WebSearch)
-		}
-	}
-	var recorder *tools.Recorder
-	var replayer *tools.Replayer
-	var err error
-	if t.Record != "" {
-		if recorder, err = tools.NewRecorder(t.Record); err != nil {
-			return fmt.Errorf("rollout.tools.record: %w", err)
-		}
-		y.close = append(y.close, recorder.Close)
-	}
-	if t.Replay != "" {
-		if replayer, err = tools.NewReplayer(t.Replay); err != nil {
+	wrap := func(tool rollout.Tool) rollout.Tool { return tool }
+	open := y.fileTool
+	switch {
+	case t.Replay != "":
+		r, err := tools.NewReplayer(t.Replay)
+		if err != nil {
 			return fmt.Errorf("rollout.tools.replay: %w", err)
 		}
+		wrap = func(tool rollout.Tool) rollout.Tool { return r.Tool(tool.Spec()) }
+		open = y.specOnly
+	case t.Record != "":
+		r, err := tools.NewRecorder(t.Record)
+		if err != nil {
+			return fmt.Errorf("rollout.tools.record: %w", err)
+		}
+		y.close = append(y.close, r.Close)
+		wrap = r.Wrap
 	}
 	var list []rollout.Tool
 	for _, name := range toolNames {
-		if !slices.Contains(use, name) {
+		if !t.uses(name) {
 			continue
 		}
-		tool, err := y.fileTool(ctx, name)
+		tool, err := open(ctx, name)
 		if err != nil {
 			return err
 		}
-		switch {
-		case replayer != nil:
-			tool = replayer.Tool(tool.Spec())
-		case recorder != nil:
-			tool = recorder.Wrap(tool)
-		}
-		list = append(list, tool)
+		list = append(list, wrap(tool))
 	}
 	y.tools, err = rollout.NewRegistry(list...)
 	return err
 }
 
+// specOnly is a tool that is never run, without what it would need for that.
+func (y *system) specOnly(_ context.Context, name string) (rollout.Tool, error) {
+	switch name {
+	case frozen.BaseGenerator:
+		return tools.NewBaseGenerator(nil), nil
+	case frozen.Calculator:
+		return tools.NewCalculator(), nil
+	case frozen.WikipediaSearch:
+		return tools.NewWikipediaSearch(nil, y.c.Rollout.Tools.Passages), nil
+	}
+	return tools.NewWebSearch(nil), nil
+}
+
+// fileTool opens a tool.
 func (y *system) fileTool(ctx context.Context, name string) (rollout.Tool, error) {
 	t := &y.c.Rollout.Tools
 	switch name {
@@ -215,12 +216,18 @@ func (y *system) fileTool(ctx context.Context, name string) (rollout.Tool, error
 	return tools.NewWebSearch(pages), nil
 }
 
+// concurrency is how many solves run at once: no more than whose actions the sampler has room for together, or calls would spend the time that
+// they have in its queue.
+func (y *system) concurrency() int {
+	return min(y.c.Rollout.Concurrency, max(1, y.policy.Options().CacheTokens/y.c.Flow.MaxActionTokens))
+}
+
 // solver ties the system together for at most maxTurns planner calls a solve. Rewards come from the scorers that tasks name.
 func (y *system) solver(maxTurns int) *rollout.Solver {
 	r := &y.c.Rollout
 	return &rollout.Solver{Slots: y.slots, Tools: y.tools, Score: score.Rule("exact"), Options: rollout.Options{
 		MaxTurns: maxTurns, MaxTime: seconds(r.MaxSeconds), CallTimeout: seconds(r.CallSeconds), ToolTimeout: seconds(r.ToolSeconds),
-		Retries: r.Retries, Concurrency: r.Concurrency, Record: true, Count: y.codec.count,
+		Retries: r.Retries, Concurrency: y.concurrency(), Record: true, Count: y.codec.count,
 	}}
 }
 

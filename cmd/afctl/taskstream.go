@@ -43,7 +43,11 @@ func newTaskStream(c *Config) (*taskStream, error) {
 	if isGym(t.Train) && n == 0 {
 		n, s.endless = c.Run.Steps*c.Run.TasksPerStep, true
 	}
-	found, err := loadSuite(t.Train, n, t.Seed)
+	name := t.Train
+	if name == "gym" {
+		name = "gym:train" // the other half is held out
+	}
+	found, err := loadSuite(name, n, t.Seed)
 	if err != nil {
 		return nil, fmt.Errorf("tasks.train: %w", err)
 	}
@@ -70,6 +74,20 @@ func (s *taskStream) task(i int) flow.Task {
 		}
 	}
 	return s.tasks[s.order[i%len(s.tasks)]]
+}
+
+// among returns how many of some tasks the stream has.
+func (s *taskStream) among(tasks []flow.Task) (n int) {
+	have := make(map[string]bool, len(s.tasks))
+	for i := range s.tasks {
+		have[s.tasks[i].ID] = true
+	}
+	for i := range tasks {
+		if have[tasks[i].ID] {
+			n++
+		}
+	}
+	return n
 }
 
 // passes returns how many passes are complete after n tasks.

@@ -60,8 +60,8 @@ func newTrainCommand() *cobra.Command {
 // train runs or resumes the run of a config.
 func train(cmd *cobra.Command, s *settings, resume bool) (err error) {
 	c, ctx := &s.Config, cmd.Context()
-	if c.Tasks.Train == "" {
-		return &usageError{&valueError{"tasks.train", "found none, expected a suite or a file of tasks"}}
+	if err := c.checkTrainTasks(); err != nil {
+		return &usageError{err}
 	}
 	dir := c.Run.Dir
 	if err := prepareRun(c, resume); err != nil {
@@ -124,12 +124,14 @@ func writeRunConfig(c *Config) error {
 	})
 }
 
-// resultKeys is the part of a config that a run's results follow from, as YAML: folders, lengths, checkpoints and evaluations may change
-// from one start to the next. The number of steps is part of it where the learning rate's schedule goes by it.
+// resultKeys is the part of a config that a run's results follow from, as YAML: folders, lengths, checkpoints and what is evaluated when
+// may change from one start to the next, but not how: what was found before is compared with. The number of steps is part of it where the learning rate's schedule goes by it.
 func resultKeys(c *Config) string {
 	d, k := DefaultConfig(), *c
 	k.Run.Dir, k.Run.EvalEvery, k.Checkpoint, k.Tasks.Eval, k.Tasks.EvalLimit = d.Run.Dir, d.Run.EvalEvery, d.Checkpoint, d.Tasks.Eval, d.Tasks.EvalLimit
-	k.Rollout.EvalMaxTurns, k.Engine.Threads = d.Rollout.EvalMaxTurns, d.Engine.Threads
+	k.Engine.Threads, k.Engine.KVTokens, k.Engine.MaxBatch, k.Rollout.Concurrency = d.Engine.Threads, d.Engine.KVTokens, d.Engine.MaxBatch, d.Rollout.Concurrency
+	r := &k.Rollout // what a solve runs into, but no result follows from
+	r.MaxSeconds, r.CallSeconds, r.ToolSeconds, r.Retries, r.SolveRetries = d.Rollout.MaxSeconds, d.Rollout.CallSeconds, d.Rollout.ToolSeconds, d.Rollout.Retries, d.Rollout.SolveRetries
 	if c.Optimizer.Schedule == Constant {
 		k.Run.Steps = d.Run.Steps
 	}

@@ -2,9 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 
 	"afctl/ckpt"
 	"afctl/engine"
@@ -40,30 +37,10 @@ func writeTrained[T any](s *session, out string, dtype ckpt.DType, metrics []T) 
 			return fmt.Errorf("weights as %s: %w", dtype, err)
 		}
 	}
-	return writeModelDir(out, s.model, tensors, func(w io.Writer) error { return writeLines(w, metrics) })
-}
-
-// writeModelDir writes a model folder with metrics.jsonl: both are made in a folder beside out, which is renamed when it is whole.
-func writeModelDir(out string, m *ckpt.Model, tensors []ckpt.Tensor, metrics func(w io.Writer) error) (err error) {
 	if err := makeParent(out); err != nil {
 		return err
 	}
-	temp, err := os.MkdirTemp(filepath.Dir(filepath.Clean(out)), ".tmp-"+filepath.Base(out)+"-")
-	if err != nil {
-		return fmt.Errorf("--out: %w", err)
-	}
-	defer os.RemoveAll(temp)
-	made := filepath.Join(temp, "model")
-	if err := ckpt.SaveModel(made, m.Config, tensors, m.Files); err != nil {
-		return err
-	}
-	if err := ckpt.WriteFileAtomic(filepath.Join(made, metricsFile), 0o666, metrics); err != nil {
-		return err
-	}
-	if err := os.Rename(made, out); err != nil {
-		return fmt.Errorf("--out: %w", err)
-	}
-	return nil
+	return ckpt.SaveModel(out, s.model.Config, tensors, s.model.Files, func(d *ckpt.DirWriter) error { return createLines(d, metricsFile, metrics) })
 }
 
 // storedDType is the type of a model's embedding, which is that of its matrices.

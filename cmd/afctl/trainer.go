@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -66,6 +64,9 @@ func newTrainer(ctx context.Context, c *Config, stderr io.Writer) (t *trainer, e
 			return t, fmt.Errorf("tasks.eval: %w", err)
 		}
 		t.evalTasks = found.Tasks
+		if n := t.tasks.among(t.evalTasks); n > 0 {
+			t.view.Note(fmt.Sprintf("%d of the %d tasks of tasks.eval are trained on: their accuracy is not that of new ones", n, len(t.evalTasks)))
+		}
 	}
 	m, err := openModel(c)
 	if err != nil {
@@ -78,7 +79,10 @@ func newTrainer(ctx context.Context, c *Config, stderr io.Writer) (t *trainer, e
 		return t, err
 	}
 	t.state = ckpt.State{Seed: c.Run.Seed, Base: ckpt.BaseModel{Path: m.Name, Hash: m.Hash()}, ConfigHash: configHash(c),
-		Engine: ckpt.EngineIdentity{DType: c.Engine.DType, Backend: t.s.backend.Name(), Products: t.s.backend.Products()}}
+		Engine: t.s.identity(&c.Engine)}
+	if t.state.InputsHash, err = inputsHash(c, t.tasks); err != nil {
+		return t, err
+	}
 	if err := t.restore(); err != nil {
 		return t, err
 	}
@@ -86,52 +90,6 @@ func newTrainer(ctx context.Context, c *Config, stderr io.Writer) (t *trainer, e
 		return t, err
 	}
 	return t, t.open(ctx)
-}
-
-// configHash identifies what a run's results follow from.
-func configHash(c *Config) string {
-	sum := sha256.Sum256([]byte(resultKeys(c)))
-	return hex.EncodeToString(sum[:])
-}
-
-// restore loads the newest good checkpoint, if there is one.
-func (t *trainer) restore() error {
-	found, rejected, err := ckpt.Latest(t.c.Run.Dir)
-	for _, r := range rejected {
-		t.view.Note(fmt.Sprintf("passed over %s: %s", r.Path, r.Reason))
-	}
-	if errors.Is(err, ckpt.ErrNoCheckpoint) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	now, then := t.state, found.State
-	switch {
-	case then.Base.Hash != now.Base.Hash:
-		return fmt.Errorf("--resume: the run trains %s, which is another model than it was", now.Base.Path)
-	case then.ConfigHash != now.ConfigHash || then.Seed != now.Seed:
-		return errors.New("--resume: the checkpoint was made with another config than config.yaml says")
-	case then.Engine != now.Engine:
-		return fmt.Errorf("--resume: the run was computed with %+v, this would be %+v: its bits would differ", then.Engine, now.Engine)
-	}
-	if err := t.s.engine.SetState(engine.State{Adapter: found.Adapter, Weights: found.Weights, Moments: found.Moments, Step: then.AdamStep}); err != nil {
-		return err
-	}
-	for _, x := range found.Update {
-		v, err := x.Float32s()
-		if err != nil {
-			return err
-		}
-		if x.Name == "lo" {
-			t.lo = v
-		} else {
-			t.lr = v
-		}
-	}
-	t.state = then
-	t.state.Base.Path = now.Base.Path
-	return ckpt.Tidy(t.c.Run.Dir, then.Step, t.c.Checkpoint.Keep)
 }
 
 // trainedHash identifies the trained values.
@@ -176,22 +134,6 @@ func (t *trainer) open(ctx context.Context) (err error) {
 		return nil // nothing is sampled before the update in flight is done
 	}
 	return t.publish(ctx)
-}
-
-// publishedHash is the hash of the policy that the rollouts of the update in flight are made by: within an update, what is trained has moved on.
-func (t *trainer) publishedHash(ctx context.Context) (string, error) {
-	if t.state.Epoch == 0 {
-		return t.state.AdapterHash, nil
-	}
-	policies, err := t.store.Policies(ctx)
-	if err != nil {
-		return "", err
-	}
-	i := slices.IndexFunc(policies, func(p ckpt.Policy) bool { return p.Version == t.state.PolicyVersion })
-	if i < 0 {
-		return "", fmt.Errorf("--resume: %s does not have policy version %d, whose rollouts the update in flight is on", storeFile, t.state.PolicyVersion)
-	}
-	return policies[i].AdapterHash, nil
 }
 
 // publish makes the engine's weights those that the next rollouts use.
@@ -242,34 +184,6 @@ func (t *trainer) run(ctx context.Context) error {
 	return t.evaluate(ctx)
 }
 
-// recall takes up what a run that goes on has behind it: its metrics, and the evaluation before training.
-func (t *trainer) recall(ctx context.Context) error {
-	if t.state.Step == 0 {
-		return nil
-	}
-	var past []flow.Metrics
-	for line, err := range t.store.Metrics(ctx) {
-		if err != nil {
-			return err
-		}
-		var m flow.Metrics
-		if err := json.Unmarshal(line.JSON, &m); err != nil {
-			return fmt.Errorf("%s: metrics of step %d: %w", storeFile, line.Step, err)
-		}
-		past = append(past, m)
-	}
-	solved, err := t.stored(ctx, phaseEval, 0)
-	if err != nil {
-		return err
-	}
-	// With more held-out tasks than there were then, it compares with nothing.
-	if s := eval.Summarize(t.evalTasks, solved); len(t.evalTasks) > 0 && s.All.Missing == 0 {
-		t.before = &s
-	}
-	t.view.Resume(past, t.before)
-	return nil
-}
-
 // evaluate solves the held-out tasks with the present policy, but for what is stored already. Within an update in flight it does nothing: that
 // evaluation was before it.
 func (t *trainer) evaluate(ctx context.Context) error {
@@ -283,7 +197,7 @@ func (t *trainer) evaluate(ctx context.Context) error {
 	}
 	t.view.BeginEval(len(t.evalTasks), stored)
 	report, err := eval.Run{
-		Solver: t.y.solver(t.c.Rollout.EvalMaxTurns), Suite: t.c.Tasks.Eval, Tasks: t.evalTasks, Seed: flow.DeriveSeed(t.c.Run.Seed, "eval"), Stored: stored,
+		Solver: t.y.solver(t.c.evalTurns()), Suite: t.c.Tasks.Eval, Tasks: t.evalTasks, Seed: flow.DeriveSeed(t.c.Run.Seed, "eval"), Stored: stored,
 		Store: func(r flow.Trajectory) error {
 			t.view.Rollout(&r)
 			return t.store.PutTrajectory(ctx, step, phaseEval, &r)
@@ -445,6 +359,9 @@ func (t *trainer) rollouts(ctx context.Context) ([]flow.Trajectory, error) {
 	have, err := t.stored(ctx, phaseTrain, first)
 	if err != nil {
 		return nil, err
+	}
+	if !slices.ContainsFunc(have, func(r flow.Trajectory) bool { return !r.Failed() }) {
+		have = nil // nothing can be learned from them: an outage, or limits that were too tight
 	}
 	all := make(map[rolloutKey]flow.Trajectory, len(have))
 	for i := range have {

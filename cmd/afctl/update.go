@@ -38,9 +38,13 @@ per step.`,
 	cmd.Flags().StringVar(&out, "out", "", "folder to make; it has to be absent or empty")
 	cmd.Flags().IntVar(&steps, "steps", 0, "optimizer steps over the whole file (default flow.epochs)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		s, err := f.modelSettings(cmd, "model", "adapter", "trainable", "flow", "optimizer", "engine", "lora")
+		s, err := f.modelSettings(cmd, "model", "adapter", "trainable", "flow", "optimizer", "engine", "lora",
+			"!flow.group_size", "!engine.kv_tokens", "!engine.max_batch")
 		if err != nil {
 			return err
+		}
+		if at := s.origin["flow.max_action_tokens"]; strings.HasPrefix(at, "--set") && s.Flow.Aggregation != flow.AggregationConstant {
+			return usagef("%s: has no effect on this command unless flow.aggregation is %s", at, flow.AggregationConstant)
 		}
 		if err := required(cmd, "trajectories", "out"); err != nil {
 			return err
@@ -191,6 +195,9 @@ func sampledBy(ts []flow.Trajectory) (version int, hash string) {
 	return version, hash
 }
 
+// errNothingFinite says that training changed nothing.
+var errNothingFinite = errors.New("every step was skipped, since its gradient was not finite: nothing was trained; expected weights, an adapter and a scale of ordinary size")
+
 // takeSteps takes the optimizer steps of an update, lo and lr fixed by the first, and returns a line of metrics for each.
 func takeSteps(ctx context.Context, w io.Writer, e *engine.Engine, u *flow.Update, o *OptimizerConfig, steps int) ([]flow.Metrics, error) {
 	up, err := e.Begin(u)
@@ -210,6 +217,9 @@ func takeSteps(ctx context.Context, w io.Writer, e *engine.Engine, u *flow.Updat
 		m.Step, m.SkippedSteps = step, skipped
 		metrics = append(metrics, m)
 		bar.addf(1, "loss %.4g, grad norm %.3g", float64(m.Loss), float64(m.GradNorm))
+	}
+	if skipped == steps {
+		return nil, errNothingFinite
 	}
 	if skipped > 0 {
 		fmt.Fprintf(w, "warning: %d of %d steps skipped: the gradient was not finite\n", skipped, steps)

@@ -22,13 +22,13 @@ static void square_task(void *arg, int64_t i, int thread) {
 	a->part[i] = a->c->fn->sum_squares(a->g + from, n);
 }
 
-double af_sum_squares(af_ctx *c, const float *x, int64_t n) {
+af_sum af_sum_squares(af_ctx *c, const float *x, int64_t n) {
 	int64_t blocks = (n + BLOCK - 1) / BLOCK;
 	struct flat_args a = {.c = c, .g = x, .n = n, .part = af_scratch_get(&c->shared, (size_t)(blocks + 1) * 8)};
-	if (!a.part) return NAN;
+	if (!a.part) return (af_sum){0, AF_NOMEM};
 	af_run(c, blocks, square_task, &a);
-	double s = 0;
-	for (int64_t i = 0; i < blocks; i++) s += a.part[i];
+	af_sum s = {0, AF_OK};
+	for (int64_t i = 0; i < blocks; i++) s.value += a.part[i];
 	return s;
 }
 

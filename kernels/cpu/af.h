@@ -10,6 +10,12 @@
 
 enum { AF_F32 = 0, AF_BF16 = 1, AF_I32 = 2 };
 
+// A number, where rc is 0.
+typedef struct {
+	double value;
+	int rc;
+} af_sum;
+
 // A view of rows x cols elements in row-major order.
 typedef struct {
 	void *p;
@@ -176,7 +182,7 @@ typedef struct {
 void af_loss(const af_loss_params *p, int64_t n, const int32_t *index, const double *weight, const double *advantage, const float *lo,
              const float *lr, const float *ls, const float *lp, const float *entropy, float *dlp, af_loss_sums *sums);
 
-double af_sum_squares(af_ctx *c, const float *x, int64_t n);
+af_sum af_sum_squares(af_ctx *c, const float *x, int64_t n);
 
 // Decoupled weight decay (Loshchilov & Hutter 2019) in PyTorch's order: p *= 1 - lr wd; m, v; p -= lr/bc1 * m / (sqrt(v)/sqrt(bc2) + eps).
 // g is scaled by gscale first. step counts from 1.

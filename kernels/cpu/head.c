@@ -208,7 +208,7 @@ static void grad_weight_task(void *arg, int64_t i, int thread) {
 	af_ctx *c = a->c;
 	const af_matrix *w = a->w;
 	int64_t v0 = i * TILE, valid = min64(TILE, w->n - v0), d = w->k, dpad = pad16(d);
-	float *z = c->scratch[thread].p, *x = z + ROWS * TILE, *acc = x + ROWS * dpad;
+	float *z = c->scratch[thread].p, *turned = z + ROWS * TILE, *x = turned + ROWS * TILE, *acc = x + ROWS * dpad;
 	for (int64_t v = 0; v < valid; v++) {
 		memcpy(acc + v * dpad, row_at(a->dw, v0 + v), (size_t)d * 4);
 		memset(acc + v * dpad + d, 0, (size_t)(dpad - d) * 4);
@@ -231,7 +231,9 @@ static void grad_weight_task(void *arg, int64_t i, int thread) {
 				memcpy(x + r * dpad, row_at(a->h, rb + r), (size_t)d * 4);
 			memset(x + r * dpad + d, 0, (size_t)(dpad - d) * 4);
 		}
-		c->fn->outer(valid, dpad, rows, z, TILE, x, dpad, acc, dpad);
+		struct words dz = {.x = {.p = z, .rows = rows, .cols = valid, .stride = TILE, .dtype = AF_F32}, .cols = valid, .rows = rows, .scale = 1};
+		c->fn->words_turned((uint32_t *)turned, ROWS, &dz);
+		c->fn->tile(TILE_F, valid, dpad, rows, turned, ROWS, x, dpad, acc, dpad, 1);
 	}
 	for (int64_t v = 0; v < valid; v++) memcpy((void *)row_at(a->dw, v0 + v), acc + v * dpad, (size_t)d * 4);
 }
@@ -240,7 +242,7 @@ int af_head_grad_weight(af_ctx *c, af_tensor dw, af_tensor h, const af_matrix *w
                         const float *g, const float *dent, const float *entropy, const float *lse, float inv_temp) {
 	struct head_args a = {.c = c, .dw = dw, .h = h, .w = w, .first = first, .tokens = tokens, .g = g, .dent = dent,
 	                      .entropy = (float *)entropy, .lse = (float *)lse, .inv_temp = inv_temp};
-	if (af_scratch_all(c, (size_t)(ROWS * TILE + (ROWS + TILE) * pad16(w->k)) * 4)) return AF_NOMEM;
+	if (af_scratch_all(c, (size_t)(2 * ROWS * TILE + (ROWS + TILE) * pad16(w->k)) * 4)) return AF_NOMEM;
 	af_run(c, (w->n + TILE - 1) / TILE, grad_weight_task, &a);
 	return AF_OK;
 }

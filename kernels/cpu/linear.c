@@ -1,4 +1,4 @@
-// Dense products on packed weights: forward, by the input, by the weight. Contracts in af.h; the inner product is tile.c.
+// Dense products on packed weights: forward and by the input. Contracts in af.h; the inner product is tile.c.
 #include "pool.h"
 #include "isa.h"
 #include "products.h"
@@ -255,87 +255,5 @@ int af_linear_back(af_ctx *c, af_tensor dx, af_tensor dy, const af_matrix *w, af
 	size_t bytes = (size_t)((a.part + 1) * 64 * es + (low ? pad16(low->n) * 64 * es : 0) + LONG_ROWS * 64 * 4);
 	if (af_scratch_all(c, bytes)) return AF_NOMEM;
 	af_run(c, panels * a.blocks, back_task, &a);
-	return AF_OK;
-}
-
-enum { GT = 128, GN = 256, GK = 256 }; // rows, outputs and inputs of dw that are in f32 at a time: 2 x 128 KiB
-
-struct grad_args {
-	af_ctx *c;
-	af_tensor dw, dy, x;
-	float scale;
-	int64_t kblocks;
-};
-
-// Rows t0.. of columns c0.. as f32 with a stride of `width`, times scale, 0 up to the width.
-static void widen(af_ctx *c, float *dst, int64_t width, af_tensor s, int64_t t0, int64_t t1, int64_t c0, int64_t n, float scale) {
-	for (int64_t t = t0; t < t1; t++) {
-		float *d = dst + (t - t0) * width;
-		if (s.dtype == AF_BF16)
-			c->fn->to_f32(d, (const bf16 *)at(s, t, c0), n);
-		else
-			memcpy(d, at(s, t, c0), (size_t)n * 4);
-		if (scale != 1)
-			for (int64_t j = 0; j < n; j++) d[j] *= scale;
-		for (int64_t j = n; j < width; j++) d[j] = 0;
-	}
-}
-
-static void grad_task(void *arg, int64_t i, int thread) {
-	struct grad_args *a = arg;
-	af_ctx *c = a->c;
-	int64_t n0 = i / a->kblocks * GN, k0 = i % a->kblocks * GK;
-	int64_t n = min64(GN, a->dw.rows - n0), k = min64(GK, a->dw.cols - k0), kw = pad16(k);
-	float *x = c->scratch[thread].p, *y = x + GT * GK, *acc = y + GT * GN;
-	int direct = kw == k;
-	float *out = direct ? (float *)at(a->dw, n0, k0) : acc;
-	int64_t ldo = direct ? a->dw.stride : kw;
-	if (!direct)
-		for (int64_t r = 0; r < n; r++) {
-			memcpy(acc + r * kw, at(a->dw, n0 + r, k0), (size_t)k * 4);
-			for (int64_t j = k; j < kw; j++) acc[r * kw + j] = 0;
-		}
-	for (int64_t t = 0; t < a->dy.rows; t += GT) {
-		int64_t te = min64(t + GT, a->dy.rows);
-		widen(c, y, n, a->dy, t, te, n0, n, 1);
-		if (a->x.dtype == AF_F32 && direct && a->scale == 1) {
-			c->fn->outer(n, kw, te - t, y, n, (const float *)at(a->x, t, k0), a->x.stride, out, ldo);
-			continue;
-		}
-		widen(c, x, kw, a->x, t, te, k0, k, a->scale);
-		c->fn->outer(n, kw, te - t, y, n, x, kw, out, ldo);
-	}
-	if (!direct)
-		for (int64_t r = 0; r < n; r++) memcpy(at(a->dw, n0 + r, k0), acc + r * kw, (size_t)k * 4);
-}
-
-int af_grad_weight(af_ctx *c, af_tensor dw, af_tensor dy, af_tensor x, float scale) {
-	struct grad_args a = {c, dw, dy, x, scale, (dw.cols + GK - 1) / GK};
-	if (af_scratch_all(c, (GT * GK + GT * GN + GN * GK) * 4)) return AF_NOMEM;
-	af_run(c, (dw.rows + GN - 1) / GN * a.kblocks, grad_task, &a);
-	return AF_OK;
-}
-
-struct bias_args {
-	af_ctx *c;
-	float *db;
-	af_tensor dy;
-};
-
-static void bias_task(void *arg, int64_t i, int thread) {
-	(void)thread;
-	struct bias_args *a = arg;
-	int64_t n0 = i * 256, n = min64(256, a->dy.cols - n0);
-	for (int64_t t = 0; t < a->dy.rows; t++) {
-		if (a->dy.dtype == AF_BF16)
-			a->c->fn->add_bf16(a->db + n0, (const bf16 *)at(a->dy, t, n0), n);
-		else
-			a->c->fn->axpy(a->db + n0, (const float *)at(a->dy, t, n0), 1, n);
-	}
-}
-
-int af_grad_bias(af_ctx *c, float *db, af_tensor dy) {
-	struct bias_args a = {c, db, dy};
-	af_run(c, (dy.cols + 255) / 256, bias_task, &a);
 	return AF_OK;
 }

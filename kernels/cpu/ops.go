@@ -309,7 +309,8 @@ func (b *Backend) SumSquares(x kernels.Tensor) (float64, error) {
 	if x.DType != kernels.F32 || !x.Dense() {
 		return 0, fmt.Errorf("sum of squares: %v: %w", x, kernels.ErrShape)
 	}
-	return float64(C.af_sum_squares(b.c, floats(x), C.int64_t(x.Rows*x.Cols))), nil
+	s := C.af_sum_squares(b.c, floats(x), C.int64_t(x.Rows*x.Cols))
+	return float64(s.value), result("sum of squares", s.rc)
 }
 
 // AdamW implements kernels.Backend.

@@ -103,30 +103,6 @@ int af_unpack(af_ctx *c, const af_matrix *m, float *dst) {
 
 #else
 
-#if AF_LEVEL >= 2
-// r[i] lane j -> r[j] lane i.
-AF_INLINE void AF(transpose16)(vf *v) {
-	__m512 *r = (__m512 *)v, t[16];
-	for (int i = 0; i < 16; i += 4) {
-		__m512 a = _mm512_unpacklo_ps(r[i], r[i + 1]), b = _mm512_unpackhi_ps(r[i], r[i + 1]);
-		__m512 c = _mm512_unpacklo_ps(r[i + 2], r[i + 3]), d = _mm512_unpackhi_ps(r[i + 2], r[i + 3]);
-		t[i] = (__m512)_mm512_unpacklo_pd((__m512d)a, (__m512d)c);
-		t[i + 1] = (__m512)_mm512_unpackhi_pd((__m512d)a, (__m512d)c);
-		t[i + 2] = (__m512)_mm512_unpacklo_pd((__m512d)b, (__m512d)d);
-		t[i + 3] = (__m512)_mm512_unpackhi_pd((__m512d)b, (__m512d)d);
-	}
-	// t[4g + q] lane block l holds rows 4g..4g+3 of column 4l + q.
-	for (int q = 0; q < 4; q++) {
-		__m512 a = _mm512_shuffle_f32x4(t[q], t[4 + q], 0x44), b = _mm512_shuffle_f32x4(t[q], t[4 + q], 0xee);
-		__m512 c = _mm512_shuffle_f32x4(t[8 + q], t[12 + q], 0x44), d = _mm512_shuffle_f32x4(t[8 + q], t[12 + q], 0xee);
-		r[q] = _mm512_shuffle_f32x4(a, c, 0x88);
-		r[4 + q] = _mm512_shuffle_f32x4(a, c, 0xdd);
-		r[8 + q] = _mm512_shuffle_f32x4(b, d, 0x88);
-		r[12 + q] = _mm512_shuffle_f32x4(b, d, 0xdd);
-	}
-}
-#endif
-
 // Transposes a stretch of W, outputs n0..n1 by columns k0..k0+width (width <= 64, a multiple of 16, past the matrix 0), into a panel
 // for a product that sums over n: [n][width] f32, or [n/2][width][2] bf16 pairs along n. n0 is a multiple of 64.
 void AF(panel_back)(void *dst, int dst_bf16, int64_t width, const af_matrix *w, int64_t n0, int64_t n1, int64_t k0) {

@@ -10,12 +10,20 @@ struct head_args;
 struct attn_args;
 struct norm_args;
 
+// Columns col..col+cols of rows row..row+rows, seen as words of 32 bits: floats, or pairs of rows of bf16 as the dot product takes them.
+struct words {
+	af_tensor x;
+	int64_t col, cols, row, rows;
+	int paired;
+	float scale; // of floats
+};
+
 // OP(return, name, arguments)
 #define AF_OPS(OP)                                                                                                     \
 	OP(void, tile, (int kind, int64_t m, int64_t n, int64_t k, const void *A, int64_t lda, const void *B, int64_t ldb, \
 	                float *C, int64_t ldc, int acc))                                                                   \
-	OP(void, outer, (int64_t m, int64_t n, int64_t t, const float *y, int64_t ldy, const float *x, int64_t ldx,        \
-	                 float *C, int64_t ldc))                                                                           \
+	OP(void, words_panels, (uint32_t *dst, int64_t room, const struct words *s))                                       \
+	OP(void, words_turned, (uint32_t *dst, int64_t ld, const struct words *s))                                         \
 	OP(void, to_f32, (float *y, const bf16_t *x, int64_t n))                                                           \
 	OP(void, to_bf16, (bf16_t *y, const float *x, int64_t n))                                                          \
 	OP(void, axpy, (float *y, const float *x, float a, int64_t n))                                                     \

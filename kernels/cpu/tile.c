@@ -137,52 +137,6 @@ void AF(tile)(int kind, int64_t m, int64_t n, int64_t k, const void *A, int64_t 
 	}
 }
 
-// C[n0.., k] += scale * sum_t Y[t, n0+..] X[t, k]: both operands row-major f32, the sum over t in order.
-#define OUTER(MR, NV)                                                                                                  \
-	static void AF(outer_##MR##_##NV)(int64_t T, const float *y, int64_t ldy, const float *x, int64_t ldx, float *C,   \
-	                                  int64_t ldc) {                                                                   \
-		vf c[MR][NV];                                                                                                  \
-		for (int i = 0; i < MR; i++)                                                                                   \
-			for (int j = 0; j < NV; j++) c[i][j] = vload(C + i * ldc + 16 * j);                                        \
-		for (int64_t t = 0; t < T; t++, y += ldy, x += ldx) {                                                          \
-			vf xv[NV];                                                                                                 \
-			for (int j = 0; j < NV; j++) xv[j] = vload(x + 16 * j);                                                    \
-			_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++) {                                                     \
-				vf v = vset1(y[i]);                                                                                    \
-				for (int j = 0; j < NV; j++) c[i][j] = vfma(v, xv[j], c[i][j]);                                        \
-			}                                                                                                          \
-		}                                                                                                              \
-		for (int i = 0; i < MR; i++)                                                                                   \
-			for (int j = 0; j < NV; j++) vstore(C + i * ldc + 16 * j, c[i][j]);                                        \
-	}
-
-typedef void (*AF(outer_fn))(int64_t, const float *, int64_t, const float *, int64_t, float *, int64_t);
-OUTER(4, 1) OUTER(2, 1) OUTER(1, 1)
-#if NVMAX == 4
-static const int AF(rows)[4][4] = {{8, 4, 2, 1}, {8, 4, 2, 1}, {8, 4, 2, 1}, {6, 4, 2, 1}};
-OUTER(8, 1)
-OUTER(8, 2) OUTER(4, 2) OUTER(2, 2) OUTER(1, 2)
-OUTER(8, 3) OUTER(4, 3) OUTER(2, 3) OUTER(1, 3)
-OUTER(6, 4) OUTER(4, 4) OUTER(2, 4) OUTER(1, 4)
-#define OROW(M1, NV) {AF(outer_##M1##_##NV), AF(outer_4_##NV), AF(outer_2_##NV), AF(outer_1_##NV)}
-static const AF(outer_fn) AF(outers)[4][4] = {OROW(8, 1), OROW(8, 2), OROW(8, 3), OROW(6, 4)};
-#else
-static const int AF(rows)[1][4] = {{6, 4, 2, 1}};
-OUTER(6, 1)
-static const AF(outer_fn) AF(outers)[1][4] = {{AF(outer_6_1), AF(outer_4_1), AF(outer_2_1), AF(outer_1_1)}};
-#endif
-
-void AF(outer)(int64_t m, int64_t n, int64_t t, const float *y, int64_t ldy, const float *x, int64_t ldx, float *C, int64_t ldc) {
-	for (int64_t j = 0; j < n;) {
-		int nv = n - j >= 16 * NVMAX ? NVMAX : (int)((n - j) / 16);
-		int64_t i = 0;
-		for (int s = 0; s < 4; s++)
-			for (int r = AF(rows)[nv - 1][s]; i + r <= m; i += r)
-				AF(outers)[nv - 1][s](t, y + i, ldy, x + j, ldx, C + i * ldc + j, ldc);
-		j += 16 * nv;
-	}
-}
-
 #undef NVMAX
 #undef PAIR
 #undef STEP_F
@@ -196,6 +150,4 @@ void AF(outer)(int64_t m, int64_t n, int64_t t, const float *y, int64_t ldy, con
 #undef BLOCKS_SIX
 #undef BLOCKS_EIGHT
 #undef WIDTHS
-#undef OUTER
-#undef OROW
 #endif

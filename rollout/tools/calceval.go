@@ -57,9 +57,21 @@ func (p *parser) sum() (quantity, error) {
 		if minus {
 			w.r = new(big.Rat).Neg(w.r)
 		}
-		v, err = bounded(quantity{new(big.Rat).Add(v.r, w.r), v.approx || w.approx})
+		v, err = bounded(add(v, w))
 	}
 	return v, err
+}
+
+// add is v + w. Of inexact values that cancel to less than settledBits nothing but their error would be left: that is 0.
+func add(v, w quantity) quantity {
+	out := quantity{new(big.Rat).Add(v.r, w.r), v.approx || w.approx}
+	if out.approx {
+		least := new(big.Rat).SetFrac(v.r.Num(), new(big.Int).Lsh(v.r.Denom(), settledBits))
+		if new(big.Rat).Abs(out.r).Cmp(least.Abs(least)) < 0 {
+			out.r.SetInt64(0)
+		}
+	}
+	return out
 }
 
 func (p *parser) product() (quantity, error) {
@@ -93,8 +105,9 @@ func combine(op string, v, w quantity) (quantity, error) {
 	case "/":
 		out.r = new(big.Rat).Quo(v.r, w.r)
 	case "mod":
-		whole := floor(new(big.Rat).Quo(v.r, w.r))
-		out.r = new(big.Rat).Sub(v.r, new(big.Rat).Mul(w.r, new(big.Rat).SetInt(whole)))
+		whole := floor(quantity{new(big.Rat).Quo(v.r, w.r), out.approx})
+		multiple := new(big.Rat).Mul(w.r, new(big.Rat).SetInt(whole))
+		out = add(v, quantity{multiple.Neg(multiple), w.approx})
 	}
 	return bounded(out)
 }
@@ -223,14 +236,14 @@ var functions = map[string]func(quantity) (quantity, error){
 		return quantity{new(big.Rat).Abs(v.r), v.approx}, nil
 	},
 	"floor": func(v quantity) (quantity, error) {
-		return quantity{new(big.Rat).SetInt(floor(v.r)), v.approx}, nil
+		return quantity{new(big.Rat).SetInt(floor(v)), v.approx}, nil
 	},
 	"ceil": func(v quantity) (quantity, error) {
-		up := floor(new(big.Rat).Neg(v.r))
+		up := floor(quantity{new(big.Rat).Neg(v.r), v.approx})
 		return quantity{new(big.Rat).SetInt(up.Neg(up)), v.approx}, nil
 	},
 	"round": func(v quantity) (quantity, error) {
-		half := floor(new(big.Rat).Add(new(big.Rat).Abs(v.r), big.NewRat(1, 2)))
+		half := floor(quantity{new(big.Rat).Add(new(big.Rat).Abs(v.r), big.NewRat(1, 2)), v.approx})
 		if v.r.Sign() < 0 {
 			half.Neg(half)
 		}
@@ -238,8 +251,16 @@ var functions = map[string]func(quantity) (quantity, error){
 	},
 }
 
-// floor is the largest integer that is not above r.
-func floor(r *big.Rat) *big.Int {
+// settledBits is the precision to which an inexact value is right (quantity.approx promises 30 digits) and to which it is
+// rounded before a question that the last of its digits would decide: sqrt(2)^2 is 2, not the integer below.
+const settledBits = 100
+
+// floor is the largest integer that is not above v.
+func floor(v quantity) *big.Int {
+	r := v.r
+	if v.approx {
+		r, _ = new(big.Float).SetPrec(settledBits).SetRat(r).Rat(nil)
+	}
 	// Div is Euclidean: with a positive divisor it rounds down.
 	return new(big.Int).Div(r.Num(), r.Denom())
 }

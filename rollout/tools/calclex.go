@@ -23,6 +23,8 @@ var (
 	grouped = regexp.MustCompile(`^\d{1,3}(?:,\d{3})+(?:\.\d+)?`)
 	plainly = regexp.MustCompile(`^(?:\d[\d_]*(?:\.\d*)?|\.\d+)`)
 	scaled  = regexp.MustCompile(`^[eE]([+-]?\d+)`)
+	// Zero times something is no product that anyone writes like this.
+	hexadecimal = regexp.MustCompile(`^0[xX][0-9a-fA-F]+`)
 )
 
 // signs are the characters that stand for an operator.
@@ -94,6 +96,9 @@ func lex(s string) ([]token, error) {
 
 // lexNumber reads the number that s begins with, and tells how many bytes it takes.
 func lexNumber(s string, at int) (*big.Rat, int, error) {
+	if hex := hexadecimal.FindString(s); hex != "" {
+		return nil, 0, unreadable(at, "%s looks hexadecimal: expected a decimal number (or spaces around a times sign)", brief(hex))
+	}
 	text := grouped.FindString(s)
 	if text == "" {
 		text = plainly.FindString(s)

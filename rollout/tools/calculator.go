@@ -30,7 +30,8 @@ const (
 // ignored.
 //
 // Exponents are integers. Results are exact: an integer, a decimal that ends, or else a fraction and its first 12 digits.
-// Only the root of a number that is no square of a rational makes a result approximate, which it says ("≈").
+// Only the root of a number that is no square of a rational makes a result approximate, which it says ("≈"). What is
+// equal to 30 digits then counts as equal: floor(sqrt(2)^2) is 2, and sqrt(2)^2 - 2 is 0, also as a divisor.
 type Calculator struct{}
 
 // NewCalculator makes the tool.

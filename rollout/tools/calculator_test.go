@@ -35,6 +35,10 @@ func TestCalculator(t *testing.T) {
 		"7 − 2 ÷ 4": "6.5", "3 x 4": "12", "3x4": "12", "2·3⋅4": "24", "[1 + 2] * 3": "9", "12 * 3 =": "36", "1 + 1 = ?": "2", "\u00a01 +\t2\n": "3",
 		"1e6": "1000000", "1.5E-3": "0.0015", ".5 + 5.": "5.5",
 		"abs(-3)": "3", "floor(-0.5)": "-1", "ceil(2.1)": "3", "round(2.5)": "3", "round(-2.5)": "-3", "round(-0.4)": "0",
+		"floor(sqrt(2)^2)": "≈ 2", "ceil(sqrt(2)^2)": "≈ 2", "floor(-sqrt(2)^2)": "≈ -2", "ceil(sqrt(3)*sqrt(12))": "≈ 6", "round(sqrt(2)^2*1.25)": "≈ 3", "round(-sqrt(2)^2*1.25)": "≈ -3", "floor(sqrt(5)^2-1e-20)": "≈ 4", "floor(sqrt(2))": "≈ 1", "ceil(sqrt(2))": "≈ 2",
+		"sqrt(2)*sqrt(2)-2": "≈ 0", "2-sqrt(2)*sqrt(2)": "≈ 0", "1/(sqrt(2)*sqrt(2)-2)": "division_by_zero", "(sqrt(2)^2-2)^-1": "division_by_zero", "sqrt(6)-sqrt(2)*sqrt(3)": "≈ 0", "sqrt(sqrt(2)^2-2)": "≈ 0", "sqrt(2)^2*1e20-2e20": "≈ 0",
+		"sqrt(2)^2 mod 2": "≈ 0", "3 mod sqrt(3)^2": "≈ 0", "sqrt(8) mod 2": "≈ 0.828427124746", "5 mod (sqrt(2)^2-2)": "division_by_zero", "sqrt(2)-1.4142135623730950488": "≈ 1.6887242097e-21", "sqrt(2)/1e50": "≈ 1.41421356237e-50", "sqrt(2) + 0": "≈ 1.41421356237", "0 - sqrt(2)": "≈ -1.41421356237",
+		"0x10": "bad_args", "0XfF": "bad_args", "5 * 0x1": "bad_args", "0 x 10": "0", "0 x10": "0", "10x10": "100", "2x3x4": "24", "0.5x4": "2", "0b11": "bad_args", "0o17": "bad_args", "10h": "bad_args",
 		"1/0": "division_by_zero", "1/(2-2)": "division_by_zero", "5 mod 0": "division_by_zero", "0^-1": "division_by_zero",
 		"9^9^9": "too_large", "2^99999999999999999999": "too_large", "1^99999999999999999999": "1", "(-1)^99999999999999999999": "-1", "0^99999999999999999999": "0",
 		"1001!": "too_large", "99999999999999999999!": "too_large", "1000!": "too_large", "1e9999": "too_large", "1e-9999": "too_large", "10^1000": "too_large", "10^999": "1" + strings.Repeat("0", 999),
@@ -56,6 +60,14 @@ func TestCalculator(t *testing.T) {
 		if got != want {
 			t.Errorf("%.40q: %.80s (%v), expected %.80s", expression, got, err, want)
 		}
+	}
+}
+
+// The message about a number in base 16 says what is wrong with it.
+func TestCalculatorHexadecimal(t *testing.T) {
+	_, err := compute(t, "1 + 0x1F")
+	if err == nil || !strings.Contains(err.Error(), "0x1F looks hexadecimal") || !strings.Contains(err.Error(), "character 5") {
+		t.Errorf("%v", err)
 	}
 }
 

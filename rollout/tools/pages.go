@@ -107,9 +107,10 @@ func (m MapPages) Page(_ context.Context, address string) (Page, error) {
 }
 
 // FolderPages is a page store in a folder of JSON Lines files, one page {"url", "title", "text"} to a line. Only the
-// addresses are kept in memory; a page is read when it is asked for. The files must not change while it is open.
+// addresses are kept in memory; a page is read when it is asked for, and no file stays open in between, so that a store
+// needs no closing. The files must not change while it is in use.
 type FolderPages struct {
-	files []*os.File
+	files []string
 	at    map[string]place
 }
 
@@ -134,15 +135,9 @@ func OpenFolderPages(ctx context.Context, dir string) (*FolderPages, error) {
 		return nil, fmt.Errorf("page store %s: no *.jsonl files", dir)
 	}
 	slices.Sort(names)
-	s := &FolderPages{at: map[string]place{}}
-	for _, name := range names {
-		f, err := os.Open(name)
-		if err == nil {
-			s.files = append(s.files, f)
-			err = s.scan(ctx, f, len(s.files)-1)
-		}
-		if err != nil {
-			s.Close()
+	s := &FolderPages{files: names, at: map[string]place{}}
+	for i := range names {
+		if err := s.scan(ctx, i); err != nil {
 			return nil, fmt.Errorf("page store: %w", err)
 		}
 	}
@@ -153,7 +148,12 @@ func escapeGlob(s string) string {
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(s)
 }
 
-func (s *FolderPages) scan(ctx context.Context, f *os.File, file int) error {
+func (s *FolderPages) scan(ctx context.Context, file int) error {
+	f, err := os.Open(s.files[file])
+	if err != nil {
+		return err
+	}
+	defer f.Close()
 	lines := bufio.NewScanner(f)
 	lines.Buffer(make([]byte, 64<<10), maxPageLine)
 	var offset int64
@@ -209,26 +209,32 @@ func (s *FolderPages) Page(_ context.Context, address string) (Page, error) {
 	if !ok {
 		return Page{}, fmt.Errorf("%w: %s", ErrPageNotFound, u)
 	}
-	f := s.files[at.file]
+	p, err := s.read(at)
+	if err != nil {
+		return Page{}, fmt.Errorf("page store: %w", err)
+	}
+	if now, err := NormalURL(p.URL); err != nil || now != u {
+		return Page{}, fmt.Errorf("page store: %s changed while it was in use: it no longer has %s in its place", s.files[at.file], u)
+	}
+	return p, nil
+}
+
+func (s *FolderPages) read(at place) (Page, error) {
+	f, err := os.Open(s.files[at.file])
+	if err != nil {
+		return Page{}, err
+	}
+	defer f.Close()
 	line := make([]byte, at.length)
 	if _, err := f.ReadAt(line, at.offset); err != nil && err != io.EOF {
-		return Page{}, fmt.Errorf("page store: %w", err)
+		return Page{}, err
 	}
 	p, err := parsePage(line)
 	if err != nil {
-		return Page{}, fmt.Errorf("page store: %s changed while it was open: %w", f.Name(), err)
+		return Page{}, fmt.Errorf("%s changed while it was in use: %w", f.Name(), err)
 	}
 	return p, nil
 }
 
 // Len is the number of pages.
 func (s *FolderPages) Len() int { return len(s.at) }
-
-// Close closes the files.
-func (s *FolderPages) Close() error {
-	var errs []error
-	for _, f := range s.files {
-		errs = append(errs, f.Close())
-	}
-	return errors.Join(errs...)
-}

@@ -75,7 +75,6 @@ func TestFolderPages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
 	if s.Len() != 3 {
 		t.Errorf("%d pages", s.Len())
 	}
@@ -98,6 +97,19 @@ func TestFolderPages(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "c.jsonl, line 2") {
 			t.Errorf("%s: %v, expected %q", name, err, c.want)
 		}
+	}
+	// A file that changes while the store is in use is an error, not another page.
+	write("a.jsonl", "{\"url\": \"https://a.example/9\", \"text\": \"one {x}\"}\r\n")
+	for _, address := range []string{"a.example/1", "a.example/2"} {
+		if p, err := s.Page(ctx, address); err == nil || !strings.Contains(err.Error(), "changed while it was in use") {
+			t.Errorf("%s: %+v, %v", address, p, err)
+		}
+	}
+	if err := os.Remove(filepath.Join(dir, "a.jsonl")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Page(ctx, "a.example/1"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%v", err)
 	}
 	if _, err := OpenFolderPages(ctx, t.TempDir()); err == nil {
 		t.Error("a folder without pages is opened")

@@ -242,12 +242,9 @@ def run_update(case):
                                  weight=weight_of(o, counts, group, rollout, turn), group=name, rollout=id(rollout)))
     for name, group in groups.items():
         rewards = [r["reward"] for r in group]
-        if name in equal:
-            A = [0.0] * len(group)
-        else:
-            if o["kl_estimator"] == "k1":  # the KL of a rollout, summed over its action tokens, is taken off its reward
-                rewards = [r["reward"] - o["kl"] * sum(clamp20(w["lo"] - w["lr"]).sum().item() for w in rows if w["rollout"] == id(r)) for r in group]
-            A = advantages(rewards, [len(r["turns"]) for r in group], o)
+        if o["kl_estimator"] == "k1":  # the KL of a rollout, summed over its action tokens, is taken off its reward
+            rewards = [r["reward"] - o["kl"] * sum(clamp20(w["lo"] - w["lr"]).sum().item() for w in rows if w["rollout"] == id(r)) for r in group]
+        A = [0.0] * len(group) if max(rewards) == min(rewards) else advantages(rewards, [len(r["turns"]) for r in group], o)
         for r, a in zip(group, A):
             for w in rows:
                 if w["rollout"] == id(r):

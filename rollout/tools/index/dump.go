@@ -130,6 +130,8 @@ func (d *dump) readPage() (doc Doc, article bool, err error) {
 				article = article && ns == "0"
 			case "redirect":
 				article = false
+			case "revision":
+				d.budget.renew() // the one before it is let go
 			case "text":
 				if source, err = d.text("text"); err != nil {
 					return doc, false, err
@@ -176,8 +178,8 @@ func (d *dump) text(name string) (string, error) {
 	}
 }
 
-// budgetReader bounds what one page may take, before the XML decoder holds all of it in memory. The decoder reads
-// ahead, so the bound is that of a page within its buffer's size.
+// budgetReader bounds what one revision of a page may take, before the XML decoder holds all of it in memory. The decoder
+// reads ahead, so the bound is that of a revision within its buffer's size.
 type budgetReader struct {
 	r     io.Reader
 	limit int
@@ -188,7 +190,7 @@ func (b *budgetReader) renew() { b.left = b.limit }
 
 func (b *budgetReader) Read(p []byte) (int, error) {
 	if b.left <= 0 {
-		return 0, fmt.Errorf("more than %d bytes without a new page", b.limit)
+		return 0, fmt.Errorf("more than %d bytes without a new page or revision", b.limit)
 	}
 	n, err := b.r.Read(p)
 	b.left -= n

@@ -74,6 +74,21 @@ func (e endless) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// A page's whole history may be larger than one document: only its last revision is kept.
+func TestDumpFullHistory(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("<mediawiki><page><title>A</title><ns>0</ns>")
+	for i := range 40 {
+		fmt.Fprintf(&b, "<revision><id>%d</id><text>%s of %d.</text></revision>", i, strings.Repeat("word ", 1<<10), i)
+	}
+	b.WriteString("</page></mediawiki>")
+	d := dumpOf(b.String())
+	d.budget.limit, d.budget.left = 1<<14, 1<<14
+	if doc, err := d.Next(t.Context()); err != nil || !strings.HasSuffix(doc.Text, "word of 39.") || len(doc.Text) > 6<<10 {
+		t.Errorf("%d bytes, %v", len(doc.Text), err)
+	}
+}
+
 // A page without end is refused before it fills the memory.
 func TestDumpBoundsPages(t *testing.T) {
 	for name, piece := range map[string]string{"text": "word ", "comments": "<!-- -->", "siteinfo": "<a/>", "attributes": " a='b'"} {
@@ -94,24 +109,40 @@ func TestDumpBoundsPages(t *testing.T) {
 
 func TestPlain(t *testing.T) {
 	for source, want := range map[string]string{
-		"'''bold''' and ''italic'' and '''''both''''' don't":     "bold and italic and both don't",
-		"[[a]] [[b|c]] [[d|''e'' f]]s":                           "a c e fs",
-		"[[File:x.jpg|thumb|a [[link]] in it]]after":             "after",
-		"[[Category:X]][[:Category:Y|Y]]":                        "",
-		"[http://x.example] [https://x.example text] [1]":        " text [1]",
-		"{{a}}{{b|{{c}}|d}}x{{convert|3|km|mi}} {{lang|fr|mot}}": "x3 km mot",
-		"a{{unclosed\n== Next ==\ntext":                          "a\n## Next\ntext",
-		"{|\n| a\n{|\n| b\n|}\n|}\nc":                            "c",
-		"a<ref name=x/>b<ref>c</ref>d<REF>e</REF>f":              "abdf",
-		"a<!-- b\n== c == -->d":                                  "ad",
-		"x < y and 2 > 1":                                        "x < y and 2 > 1",
-		"a<br/>b <b>c</b>":                                       "a b c",
-		"&amp;lt; &nbsp;&eacute;":                                "&lt; é",
-		"* a\n# b\n:: c\n----\n__TOC__":                          "a\nb\nc",
-		"== A ==\nx\n=== References ===\ny\n== B ==\nz":          "## A\nx\n## B\nz",
-		"{x} {{{1}}} }} ]] '":                                    "{x} } '",
-		"==not a heading\n=":                                     "==not a heading\n=",
-		"":                                                       "",
+		"'''bold''' and ''italic'' and '''''both''''' don't":       "bold and italic and both don't",
+		"[[a]] [[b|c]] [[d|''e'' f]]s":                             "a c e fs",
+		"[[File:x.jpg|thumb|a [[link]] in it]]after":               "after",
+		"[[Category:X]][[:Category:Y|Y]]":                          "",
+		"[http://x.example] [https://x.example text] [1]":          " text [1]",
+		"{{a}}{{b|{{c}}|d}}x{{convert|3|km|mi}} {{lang|fr|mot}}":   "x3 km mot",
+		"a{{unclosed\n== Next ==\ntext":                            "a\n## Next\ntext",
+		"{{Infobox\n| a =\n{|\n| b\n}}\ntext":                      "text", // a table without end in a template
+		"{{Infobox\n| a =\n{|\n| b\n|}}\ntext":                     "text", // braces go before tables
+		"{{Infobox\n{|\n| b\n|}\n}}\ntext":                         "text",
+		"{|\n| {{a|\n{|\n}}\n|}\ntext":                             "text",
+		"{{Infobox|[[File:x.jpg|thumb}}text [[a]]":                 "text a",
+		"{{a|[http://x.example}}text]":                             "text]",
+		"Born {{birth date|1900|1|2}} in X":                        "Born 2 January 1900 in X",
+		"{{Birth_date and age|df=yes|1900|12|31}}":                 "31 December 1900",
+		"{{death date and age|1980|5|6|1900|1|2}}":                 "6 May 1980",
+		"{{start date|1999|03}}, {{end date|2001}}":                "March 1999, 2001",
+		"{{birth-date|2 January 1900}} {{birth year|1900}}":        "2 January 1900 1900",
+		"{{start date|1999|13|45}} {{end date|now|1|2}}":           "1999 now",
+		"{{birth date}} {{birthday|1|2}} {{start|1}}":              "",
+		"{{convert|5|to|10|km|mi}} {{cvt|3|-|4|ft}} {{convert|5}}": "5 to 10 km 3 - 4 ft 5",
+		"{{lang|fr|''mot''}} {{langx|fr|mot|x}} {{lang-fr|mot}}":   "mot mot mot",
+		"{{nowrap|[[a|b]] {{convert|5|km}}}} {{nowrap|{{x}}}}":     "b 5 km",
+		"{|\n| a\n{|\n| b\n|}\n|}\nc":                              "c",
+		"a<ref name=x/>b<ref>c</ref>d<REF>e</REF>f":                "abdf",
+		"a<!-- b\n== c == -->d":                                    "ad",
+		"x < y and 2 > 1":                                          "x < y and 2 > 1",
+		"a<br/>b <b>c</b>":                                         "a b c",
+		"&amp;lt; &nbsp;&eacute;":                                  "&lt; é",
+		"* a\n# b\n:: c\n----\n__TOC__":                            "a\nb\nc",
+		"== A ==\nx\n=== References ===\ny\n== B ==\nz":            "## A\nx\n## B\nz",
+		"{x} {{{1}}} }} ]] '":                                      "{x} } '",
+		"==not a heading\n=":                                       "==not a heading\n=",
+		"":                                                         "",
 	} {
 		want = strings.Join(strings.FieldsFunc(want, func(c rune) bool { return c == '\r' }), "")
 		if got := plain(source); strings.TrimSpace(got) != strings.TrimSpace(want) {
@@ -122,7 +153,7 @@ func TestPlain(t *testing.T) {
 
 // Unbalanced markup is read once: a megabyte of it takes no longer than a megabyte of text.
 func TestPlainIsLinear(t *testing.T) {
-	for _, piece := range []string{"{{", "}}", "[[", "]]", "[[a|", "{|\n", "<ref>", "<", "<!--", "'", "[http://", "==", "== a ==\n", "&", "{{a|", "[[File:", "<ref "} {
+	for _, piece := range []string{"{{nowrap|", "{{nowrap|{{nowrap|{{nowrap|a}}}}}}", strings.Repeat("{{small|", 29) + strings.Repeat("}}", 29), "{{", "}}", "[[", "]]", "[[a|", "{|\n", "<ref>", "<", "<!--", "'", "[http://", "==", "== a ==\n", "&", "{{a|", "[[File:", "<ref "} {
 		plain(strings.Repeat(piece, 1<<20/len(piece)))
 	}
 }

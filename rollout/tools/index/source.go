@@ -23,7 +23,7 @@ type Doc struct {
 	URL   string `json:"url,omitempty"`
 }
 
-// MaxDocBytes bounds one document as it stands in its source: a JSON line, or a page of a dump.
+// MaxDocBytes bounds one document as it stands in its source: a JSON line, or one revision of a page of a dump.
 const MaxDocBytes = 16 << 20
 
 // Source gives documents one after the other.

@@ -10,11 +10,16 @@ import (
 // own (references, external links, ...) are left out. It reads the text once, whatever is unbalanced in it: what is
 // opened and not closed ends with its section.
 func plain(source string) string {
+	return tidy(html.UnescapeString(unmarked(source)))
+}
+
+// unmarked is plain before white space and entities are seen to.
+func unmarked(source string) string {
 	w := wikitext{s: source, lower: lowerASCII(source), ends: map[string]int{}}
 	for w.i < len(w.s) {
 		w.step()
 	}
-	return tidy(html.UnescapeString(w.out.String()))
+	return w.out.String()
 }
 
 type wikitext struct {
@@ -23,7 +28,8 @@ type wikitext struct {
 	i     int
 	ends  map[string]int // see next
 	out   strings.Builder
-	// What is open around the place in hand. Text within a template, a table or a file is dropped.
+	// What is open around the place in hand. Text within a template, a table or a file is dropped. Within a template
+	// only its braces count: whatever else is opened there ends with it.
 	templates, tables, files, external int
 	templateAt                         int // where the outermost template began
 }
@@ -69,10 +75,15 @@ func (w *wikitext) step() {
 		w.open()
 	case '}':
 		w.closeBraces()
-	case '[':
-		w.link()
-	case ']':
-		w.closeLink()
+	case '[', ']':
+		switch {
+		case w.templates > 0:
+			w.i++
+		case c == '[':
+			w.link()
+		default:
+			w.closeLink()
+		}
 	case '\'':
 		n := len(w.s[w.i:]) - len(strings.TrimLeft(w.s[w.i:min(len(w.s), w.i+8)], "'")) - len(w.s[min(len(w.s), w.i+8):])
 		if n == 1 {
@@ -95,6 +106,8 @@ func (w *wikitext) line() bool {
 	switch {
 	case w.at("=="):
 		return w.heading()
+	case w.templates > 0:
+		return false
 	case w.at("{|"):
 		w.tables++
 		w.i += 2
@@ -200,37 +213,6 @@ func (w *wikitext) closeBraces() {
 	}
 	w.templates = max(w.templates, 0)
 	w.i += 2
-}
-
-// maxTemplate bounds a template that may have words of its own.
-const maxTemplate = 300
-
-// templateText is the text of the few templates that carry words of the sentence around them.
-func templateText(inner string) string {
-	if len(inner) > maxTemplate || strings.ContainsAny(inner, "{}[]<") {
-		return ""
-	}
-	parts := strings.Split(inner, "|")
-	var args []string
-	for _, a := range parts[1:] {
-		if !strings.Contains(a, "=") {
-			args = append(args, strings.TrimSpace(a))
-		}
-	}
-	if len(args) == 0 {
-		return ""
-	}
-	switch strings.ToLower(strings.TrimSpace(parts[0])) {
-	case "convert", "cvt":
-		return strings.Join(args[:min(2, len(args))], " ")
-	case "lang", "transl", "transliteration":
-		return args[len(args)-1]
-	case "nowrap", "nobr", "small", "abbr", "formatnum", "val", "langx":
-		return args[0]
-	case "frac", "fraction":
-		return strings.Join(args, "/")
-	}
-	return ""
 }
 
 // linkReach bounds the target of a link.

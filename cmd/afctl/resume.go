@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	"afctl/bench/eval"
+	"afctl/ckpt"
+	"afctl/engine"
+	"afctl/flow"
+	"afctl/rollout"
+
+	"github.com/go-json-experiment/json"
+)
+
+// configHash identifies what a run's results follow from.
+func configHash(c *Config) string {
+	sum := sha256.Sum256([]byte(resultKeys(c)))
+	return hex.EncodeToString(sum[:])
+}
+
+// inputsHash identifies what the config names and a run's results follow from: the training tasks (those of the gym follow from the config) and
+// the templates. Indexes and pages, which may be of any size, are taken to be what they were.
+func inputsHash(c *Config, tasks *taskStream) (string, error) {
+	h := sha256.New()
+	if !isGym(c.Tasks.Train) {
+		for i := range tasks.tasks {
+			fmt.Fprintf(h, "task %s\n", tasks.tasks[i].ID)
+		}
+	}
+	if err := hashTemplates(h, c); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// hashTemplates writes the templates that a config names.
+func hashTemplates(w io.Writer, c *Config) error {
+	prompts := []string{c.Rollout.Planner.Prompt}
+	for _, slot := range []string{rollout.SlotAnalyst, rollout.SlotExecutor, rollout.SlotVerifier, rollout.SlotGenerator} {
+		prompts = append(prompts, c.Rollout.modules()[slot].Prompt)
+	}
+	for _, file := range prompts {
+		var text []byte
+		if file != "" {
+			var err error
+			if text, err = os.ReadFile(file); err != nil {
+				return err
+			}
+		}
+		fmt.Fprintf(w, "template of %d bytes\n%s", len(text), text)
+	}
+	return nil
+}
+
+// restore loads the newest good checkpoint, if there is one.
+func (t *trainer) restore() error {
+	found, rejected, err := ckpt.Latest(t.c.Run.Dir)
+	for _, r := range rejected {
+		t.view.Note(fmt.Sprintf("passed over %s: %s", r.Path, r.Reason))
+	}
+	if errors.Is(err, ckpt.ErrNoCheckpoint) && len(rejected) == 0 {
+		return nil
+	}
+	if errors.Is(err, ckpt.ErrNoCheckpoint) {
+		return fmt.Errorf("--resume: no checkpoint is good: %w; to begin again from step 0, remove them", rejected[0].Reason)
+	}
+	if err != nil {
+		return err
+	}
+	now, then := t.state, found.State
+	switch {
+	case then.Base.Hash != now.Base.Hash:
+		return fmt.Errorf("--resume: the run trains %s, which is another model than it was", now.Base.Path)
+	case then.ConfigHash != now.ConfigHash || then.Seed != now.Seed:
+		return errors.New("--resume: the checkpoint was made with another config than config.yaml says")
+	case then.InputsHash != now.InputsHash:
+		return errors.New("--resume: the tasks of tasks.train, or the templates that the config names, are others than when the checkpoint was made")
+	case then.Engine != now.Engine:
+		return fmt.Errorf("--resume: the run was computed with %+v, this would be %+v: its bits would differ", then.Engine, now.Engine)
+	}
+	if err := t.s.engine.SetState(engine.State{Adapter: found.Adapter, Weights: found.Weights, Moments: found.Moments, Step: then.AdamStep}); err != nil {
+		return err
+	}
+	for _, x := range found.Update {
+		v, err := x.Float32s()
+		if err != nil {
+			return err
+		}
+		if x.Name == "lo" {
+			t.lo = v
+		} else {
+			t.lr = v
+		}
+	}
+	t.state = then
+	t.state.Base.Path = now.Base.Path
+	return ckpt.Tidy(t.c.Run.Dir, then.Step, t.c.Checkpoint.Keep)
+}
+
+// publishedHash is the hash of the policy that the rollouts of the update in flight are made by: within an update, what is trained has moved on.
+func (t *trainer) publishedHash(ctx context.Context) (string, error) {
+	if t.state.Epoch == 0 {
+		return t.state.AdapterHash, nil
+	}
+	policies, err := t.store.Policies(ctx)
+	if err != nil {
+		return "", err
+	}
+	i := slices.IndexFunc(policies, func(p ckpt.Policy) bool { return p.Version == t.state.PolicyVersion })
+	if i < 0 {
+		return "", fmt.Errorf("--resume: %s does not have policy version %d, whose rollouts the update in flight is on", storeFile, t.state.PolicyVersion)
+	}
+	return policies[i].AdapterHash, nil
+}
+
+// recall takes up what a run that goes on has behind it: its metrics, and the evaluation before training.
+func (t *trainer) recall(ctx context.Context) error {
+	if t.state.Step == 0 {
+		return nil
+	}
+	var past []flow.Metrics
+	for line, err := range t.store.Metrics(ctx) {
+		if err != nil {
+			return err
+		}
+		var m flow.Metrics
+		if err := json.Unmarshal(line.JSON, &m); err != nil {
+			return fmt.Errorf("%s: metrics of step %d: %w", storeFile, line.Step, err)
+		}
+		past = append(past, m)
+	}
+	solved, err := t.stored(ctx, phaseEval, 0)
+	if err != nil {
+		return err
+	}
+	// With more held-out tasks than there were then, it compares with nothing.
+	if s := eval.Summarize(t.evalTasks, solved); len(t.evalTasks) > 0 && s.All.Missing == 0 {
+		t.before = &s
+	}
+	t.view.Resume(past, t.before)
+	return nil
+}

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"afctl/ckpt"
+)
+
+// smallTrain are the flags of a run of a few short rollouts of a random model.
+func smallTrain(run, model string, more ...string) []string {
+	return append([]string{"train", "--run", run, "--model", model, "--set", "run.tasks_per_step=2", "--set", "flow.group_size=2", "--set", "flow.max_action_tokens=8",
+		"--set", "flow.temperature=1", "--set", "rollout.max_turns=1", "--set", "lora.r=4", "--set", "engine.kv_tokens=20000"}, more...)
+}
+
+// fails runs a command line that has to fail with a message that has all of want.
+func fails(t *testing.T, args []string, want ...string) {
+	t.Helper()
+	r := afctl(t, args...)
+	if r.status != exitFailed && r.status != exitUsage {
+		t.Errorf("afctl %s: status %d\n%s", strings.Join(args, " "), r.status, r.stderr)
+	}
+	for _, w := range want {
+		if !strings.Contains(r.stderr, w) {
+			t.Errorf("afctl %s: found\n%s\nexpected it to say %q", strings.Join(args, " "), r.stderr, w)
+		}
+	}
+}
+
+// Tasks of the gym and of files have systems of their own, and the held-out half stays held out.
+func TestTrainRefusesTasks(t *testing.T) {
+	dir := t.TempDir()
+	tasks := writeFile(t, "tasks.jsonl", `{"question":"1+1?","answer":"2"}`+"\n")
+	for _, c := range []struct {
+		sets []string
+		want string
+	}{
+		{[]string{"tasks.train=" + tasks}, `tasks.eval: found "gym:heldout" beside tasks.train`},
+		{[]string{"tasks.eval=" + tasks}, `beside tasks.train "gym:train"`},
+		{[]string{"tasks.train=gym:heldout"}, "tasks.train: found \"gym:heldout\", which evaluations ask"},
+		{[]string{"tasks.train="}, "tasks.train: found none"},
+	} {
+		args := []string{"train", "--run", filepath.Join(dir, "run")}
+		for _, s := range c.sets {
+			args = append(args, "--set", s)
+		}
+		fails(t, args, c.want)
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) > 0 {
+		t.Errorf("%s is left behind", entries[0].Name())
+	}
+}
+
+// A question in both files is trained on, evaluated and named. A resume on other questions is refused.
+func TestTrainOnFiles(t *testing.T) {
+	dir := t.TempDir()
+	run, train := filepath.Join(dir, "run"), filepath.Join(dir, "train.jsonl")
+	write := func(file, text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const one, two = `{"question":"1+1?","answer":"2"}` + "\n", `{"question":"Which?","choices":["x","y"],"answer":"B"}` + "\n"
+	write(train, one+two)
+	held := writeFile(t, "held.jsonl", `{"question":"2+2?","answer":"4"}`+"\n"+one)
+	r := must(t, smallTrain(run, gymModel, "--steps", "1", "--set", "tasks.train="+train, "--set", "tasks.eval="+held, "--set", "rollout.eval_max_turns=1")...)
+	if !strings.Contains(r.stderr, "1 of the 2 tasks of tasks.eval are trained on") {
+		t.Errorf("no word about the task in both files:\n%s", r.stderr)
+	}
+	// Limits may change from one start to the next; tasks may not.
+	must(t, "train", "--resume", "--run", run, "--steps", "2", "--set", "rollout.call_seconds=60", "--set", "engine.kv_tokens=30000")
+	fails(t, []string{"train", "--resume", "--run", run, "--steps", "3", "--set", "rollout.eval_max_turns=2"}, "eval_max_turns")
+	write(train, two+one)
+	fails(t, []string{"train", "--resume", "--run", run, "--steps", "3"}, "--resume", "tasks.train")
+}
+
+// A run whose rollouts all failed goes on once they can succeed.
+func TestTrainAfterAnOutage(t *testing.T) {
+	dir := t.TempDir()
+	run := filepath.Join(dir, "run")
+	model := gymLikeModel(t, filepath.Join(dir, "model"))
+	fails(t, smallTrain(run, model, "--steps", "1", "--set", "tasks.eval=", "--set", "rollout.call_seconds=1e-9", "--set", "rollout.retries=0"), "reward")
+	must(t, "train", "--resume", "--run", run, "--set", "rollout.call_seconds=60")
+}
+
+// Solves are taken over only by the evaluation that they are of.
+func TestEvalOutIsOfOneEvaluation(t *testing.T) {
+	dir := t.TempDir()
+	out := filepath.Join(dir, "out")
+	args := func(more ...string) []string {
+		return append([]string{"eval", "--suite", "gym:heldout", "--n", "7", "--out", out, "--set", "flow.max_action_tokens=16"}, more...)
+	}
+	first := must(t, args()...)
+	if again := must(t, args("--set", "rollout.concurrency=3")...); again.stdout != first.stdout {
+		t.Errorf("the same evaluation again:\n%s\nbefore\n%s", again.stdout, first.stdout)
+	}
+	fails(t, args("--set", "rollout.eval_max_turns=1"), "another evaluation", "eval_max_turns")
+	fails(t, args("--set", "flow.temperature=0.5"), "another evaluation", "temperature")
+	fails(t, args("--model", gymLikeModel(t, filepath.Join(dir, "model"))), "another evaluation", "model")
+	full := t.TempDir()
+	if err := os.WriteFile(filepath.Join(full, "mine"), nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	fails(t, []string{"eval", "--suite", "gym:heldout", "--n", "7", "--out", full}, "mine", "empty")
+	fails(t, []string{"eval", "--suite", "gym:heldout", "--n", "7", "--retry-failed"}, "--retry-failed", "--out")
+}
+
+// Settings that contradict each other, or are empty where something is meant.
+func TestContradictions(t *testing.T) {
+	model := tinyModel(t, true, ckpt.F32)
+	fails(t, []string{"train", "--steps", "1", "--set", "run.steps=2", "--run", filepath.Join(t.TempDir(), "run")}, "--steps", "run.steps")
+	fails(t, []string{"score", "--model", model, "--adapter", ""}, "--adapter")
+	fails(t, []string{"score", "--model", model, "--config", ""}, "--config")
+	fails(t, []string{"score", "--model", model, "--set", "engine.kv_tokens=99"}, "engine.kv_tokens", "no effect")
+	fails(t, []string{"rollout", "--set", "optimizer.lr=1"}, "optimizer.lr", "no effect")
+	fails(t, []string{"train", "--set", "rollout.analyst.provider=scripted"}, "rollout.analyst.provider", "auto or base or off")
+	fails(t, []string{"eval", "--suite", "gym:heldout", "--n", "7", "--set", "engine.kv_tokens=3"}, "engine.kv_tokens: found 3, expected at least 16")
+}
+
+// Training that changes nothing is a failure, and full weights go into a folder that is there and empty.
+func TestUpdateEnds(t *testing.T) {
+	model := tinyModel(t, true, ckpt.F32)
+	lines := writeFile(t, "t.jsonl", `{"group":"a","sample":0,"reward":1,"turns":[{"prompt":[3,4],"action":[5,1]}]}`+"\n"+
+		`{"group":"a","sample":1,"reward":0,"turns":[{"prompt":[3,4],"action":[6,1]}]}`+"\n")
+	out := filepath.Join(t.TempDir(), "out")
+	fails(t, []string{"update", "--model", model, "--trajectories", lines, "--out", out, "--set", "lora.alpha=1e300"}, "not finite", "nothing was trained")
+	if _, err := os.Stat(out); err == nil {
+		t.Error("--out is there")
+	}
+	if err := os.Mkdir(out, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	must(t, "update", "--model", model, "--trajectories", lines, "--out", out, "--set", "trainable=full")
+	must(t, "score", "--model", out, "--in", writeFile(t, "s.jsonl", `{"tokens":[1,2,3],"start":1}`))
+	if _, err := os.Stat(filepath.Join(out, metricsFile)); err != nil {
+		t.Error(err)
+	}
+}
