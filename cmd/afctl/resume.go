@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"afctl/bench/eval"
@@ -120,16 +121,61 @@ func (t *trainer) publishedHash(ctx context.Context) (string, error) {
 	return policies[i].AdapterHash, nil
 }
 
+// rewind makes store and log what they were at the state's step. A log that has lost lines is made anew from the store.
+func (t *trainer) rewind(ctx context.Context) error {
+	st := &t.state
+	lines, err := t.metricsLines(ctx)
+	if err != nil {
+		return err
+	}
+	if n := len(lines); n > 0 && st.Step == 0 {
+		t.view.Note(fmt.Sprintf("no checkpoint yet: the run begins again, and the %d steps in %s are taken again", lines[n-1].Step, storeFile))
+	}
+	if _, err := t.store.Rewind(ctx, ckpt.Policy{Version: st.PolicyVersion, AdapterHash: t.hash, Step: st.Step}); err != nil {
+		return err
+	}
+	log := filepath.Join(t.c.Run.Dir, metricsFile)
+	last, err := ckpt.TruncateMetrics(log, st.Step)
+	if err != nil || last == st.Step {
+		return err
+	}
+	lines = slices.DeleteFunc(lines, func(l ckpt.MetricsLine) bool { return l.Step > st.Step })
+	if n := len(lines); n == 0 || lines[n-1].Step != st.Step {
+		return fmt.Errorf("--resume: %s and %s lack step %d, which the checkpoint is of: files of another run, or lost ones", storeFile, metricsFile, st.Step)
+	}
+	t.view.Note(fmt.Sprintf("%s ended at step %d: made anew from %s", metricsFile, last, storeFile))
+	return ckpt.WriteFileAtomic(log, 0o666, func(w io.Writer) error {
+		for _, l := range lines {
+			if _, err := fmt.Fprintf(w, "%s\n", l.JSON); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// metricsLines are the lines of metrics that the store has.
+func (t *trainer) metricsLines(ctx context.Context) (lines []ckpt.MetricsLine, err error) {
+	for line, err := range t.store.Metrics(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		lines = append(lines, line)
+	}
+	return lines, nil
+}
+
 // recall takes up what a run that goes on has behind it: its metrics, and the evaluation before training.
 func (t *trainer) recall(ctx context.Context) error {
 	if t.state.Step == 0 {
 		return nil
 	}
+	lines, err := t.metricsLines(ctx)
+	if err != nil {
+		return err
+	}
 	var past []flow.Metrics
-	for line, err := range t.store.Metrics(ctx) {
-		if err != nil {
-			return err
-		}
+	for _, line := range lines {
 		var m flow.Metrics
 		if err := json.Unmarshal(line.JSON, &m); err != nil {
 			return fmt.Errorf("%s: metrics of step %d: %w", storeFile, line.Step, err)

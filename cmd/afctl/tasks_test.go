@@ -139,3 +139,38 @@ func TestUpdateEnds(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What is lost of a run folder is made anew where it can be, and missed where it cannot.
+func TestResumeWithLostFiles(t *testing.T) {
+	dir := t.TempDir()
+	model := gymLikeModel(t, filepath.Join(dir, "model"))
+	run := filepath.Join(dir, "run")
+	must(t, smallTrain(run, model, "--steps", "2", "--set", "tasks.eval=")...)
+	log := filepath.Join(run, metricsFile)
+	before, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	remove := func(name string) {
+		t.Helper()
+		if err := os.RemoveAll(filepath.Join(run, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remove(metricsFile)
+	must(t, "train", "--resume", "--run", run, "--steps", "3")
+	if after, err := os.ReadFile(log); err != nil || !strings.HasPrefix(string(after), string(before)) || strings.Count(string(after), "\n") != 3 {
+		t.Errorf("%v: metrics\n%s\nexpected 3 lines that begin with\n%s", err, after, before)
+	}
+	remove(metricsFile)
+	for _, name := range []string{storeFile, storeFile + "-wal", storeFile + "-shm"} {
+		remove(name)
+	}
+	fails(t, []string{"train", "--resume", "--run", run, "--steps", "4"}, "lack step 3")
+	remove("checkpoints")
+	must(t, "train", "--resume", "--run", run, "--steps", "1")
+	remove("checkpoints")
+	if r := must(t, "train", "--resume", "--run", run, "--steps", "1"); !strings.Contains(r.stderr, "begins again") {
+		t.Errorf("no word that the run begins again:\n%s", r.stderr)
+	}
+}

@@ -114,13 +114,10 @@ func (t *trainer) open(ctx context.Context) (err error) {
 	if t.hash, err = t.publishedHash(ctx); err != nil {
 		return err
 	}
-	if _, err := t.store.Rewind(ctx, ckpt.Policy{Version: st.PolicyVersion, AdapterHash: t.hash, Step: st.Step}); err != nil {
+	if err := t.rewind(ctx); err != nil {
 		return err
 	}
 	metrics := filepath.Join(dir, metricsFile)
-	if _, err := ckpt.TruncateMetrics(metrics, st.Step); err != nil {
-		return err
-	}
 	if t.log, err = ckpt.OpenMetricsLog(metrics); err != nil {
 		return err
 	}
