@@ -28,8 +28,8 @@ func Choice(task flow.Task, answer string) (Grade, error) {
 		}
 		want = picked[0]
 	}
-	found, _ := Extract(answer)
-	picked := options.pick(found)
+	found, origin := Extract(answer)
+	picked := options.pickMarked(found, origin)
 	switch {
 	case len(picked) == 0:
 		return wrong("no option in %s, expected %s", excerpt(found), options.name(want)), nil
@@ -89,6 +89,31 @@ var (
 	named = regexp.MustCompile(`\b([A-Z])\)?\s*(?:\bor\b|\band\b|\bnor\b|,|/|&)\s*\(?([A-Z])\b|[(\[]([A-Za-z])[)\]]|\b(?i:options?|choices?|answers?|answer is|pick|choose|select)\s*:?\s*\**([A-Z])\b|\b([B-HJ-Z])\b`)
 )
 
+// leads is an answer that begins with its letter and goes on about it. Of unmarked text only what no article begins: "A is", "A, since".
+var (
+	leads      = regexp.MustCompile(`^[\s"'(\[*$]*([A-Z])\b[\])"'*$]*\s*(?:[,;:\n]|\s-|(?:because|since|as|is|for)\b)`)
+	leadsProse = regexp.MustCompile(`^[\s"'(\[*$]*([A-HJ-Z])\b[\])"'*$]*(?:\s*[,;]?\s*(?:because|since)\b|\s+is\s+(?:the\s+)?(?:right|correct|best|answer)\b)`)
+)
+
+// pickMarked is pick for an answer whose mark is known.
+func (o options) pickMarked(text string, origin Origin) []int {
+	begins := leads
+	if origin == Unmarked {
+		begins = leadsProse
+	}
+	if m := begins.FindStringSubmatchIndex(text); m != nil && len(o.same(contentWords(text))) == 0 {
+		if i := letterIndex(text[m[2]:m[3]]); i < o.n && !denied("", text[m[3]:]) {
+			picked := o.inProse(text[m[3]:])
+			if !slices.Contains(picked, i) {
+				picked = append(picked, i)
+			}
+			slices.Sort(picked)
+			return picked
+		}
+	}
+	return o.pick(text)
+}
+
 // pick gives the options that the text names, each once, in ascending order.
 func (o options) pick(text string) []int {
 	text = strings.TrimSpace(latexText.ReplaceAllString(text, "$1"))
@@ -105,6 +130,9 @@ func (o options) pick(text string) []int {
 	}
 	if m := lettered.FindStringSubmatch(text); m != nil {
 		if i := letterIndex(m[1] + m[2] + m[3]); i >= 0 && i < o.n {
+			if slices.Equal(o.same(contentWords(m[4])), []int{i}) {
+				return []int{i} // "B. Vitamin C"
+			}
 			rest := o.inProse(m[4])
 			if !slices.Contains(rest, i) {
 				rest = append(rest, i)

@@ -31,6 +31,8 @@ func TestChoice(t *testing.T) {
 		{"A", "A malignant tumour", 0}, {"B", "A malignant tumour", 1}, // an article, not a letter
 		{"B", "It is a malignant tumour, not a benign cyst", 1},
 		{"B", "malignant tumour or benign cyst", 0},
+		{"A", "The answer is A because it is so", 1}, {"A", "The answer is A, since that is so", 1}, {"A", "A is the right choice", 1}, {"A", "Final answer: A - yes", 1},
+		{"B", "The answer is A because it is so", 0}, {"B", "A is incorrect", 0}, {"B", "A lump is the right answer", 0}, {"B", "The answer is a lump", 0}, {"A", "The answer is A malignant tumour", 0},
 		{"B", `\boxed{B}`, 1}, {"B", `\boxed{\text{(B)}}`, 1}, {"B", "<answer>B</answer> not A", 1},
 		{"B", "$B$", 1}, {"B", "I would go with B, since A is a cyst", 1},
 	}, with("Benign cyst", "Malignant tumour", "Vitamin C deficiency", "Vitamin A deficiency"))
@@ -41,6 +43,16 @@ func TestChoice(t *testing.T) {
 		{"C", "option C", 1}, {"C", "Option c", 1}, {"C", "choice: C", 1}, {"C", "C: -5", 1}, {"C", "C -5", 1}, {"C", "A: -5", 0},
 		{"A", "A", 1}, {"A", "(A) 5", 1}, {"A", "A 5", 1}, {"A", "A 15", 0}, {"B", "A 15", 1},
 	}, with("A. 5", "B. 15", "C. -5", "D. 5.5"))
+}
+
+// Options whose texts look like letters.
+func TestChoiceOfLetters(t *testing.T) {
+	task := flow.Task{Answers: []string{"B"}, Choices: []string{"Vitamin A", "Vitamin C", "Vitamin D"}}
+	for answer, want := range map[string]float64{"B. Vitamin C": 1, "(B) Vitamin C": 1, "Vitamin C": 1, "C": 0, "C. Vitamin C": 0, "C. Vitamin D": 0, "A. Vitamin A": 0, "B. Vitamin A": 0} {
+		if g, err := Choice(task, answer); err != nil || g.Reward != want {
+			t.Errorf("%q: %+v, %v; expected %g", answer, g, err, want)
+		}
+	}
 }
 
 // Two options with one text: the text alone picks neither, the letter does.

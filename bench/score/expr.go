@@ -44,7 +44,7 @@ const maxDepth = 64
 
 // newParser prepares text, of which it takes MaxAnswer bytes at most.
 func newParser(text string) *parser {
-	return &parser{s: []rune(symbols.Replace(text[:min(len(text), MaxAnswer)]))}
+	return &parser{s: []rune(readable(text[:min(len(text), MaxAnswer)]))}
 }
 
 func (p *parser) has(prefix string) bool {

@@ -26,7 +26,12 @@ func Game24(task flow.Task, answer string) (Grade, error) {
 		return Grade{}, err
 	}
 	found, _ := Extract(answer)
-	e, ok := readExpression(found)
+	e, ok := readExpression(strings.TrimRight(found, "!. "))
+	if !ok || e.operators == 0 { // "answer: 24", behind the expression
+		if whole, there := readExpression(answer); there && whole.operators > 0 {
+			e, ok = whole, true
+		}
+	}
 	if !ok {
 		return wrong("no expression in %s", excerpt(found)), nil
 	}
@@ -41,7 +46,7 @@ func Game24(task flow.Task, answer string) (Grade, error) {
 		return wrong("%s uses %s, expected each of %s once", excerpt(e.text), strings.Join(used, " "), strings.Join(given, " ")), nil
 	case !isRational || r.Cmp(big.NewRat(24, 1)) != 0:
 		return wrong("%s is %s, not 24", excerpt(e.text), e.value.text()), nil
-	case e.claim != "" && e.claim != "24":
+	case e.claim != "":
 		return wrong("%s is said to be %s", excerpt(e.text), excerpt(e.claim)), nil
 	}
 	return right("%s is 24", excerpt(e.text)), nil
@@ -85,7 +90,9 @@ type expression struct {
 	beyond   string
 	err      error
 	text     string
-	claim    string // what stands after an equals sign
+	claim    string // what it is said to equal, and does not
+
+	operators int
 }
 
 // readExpression reads text that is an expression, or else the last expression with an operator within prose.
@@ -106,7 +113,7 @@ func readExpression(text string) (expression, bool) {
 			i++
 			continue
 		}
-		if p.operators > 0 && !denied(string(p.s[max(0, i-window):i]), p.ahead()) {
+		if e.operators > 0 && !denied(string(p.s[max(0, i-window):i]), p.ahead()) {
 			last, found = e, true
 		}
 		i = p.pos
@@ -114,24 +121,36 @@ func readExpression(text string) (expression, bool) {
 	return last, found
 }
 
+// expression reads a chain of equals: the first part that has an operator (the first of all, if none has) is the expression, the others say
+// what it is.
 func (p *parser) expression() (expression, bool) {
-	p.literals, p.beyond, p.operators, p.err = nil, "", 0, nil
-	start := p.pos
-	v, ok := p.sum()
-	if !ok {
-		return expression{}, false
-	}
-	e := expression{value: v, literals: p.literals, beyond: p.beyond, err: p.err, text: strings.TrimSpace(string(p.s[start:p.pos]))}
+	var parts []expression
 	m := p.mark()
-	if p.accept("=") || p.accept(`\approx`) {
+	for {
+		p.literals, p.beyond, p.operators, p.err = nil, "", 0, nil
 		p.space()
-		from := p.pos
-		if _, ok := p.sum(); ok {
-			e.claim = strings.TrimSpace(string(p.s[from:p.pos]))
-		} else {
+		start := p.pos
+		v, ok := p.sum()
+		if !ok {
 			p.reset(m)
+			break
+		}
+		parts = append(parts, expression{value: v, literals: p.literals, beyond: p.beyond, err: p.err, operators: p.operators,
+			text: strings.TrimSpace(string(p.s[start:p.pos]))})
+		p.literals = nil
+		if m = p.mark(); !p.accept("=") && !p.accept(`\approx`) {
+			break
 		}
 	}
-	p.operators = m.operators
+	if len(parts) == 0 {
+		return expression{}, false
+	}
+	at := max(0, slices.IndexFunc(parts, func(e expression) bool { return e.operators > 0 }))
+	e := parts[at]
+	for i, part := range parts {
+		if i != at && e.claim == "" && !equalValues(part.value, e.value, false, false) {
+			e.claim = part.text
+		}
+	}
 	return e, true
 }

@@ -3,6 +3,7 @@ package score
 import (
 	"math"
 	"math/big"
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
@@ -17,10 +18,29 @@ var symbols = strings.NewReplacer(
 	"½", `\frac{1}{2}`, "⅓", `\frac{1}{3}`, "⅔", `\frac{2}{3}`, "¼", `\frac{1}{4}`, "¾", `\frac{3}{4}`,
 	"⅕", `\frac{1}{5}`, "⅖", `\frac{2}{5}`, "⅗", `\frac{3}{5}`, "⅘", `\frac{4}{5}`, "⅙", `\frac{1}{6}`, "⅚", `\frac{5}{6}`,
 	"⅛", `\frac{1}{8}`, "⅜", `\frac{3}{8}`, "⅝", `\frac{5}{8}`, "⅞", `\frac{7}{8}`,
-	"⁰", "^{0}", "¹", "^{1}", "²", "^{2}", "³", "^{3}", "⁴", "^{4}", "⁵", "^{5}", "⁶", "^{6}", "⁷", "^{7}", "⁸", "^{8}", "⁹", "^{9}",
-	"⁻¹", "^{-1}", "⁻²", "^{-2}", "⁻³", "^{-3}",
 	"\u00a0", " ", "\u2009", " ", "\u202f", " ", "**", "^", `\$`, " ", "€", " ", "£", " ", "¥", " ",
 )
+
+var (
+	superscript = regexp.MustCompile(`[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+`)
+	raised      = strings.NewReplacer("⁺", "", "⁻", "-", "⁰", "0", "¹", "1", "²", "2", "³", "3", "⁴", "4", "⁵", "5", "⁶", "6", "⁷", "7", "⁸", "8", "⁹", "9")
+	// Functions and constants as they are typed where there is no LaTeX.
+	plainRoot = regexp.MustCompile(`(^|[^A-Za-z\\])sqrt\s*\(`)
+	plainPi   = regexp.MustCompile(`(^|[^A-Za-z\\])pi\b`)
+)
+
+// readable turns what people write into what the parser reads.
+func readable(text string) string {
+	text = superscript.ReplaceAllStringFunc(text, func(s string) string { return "^{" + raised.Replace(s) + "}" })
+	text = symbols.Replace(text)
+	if strings.Contains(text, "sqrt") {
+		text = plainRoot.ReplaceAllString(text, `${1}\surd (`)
+	}
+	if strings.Contains(text, "pi") {
+		text = plainPi.ReplaceAllString(text, `${1}\pi `)
+	}
+	return text
+}
 
 // spacing is LaTeX that prints nothing or a gap.
 var spacing = []string{`\displaystyle`, `\left`, `\right`, `\quad`, `\qquad`, `\big`, `\bigl`, `\bigr`, `\Big`, `\Bigl`, `\Bigr`,

@@ -25,6 +25,11 @@ func Number(task flow.Task, answer string) (Grade, error) {
 		return Grade{}, err
 	}
 	found, origin := Extract(answer)
+	found = spelled(found)
+	candidates := []string{found}
+	if calm := strings.TrimRight(found, "! "); calm != found { // a factorial, or joy
+		candidates = append(candidates, calm)
+	}
 	var why string
 	for _, t := range accepted {
 		truth, ok := readAll(t)
@@ -35,20 +40,36 @@ func Number(task flow.Task, answer string) (Grade, error) {
 			why = fmt.Sprintf("found %s, expected the text %s", excerpt(found), excerpt(t))
 			continue
 		}
-		got, ok := readAll(found)
-		if !ok {
-			if got, ok = readProse(found, origin == Announced); !ok {
-				why = fmt.Sprintf("no number in %s, expected %s", excerpt(found), excerpt(t))
+		for _, c := range candidates {
+			got, ok := readAll(c)
+			if !ok {
+				if got, ok = readProse(c, origin == Announced); !ok {
+					why = fmt.Sprintf("no number in %s, expected %s", excerpt(c), excerpt(t))
+					continue
+				}
+			}
+			if reason := compareLists(got, truth); reason != "" {
+				why = fmt.Sprintf("found %s, expected %s: %s", excerpt(got.text), excerpt(t), reason)
 				continue
 			}
+			return right("%s equals %s", excerpt(got.text), excerpt(t)), nil
 		}
-		if reason := compareLists(got, truth); reason != "" {
-			why = fmt.Sprintf("found %s, expected %s: %s", excerpt(got.text), excerpt(t), reason)
-			continue
-		}
-		return right("%s equals %s", excerpt(got.text), excerpt(t)), nil
 	}
 	return wrong("%s", why), nil
+}
+
+var (
+	thousands   = regexp.MustCompile(`(^|[^\d.,])(\d{1,3}(?:[ \x{00a0}\x{2009}\x{202f}]\d{3})+)($|[^\d])`)
+	signInWords = regexp.MustCompile(`(?i)\b(?:negative|minus)\s+(\d)`)
+)
+
+// spelled puts thousands that spaces part together, and a sign in words before its number.
+func spelled(text string) string {
+	text = thousands.ReplaceAllStringFunc(text, func(s string) string {
+		m := thousands.FindStringSubmatch(s)
+		return m[1] + strings.Join(strings.FieldsFunc(m[2], func(r rune) bool { return !unicode.IsDigit(r) }), "") + m[3]
+	})
+	return signInWords.ReplaceAllString(text, "-$1")
 }
 
 // IsNumber reports whether text, as a ground truth, is numbers and nothing else: Number judges it by value. A number with a
@@ -112,7 +133,8 @@ func compareLists(got, want list) string {
 }
 
 func compareQuantities(got, want quantity) string {
-	if got.unit != "" && want.unit != "" && got.unit != want.unit {
+	// Two spellings of a unit may have one of them in the table.
+	if got.unit != "" && want.unit != "" && got.unit != want.unit && knownUnits[got.unit] == knownUnits[want.unit] {
 		return fmt.Sprintf("unit %s instead of %s", got.unit, want.unit)
 	}
 	same := equalValues(got.value, want.value, got.decimal, want.decimal)
@@ -129,6 +151,7 @@ func compareQuantities(got, want quantity) string {
 
 // readAll reads the whole text as a number or list of numbers, after the last equals sign if there is one.
 func readAll(text string) (list, bool) {
+	text = spelled(text)
 	if v, ok := numeral(text); ok {
 		return list{items: []quantity{{value: v}}, text: text}, true
 	}
@@ -308,6 +331,10 @@ func readProse(text string, first bool) (list, bool) {
 			i = p.pos // a word such as 5x or 1st
 			continue
 		}
+		if partBefore.MatchString(string(p.s[max(0, i-window):i])) || partAfter.MatchString(p.ahead()) {
+			i = p.pos // of a formula that is no number by itself: x^2, x/2, \log 2, 2:3
+			continue
+		}
 		if !denied(string(p.s[max(0, i-window):i]), p.ahead()) {
 			found, ok = l, true
 			found.text = strings.TrimSpace(string(p.s[i:p.pos]))
@@ -319,6 +346,12 @@ func readProse(text string, first bool) (list, bool) {
 	}
 	return found, ok
 }
+
+// What makes a number part of a formula: an operator, a brace or a command right before it, an operator or a command right after.
+var (
+	partBefore = regexp.MustCompile(`(?:[\^*/_{}\d]|[A-Za-z0-9)]:|\\(?:log|ln|exp|sin|cos|tan|binom|overline|sqrt|frac|dfrac)\s*)$`)
+	partAfter  = regexp.MustCompile(`^(?:[\^*/_({]|:\d|\\(?:log|ln|exp|sin|cos|tan|binom|overline|sqrt|frac|dfrac|pi|cdot|times)\b)`)
+)
 
 // startsNumber tells numbers from digits within a word (H2O) and a minus sign from a hyphen (pages 3-5).
 func startsNumber(s []rune, i int) bool {

@@ -96,6 +96,7 @@ func TestF1(t *testing.T) {
 
 func TestYesNo(t *testing.T) {
 	check(t, YesNo, []row{
+		{"no", "It isn't", 1}, {"no", "They were not.", 1}, {"yes", "It isn't", 0}, {"yes", "I cannot say yes", 0}, {"yes", "It is", 0},
 		{"yes", "yes", 1}, {"yes", "Yes.", 1}, {"yes", "YES, both are American", 1}, {"yes", "no", 0},
 		{"no", "No, they are not", 1}, {"no", "nope", 1}, {"yes", "True", 1}, {"no", "false", 1},
 		{"true", "yes", 1}, {"false", "No", 1},

@@ -27,6 +27,15 @@ var units = func() map[string]string {
 	return out
 }()
 
+// knownUnits are the names in units.
+var knownUnits = func() map[string]bool {
+	out := make(map[string]bool)
+	for _, name := range units {
+		out[name] = true
+	}
+	return out
+}()
+
 var (
 	degreeSign = regexp.MustCompile(`^\s*(\^\s*\{?\s*\\circ\s*\}?|\\degree\b)`)
 	// unitText is one to three words, LaTeX text or not, each with an exponent; a unit glued to the number is one word.
@@ -47,7 +56,7 @@ func (p *parser) unit(whole bool) string {
 	if m == "" {
 		return ""
 	}
-	glued := asciiLetter(rune(m[0]))
+	glued := (asciiLetter(rune(m[0])) || m[0] == '/') && p.pos > 0 && !unicode.IsSpace(p.s[p.pos-1])
 	if !whole {
 		word := strings.TrimFunc(m, func(r rune) bool { return unicode.IsSpace(r) || r == '$' || r == '~' })
 		word, _, _ = strings.Cut(word, " ")

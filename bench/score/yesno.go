@@ -32,7 +32,8 @@ func YesNo(task flow.Task, answer string) (Grade, error) {
 
 var (
 	verdicts  = map[string]bool{"yes": true, "yeah": true, "yep": true, "true": true, "correct": true, "no": false, "nope": false, "false": false, "incorrect": false, "untrue": false}
-	negations = map[string]bool{"not": true, "isnt": true, "arent": true, "wasnt": true, "werent": true, "never": true, "neither": true}
+	negations = map[string]bool{"not": true, "isnt": true, "arent": true, "wasnt": true, "werent": true, "never": true, "neither": true,
+		"cannot": true, "cant": true, "couldnt": true, "dont": true, "doesnt": true, "didnt": true, "wont": true, "wouldnt": true}
 	// idioms hold a "no" that is no verdict.
 	idioms = strings.NewReplacer("no doubt", "", "no question", "", "no wonder", "", "no problem", "", "no longer", "not", "no one", "", "no more", "")
 )
@@ -67,6 +68,9 @@ func verdict(text string) string {
 			return ""
 		}
 		out = name(yes)
+	}
+	if n := len(words); out == "" && n > 0 && n <= 4 && negations[words[n-1]] {
+		return name(false) // "it isn't", "they were not"
 	}
 	return out
 }

@@ -103,6 +103,31 @@ func refuseNull[T any](d *jsontext.Decoder, _ *T) error {
 	return errors.ErrUnsupported // go on as usual
 }
 
+// objectAt is the struct that a pointer into a value of a type leads to.
+func objectAt(t reflect.Type, at jsontext.Pointer) reflect.Type {
+	for token := range at.Tokens() {
+		t = elem(t)
+		if t.Kind() != reflect.Struct {
+			continue // an index: elem has gone into the list
+		}
+		for f := range t.Fields() {
+			if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name == token {
+				t = f.Type
+				break
+			}
+		}
+	}
+	return elem(elem(t))
+}
+
+// elem is the type within a pointer or a list.
+func elem(t reflect.Type) reflect.Type {
+	if t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+		return t.Elem()
+	}
+	return t
+}
+
 // decodeLine reads one JSON object into v, a pointer to a struct. Errors name the field.
 func decodeLine(text []byte, v any) error {
 	err := json.Unmarshal(text, v, strictOptions)
@@ -123,7 +148,7 @@ func decodeLine(text []byte, v any) error {
 	switch {
 	case errors.Is(err, json.ErrUnknownName):
 		var known []string
-		for f := range reflect.TypeOf(v).Elem().Fields() {
+		for f := range objectAt(reflect.TypeOf(v), semantic.JSONPointer.Parent()).Fields() {
 			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 			known = append(known, name)
 		}

@@ -84,7 +84,7 @@ func (t *trainer) restore() error {
 	case then.InputsHash != now.InputsHash:
 		return errors.New("--resume: the tasks of tasks.train, or the templates that the config names, are others than when the checkpoint was made")
 	case then.Engine != now.Engine:
-		return fmt.Errorf("--resume: the run was computed with %+v, this would be %+v: its bits would differ", then.Engine, now.Engine)
+		return fmt.Errorf("--resume: the run was computed by %s, found %s: its bits would differ", describeEngine(then.Engine), describeEngine(now.Engine))
 	}
 	if err := t.s.engine.SetState(engine.State{Adapter: found.Adapter, Weights: found.Weights, Moments: found.Moments, Step: then.AdamStep}); err != nil {
 		return err
@@ -119,6 +119,14 @@ func (t *trainer) publishedHash(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("--resume: %s does not have policy version %d, whose rollouts the update in flight is on", storeFile, t.state.PolicyVersion)
 	}
 	return policies[i].AdapterHash, nil
+}
+
+func describeEngine(e ckpt.EngineIdentity) string {
+	text := fmt.Sprintf("%s in %s with products %s", e.Backend, e.DType, e.Products)
+	if e.Threads > 0 {
+		text += fmt.Sprintf(" on %d threads", e.Threads)
+	}
+	return text
 }
 
 // rewind makes store and log what they were at the state's step. A log that has lost lines is made anew from the store.

@@ -101,7 +101,7 @@ func scoreLines(ctx context.Context, e *engine.Engine, r io.Reader, name string,
 		}
 		for _, s := range chunk {
 			if err := writeLogProbs(w, lps[s.Index:s.Index+len(s.Tokens)-s.Start]); err != nil {
-				return err
+				return fmt.Errorf("%s: among the %d sequences up to line %d: %w", name, len(chunk), last, err)
 			}
 		}
 		bar.add(len(chunk))
@@ -171,7 +171,7 @@ func writeLogProbs(w *bufio.Writer, lps []float32) error {
 	buf := append(w.AvailableBuffer(), `{"logprobs":[`...)
 	for i, lp := range lps {
 		if x := float64(lp); math.IsNaN(x) || math.IsInf(x, 0) {
-			return fmt.Errorf("found a log-prob of %v, which JSON cannot hold: the model's weights or the temperature are out of range", lp)
+			return fmt.Errorf("found a log-prob of %v, which JSON cannot hold: the weights of the model or the adapter, or the temperature, are out of range", lp)
 		}
 		if i > 0 {
 			buf = append(buf, ',')

@@ -257,6 +257,8 @@ func TestBadSFTLines(t *testing.T) {
 		{`{"messages":[{"role":"user","content":"x"}]}`, "assistant"},
 		{`{"messages":[{"role":"tool","content":"x"}]}`, "messages[0].role"},
 		{`{"messages":[{"role":"user","text":"x"}]}`, "messages[0].text"},
+		{`{"messages":[{"role":"user","contnet":"x"}]}`, `messages[0].contnet: unknown key; did you mean "content"`},
+		{`{"mesages":[]}`, `mesages: unknown key; did you mean "messages"`},
 	} {
 		withTemplate, _ := textModel(t, fmt.Sprintf(`{"eos_token":"<|im_end|>","chat_template":%q}`, chatTemplate))
 		if _, err := readSFT(t, withTemplate, c.text); err == nil || !strings.Contains(err.Error(), c.want) {
