@@ -82,7 +82,7 @@ func (c *Checkpoint) check() error {
 	}
 	for _, t := range slices.Concat(c.Weights, c.Moments) {
 		if t.DType != F32 {
-			return fmt.Errorf("tensor %q: %s found, %s expected", t.Name, t.DType, F32)
+			return fmt.Errorf("tensor %.100q: %s found, %s expected", t.Name, t.DType, F32)
 		}
 		if err := CheckFinite(t); err != nil {
 			return err
@@ -96,7 +96,7 @@ func (c *Checkpoint) check() error {
 	}
 	for _, t := range c.Update { // lr is NaN where no reference is needed
 		if t.DType != F32 {
-			return fmt.Errorf("tensor %q: %s found, %s expected", t.Name, t.DType, F32)
+			return fmt.Errorf("tensor %.100q: %s found, %s expected", t.Name, t.DType, F32)
 		}
 	}
 	return nil
@@ -114,12 +114,12 @@ func checkMoments(moments []Tensor) error {
 		if !first {
 			var second bool
 			if name, second = strings.CutSuffix(t.Name, SecondMoment); !second {
-				return fmt.Errorf("tensor %q: a name that ends in %s or %s expected", t.Name, FirstMoment, SecondMoment)
+				return fmt.Errorf("tensor %.100q: a name that ends in %s or %s expected", t.Name, FirstMoment, SecondMoment)
 			}
 			other = name + FirstMoment
 		}
 		if shape, ok := shapes[other]; !ok || !slices.Equal(shape, t.Shape) {
-			return fmt.Errorf("tensor %q: tensor %q with shape %v expected beside it", t.Name, other, t.Shape)
+			return fmt.Errorf("tensor %.100q: tensor %.100q with shape %v expected beside it", t.Name, other, t.Shape)
 		}
 	}
 	return nil

@@ -193,7 +193,7 @@ func readSummed(dir string) (map[string][]byte, error) {
 			return nil, fmt.Errorf("%s: not listed in %s", f.path(e.Name()), sumsFile)
 		}
 		if !e.Type().IsRegular() {
-			return nil, fmt.Errorf("%s: %s found, a regular file expected", f.path(e.Name()), e.Type())
+			return nil, fmt.Errorf("%s: %w", f.path(e.Name()), &irregularError{e.Type()})
 		}
 	}
 	files := make(map[string][]byte, len(sums))

@@ -55,7 +55,7 @@ const (
 // ErrUnsupported for what is well-formed but not built.
 func (c *ModelConfig) Validate() error {
 	if !slices.Contains(modelTypes, c.ModelType) {
-		return unsupported("model_type: %q found, one of %q expected", c.ModelType, modelTypes)
+		return unsupported("model_type: %.100q found, one of %q expected", c.ModelType, modelTypes)
 	}
 	for _, size := range []struct {
 		field      string
@@ -87,10 +87,10 @@ func (c *ModelConfig) Validate() error {
 		return fmt.Errorf("rope_theta: %v found, a number > 0 expected", c.RopeTheta)
 	}
 	if c.HiddenAct != "silu" {
-		return unsupported("hidden_act: %q found, \"silu\" expected", c.HiddenAct)
+		return unsupported("hidden_act: %.100q found, \"silu\" expected", c.HiddenAct)
 	}
 	if c.RopeScaling != nil {
-		return unsupported("rope_scaling: kind %q found, none or \"default\" expected", c.RopeScaling.Kind)
+		return unsupported("rope_scaling: kind %.100q found, none or \"default\" expected", c.RopeScaling.Kind)
 	}
 	if c.SlidingWindow != 0 {
 		return unsupported("use_sliding_window: a window of %d found, attention to all earlier tokens expected", c.SlidingWindow)

@@ -50,11 +50,16 @@ func (t *tokenIDs) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	*t = nil
 	switch dec.PeekKind() {
 	case '[':
-		var list []int32
+		var list []*int32
 		if err := json.UnmarshalDecode(dec, &list); err != nil {
 			return err
 		}
-		*t = list
+		for i, id := range list {
+			if id == nil {
+				return fmt.Errorf("entry %d is null, a token id expected", i)
+			}
+			*t = append(*t, *id)
+		}
 		return nil
 	case 'n':
 		return dec.SkipValue()
@@ -81,6 +86,9 @@ func ParseModelConfig(file string, config []byte, generationFile string, generat
 	if err := DecodeJSON(file, config, &raw, IgnoreUnknown); err != nil {
 		return ModelConfig{}, err
 	}
+	if err := raw.required(); err != nil {
+		return ModelConfig{}, fmt.Errorf("%s: %w", file, err)
+	}
 	c, err := raw.modelConfig()
 	if err != nil {
 		return ModelConfig{}, fmt.Errorf("%s: %w", file, err)
@@ -101,6 +109,25 @@ func ParseModelConfig(file string, config []byte, generationFile string, generat
 	slices.Sort(c.EOSTokenIDs)
 	c.EOSTokenIDs = slices.Compact(c.EOSTokenIDs)
 	return c, nil
+}
+
+// required refuses a file without a key that has no default.
+func (raw *hfConfig) required() error {
+	if raw.ModelType == "" {
+		return unsupported("model_type: missing, null or empty, one of %q expected", modelTypes)
+	}
+	for _, size := range []struct {
+		field string
+		value *int
+	}{
+		{"hidden_size", raw.HiddenSize}, {"num_hidden_layers", raw.NumHiddenLayers}, {"num_attention_heads", raw.NumAttentionHeads},
+		{"intermediate_size", raw.IntermediateSize}, {"vocab_size", raw.VocabSize},
+	} {
+		if size.value == nil {
+			return fmt.Errorf("%s: missing or null, a whole number > 0 expected", size.field)
+		}
+	}
+	return nil
 }
 
 func (raw *hfConfig) modelConfig() (ModelConfig, error) {
@@ -133,9 +160,12 @@ func (raw *hfConfig) modelConfig() (ModelConfig, error) {
 	if or(raw.UseSlidingWindow, false) {
 		c.SlidingWindow = or(raw.SlidingWindow, 4096)
 	}
+	if n := len(raw.LayerTypes); raw.LayerTypes != nil && n != c.NumHiddenLayers {
+		return c, fmt.Errorf("layer_types: %d layers found, num_hidden_layers = %d expected", n, c.NumHiddenLayers)
+	}
 	for i, kind := range raw.LayerTypes {
 		if kind != "full_attention" {
-			return c, unsupported("layer_types/%d: %q found, \"full_attention\" expected", i, kind)
+			return c, unsupported("layer_types/%d: %.100q found, \"full_attention\" expected", i, kind)
 		}
 	}
 	return c, raw.rope(&c)
@@ -176,7 +206,7 @@ func readRope(object map[string]jsontext.Value) (theta *float64, scaling *RopeSc
 	for _, key := range []string{"type", "rope_type"} {
 		if value, ok := object[key]; ok {
 			if err := json.Unmarshal(value, &s.Kind); err != nil || value.Kind() != '"' {
-				return nil, nil, fmt.Errorf("%s: %s found, a string expected", key, value)
+				return nil, nil, fmt.Errorf("%.100s: %.100s found, a string expected", key, value)
 			}
 		}
 	}
@@ -186,7 +216,7 @@ func readRope(object map[string]jsontext.Value) (theta *float64, scaling *RopeSc
 		case kind == '0':
 			var x float64
 			if err := json.Unmarshal(value, &x); err != nil {
-				return nil, nil, fmt.Errorf("%s: %s found, a float64 expected", key, value)
+				return nil, nil, fmt.Errorf("%.100s: %.100s found, a float64 expected", key, value)
 			}
 			if key == "rope_theta" {
 				theta = &x
@@ -194,9 +224,9 @@ func readRope(object map[string]jsontext.Value) (theta *float64, scaling *RopeSc
 				s.Numbers[key] = x
 			}
 		case key == "rope_theta":
-			return nil, nil, fmt.Errorf("%s: %s found, a number expected", key, value)
+			return nil, nil, fmt.Errorf("%.100s: %.100s found, a number expected", key, value)
 		case kind == '{': // transformers 5 writes one object per kind of layer where they differ
-			return nil, nil, fmt.Errorf("%s: %w", key, unsupported("parameters per kind of layer found, one set for all layers expected"))
+			return nil, nil, fmt.Errorf("%.100s: %w", key, unsupported("parameters per kind of layer found, one set for all layers expected"))
 		}
 	}
 	if s.Kind == "default" {

@@ -15,7 +15,7 @@ func (t Tensor) Float32s() ([]float32, error) {
 	}
 	dst := make([]float32, t.Len())
 	if err := DecodeFloat32(dst, t.Data, t.DType); err != nil {
-		return nil, fmt.Errorf("tensor %q: %w", t.Name, err)
+		return nil, fmt.Errorf("tensor %.100q: %w", t.Name, err)
 	}
 	return dst, nil
 }
@@ -80,7 +80,7 @@ func EncodeFloat32(dst []byte, src []float32, d DType) error {
 func Float32Tensor(name string, d DType, shape []int, src []float32) (Tensor, error) {
 	t := Tensor{Name: name, DType: d, Shape: shape, Data: make([]byte, len(src)*d.Size())}
 	if err := EncodeFloat32(t.Data, src, d); err != nil {
-		return Tensor{}, fmt.Errorf("tensor %q: %w", name, err)
+		return Tensor{}, fmt.Errorf("tensor %.100q: %w", name, err)
 	}
 	return t, t.check()
 }

@@ -48,10 +48,10 @@ func (t Tensor) Len() int {
 func (t Tensor) check() error {
 	n, err := byteSize(t.DType, t.Shape)
 	if err != nil {
-		return fmt.Errorf("tensor %q: %w", t.Name, err)
+		return fmt.Errorf("tensor %.100q: %w", t.Name, err)
 	}
 	if n != int64(len(t.Data)) {
-		return fmt.Errorf("tensor %q: %d bytes found, %d expected for %s %v", t.Name, len(t.Data), n, t.DType, t.Shape)
+		return fmt.Errorf("tensor %.100q: %d bytes found, %d expected for %s %v", t.Name, len(t.Data), n, t.DType, t.Shape)
 	}
 	return nil
 }
@@ -63,7 +63,7 @@ const maxTensorBytes = int64(1) << 46
 func byteSize(d DType, shape []int) (int64, error) {
 	n := int64(d.Size())
 	if n == 0 {
-		return 0, fmt.Errorf("dtype %q is not known", d)
+		return 0, fmt.Errorf("dtype %.100q is not known", d)
 	}
 	empty := false
 	for _, dim := range shape {

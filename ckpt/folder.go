@@ -34,7 +34,7 @@ func openFolder(dir, what string) (folder, error) {
 	case !info.IsDir():
 		return folder{}, fmt.Errorf("%s: a file found, %s expected", dir, what)
 	}
-	return folder{name: dir, dir: dir, fsys: os.DirFS(dir)}, nil
+	return folder{name: dir, dir: dir, fsys: regularFS(dir)}, nil
 }
 
 // path is what a file of the folder is called in errors.

@@ -1,6 +1,7 @@
 package ckpt
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"unsafe"
@@ -11,17 +12,17 @@ import (
 // mapFile maps a regular file read-only. The file must not be cut short while it is mapped: reading beyond its new end
 // would kill the process, which is why every writer of this package writes beside and renames.
 func mapFile(path string) (data []byte, unmap func() error, err error) {
-	f, err := os.Open(path)
+	f, err := openRegular(path)
 	if err != nil {
+		if irregular := (*irregularError)(nil); errors.As(err, &irregular) {
+			err = fmt.Errorf("%s: %w", path, err)
+		}
 		return nil, nil, err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
 		return nil, nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, nil, fmt.Errorf("%s: %s found, a regular file expected", path, info.Mode().Type())
 	}
 	size := info.Size()
 	if size == 0 { // mmap refuses an empty length; the reader above says what is wrong with the file

@@ -93,10 +93,10 @@ func checkWeights(c *ModelConfig, weights Weights) error {
 			return fmt.Errorf("%w; config.json asks for it with shape %v", err, spec.Shape)
 		}
 		if !slices.Equal(t.Shape, spec.Shape) {
-			return fmt.Errorf("tensor %q: shape %v found, %v expected by config.json", spec.Name, t.Shape, spec.Shape)
+			return fmt.Errorf("tensor %.100q: shape %v found, %v expected by config.json", spec.Name, t.Shape, spec.Shape)
 		}
 		if !t.DType.Numeric() {
-			return fmt.Errorf("tensor %q: %w: %s found, F32, F16 or BF16 expected", spec.Name, ErrDType, t.DType)
+			return fmt.Errorf("tensor %.100q: %w: %s found, F32, F16 or BF16 expected", spec.Name, ErrDType, t.DType)
 		}
 		used[spec.Name] = true
 	}
@@ -107,7 +107,7 @@ func checkWeights(c *ModelConfig, weights Weights) error {
 			}
 		}
 		if !used[name] && !idleTensor(c, name) {
-			return fmt.Errorf("tensor %q: config.json has no place for it: the weights are of another architecture, or of another size", name)
+			return fmt.Errorf("tensor %.100q: config.json has no place for it: the weights are of another architecture, or of another size", name)
 		}
 	}
 	return nil
@@ -125,7 +125,7 @@ func checkTiedHead(weights Weights) error {
 		return err
 	}
 	if a.DType != b.DType || !bytes.Equal(a.Data, b.Data) {
-		return fmt.Errorf("tensor %q: found other values than in %s, expected the same, or none, with tie_word_embeddings: true in config.json", head, embedding)
+		return fmt.Errorf("tensor %.100q: found other values than in %s, expected the same, or none, with tie_word_embeddings: true in config.json", head, embedding)
 	}
 	return nil
 }

@@ -144,7 +144,7 @@ func (l *tensorList) Names() []string {
 func (l *tensorList) Tensor(name string) (Tensor, error) {
 	i, ok := l.index[name]
 	if !ok {
-		return Tensor{}, fmt.Errorf("tensor %q: %w", name, ErrNoTensor)
+		return Tensor{}, fmt.Errorf("tensor %.100q: %w", name, ErrNoTensor)
 	}
 	return l.tensors[i], nil
 }

@@ -63,6 +63,9 @@ func NewAdapter(cfg ModelConfig, r int, alpha float64, targets []string, seed ui
 	if err != nil {
 		return nil, fmt.Errorf("lora: %w", err)
 	}
+	if bound := max(cfg.largestSide(names), leastRankBound); r > bound {
+		return nil, fmt.Errorf("lora: r: %d found, 1 to %d expected: a rank beyond the sides of the adapted matrices (%d at most) adds nothing", r, bound, cfg.largestSide(names))
+	}
 	for layer := range cfg.NumHiddenLayers {
 		for _, name := range names {
 			rank, alpha, scale, err := rules.module(modulePath(layer, name))
@@ -81,6 +84,19 @@ func NewAdapter(cfg ModelConfig, r int, alpha float64, targets []string, seed ui
 		}
 	}
 	return a, nil
+}
+
+// leastRankBound is a rank that no adapter needs and every machine has room for.
+const leastRankBound = 1024
+
+// largestSide is the most rows or columns that one of these projections has.
+func (c *ModelConfig) largestSide(names []string) int {
+	side := 0
+	for _, name := range names {
+		in, out, _ := c.ProjectionSize(name)
+		side = max(side, in, out)
+	}
+	return side
 }
 
 // Check says whether the adapter belongs to a model of this description: every target has an adapter of the right
@@ -153,7 +169,7 @@ func (t Targets) used(layers int) error {
 			}
 		}
 		if !found {
-			return unsupported("target_modules: %q found, modules out of %q expected", entry, Projections)
+			return unsupported("target_modules: %.100q found, modules out of %q expected", entry, Projections)
 		}
 	}
 	return nil

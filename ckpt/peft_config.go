@@ -50,13 +50,13 @@ const maxRank = maxIntermediateSize
 func (c *AdapterConfig) validate() error {
 	rank := func(field string, r int) error {
 		if r < 1 || r > maxRank {
-			return fmt.Errorf("%s: %d found, 1 to %d expected", field, r, maxRank)
+			return fmt.Errorf("%.100s: %d found, 1 to %d expected", field, r, maxRank)
 		}
 		return nil
 	}
 	alpha := func(field string, a float64) error {
 		if !(a > 0) || math.IsInf(a, 0) {
-			return fmt.Errorf("%s: %v found, a number > 0 expected: 0 would switch the adapter off in some programs and not in others", field, a)
+			return fmt.Errorf("%.100s: %v found, a number > 0 expected: 0 would switch the adapter off in some programs and not in others", field, a)
 		}
 		return nil
 	}

@@ -73,11 +73,11 @@ func newAdapterFromTensors(c AdapterConfig, tensors Weights) (*Adapter, error) {
 	for _, name := range tensors.Names() {
 		match := adapterTensor.FindStringSubmatch(name)
 		if match == nil || ProjectionPath(match[3]) != match[2]+"."+match[3] || !slices.Contains(Projections, match[3]) {
-			return nil, unsupported("tensor %q: A or B of one of %q in a layer expected", name, Projections)
+			return nil, unsupported("tensor %.100q: A or B of one of %q in a layer expected", name, Projections)
 		}
 		layer, err := strconv.Atoi(match[1])
 		if err != nil || layer >= maxLayers {
-			return nil, fmt.Errorf("tensor %q: layer %s found, less than %d expected", name, match[1], maxLayers)
+			return nil, fmt.Errorf("tensor %.100q: layer %s found, less than %d expected", name, match[1], maxLayers)
 		}
 		k := key{layer, match[3]}
 		if modules[k] == nil {
@@ -114,7 +114,7 @@ func (m *AdapterModule) take(tensors Weights, name, which string) error {
 		return err
 	}
 	if len(t.Shape) != 2 || t.Len() == 0 {
-		return fmt.Errorf("tensor %q: shape %v found, two dimensions > 0 expected", name, t.Shape)
+		return fmt.Errorf("tensor %.100q: shape %v found, two dimensions > 0 expected", name, t.Shape)
 	}
 	values, err := t.Float32s()
 	if err != nil {
@@ -132,20 +132,20 @@ func (m *AdapterModule) take(tensors Weights, name, which string) error {
 func (r *adapterRules) complete(m *AdapterModule) error {
 	nameA, nameB := m.tensorNames()
 	if m.A == nil {
-		return fmt.Errorf("tensor %q: missing, though B is there", nameA)
+		return fmt.Errorf("tensor %.100q: missing, though B is there", nameA)
 	}
 	if m.B == nil {
-		return fmt.Errorf("tensor %q: missing, though A is there", nameB)
+		return fmt.Errorf("tensor %.100q: missing, though A is there", nameB)
 	}
 	rank, alpha, scale, err := r.module(m.path())
 	if err != nil {
 		return err
 	}
 	if m.Rank != rank {
-		return fmt.Errorf("tensor %q: shape [%d %d] found, [%d %d] expected: the configuration says rank %d", nameA, m.Rank, m.In, rank, m.In, rank)
+		return fmt.Errorf("tensor %.100q: shape [%d %d] found, [%d %d] expected: the configuration says rank %d", nameA, m.Rank, m.In, rank, m.In, rank)
 	}
 	if len(m.B) != m.Out*rank {
-		return fmt.Errorf("tensor %q: shape [%d %d] found, [%d %d] expected: the configuration says rank %d", nameB, m.Out, len(m.B)/m.Out, m.Out, rank, rank)
+		return fmt.Errorf("tensor %.100q: shape [%d %d] found, [%d %d] expected: the configuration says rank %d", nameB, m.Out, len(m.B)/m.Out, m.Out, rank, rank)
 	}
 	m.Alpha, m.Scale = alpha, scale
 	return nil

@@ -1,6 +1,7 @@
 package ckpt
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -49,6 +50,9 @@ func parseAdapterConfig(file string, data []byte) (AdapterConfig, error) {
 	if err == nil {
 		err = c.validate()
 	}
+	if err == nil { // now, while the file is known that a bad expression stands in
+		_, err = c.rules()
+	}
 	if err != nil {
 		return AdapterConfig{}, fmt.Errorf("%s: %w", file, err)
 	}
@@ -57,36 +61,42 @@ func parseAdapterConfig(file string, data []byte) (AdapterConfig, error) {
 
 func (raw *peftConfig) adapterConfig() (AdapterConfig, error) {
 	var c AdapterConfig
+	if raw.PeftType == "" {
+		return c, errors.New("peft_type: missing, null or empty, \"LORA\" expected")
+	}
 	if raw.PeftType != "LORA" {
-		return c, unsupported("peft_type: %q found, \"LORA\" expected", raw.PeftType)
+		return c, unsupported("peft_type: %.100q found, \"LORA\" expected", raw.PeftType)
 	}
 	if task := or(raw.TaskType, "CAUSAL_LM"); task != "CAUSAL_LM" {
-		return c, unsupported("task_type: %q found, \"CAUSAL_LM\" expected", task)
+		return c, unsupported("task_type: %.100q found, \"CAUSAL_LM\" expected", task)
 	}
-	if raw.R == nil || raw.LoraAlpha == nil {
-		return c, fmt.Errorf("r and lora_alpha expected, one is missing")
+	switch {
+	case raw.R == nil:
+		return c, errors.New("r: missing or null, a whole number > 0 expected")
+	case raw.LoraAlpha == nil:
+		return c, errors.New("lora_alpha: missing or null, a number > 0 expected")
 	}
 	switch {
 	case or(raw.Bias, "none") != "none":
-		return c, unsupported("bias: %q found, \"none\" expected", *raw.Bias)
+		return c, unsupported("bias: %.100q found, \"none\" expected", *raw.Bias)
 	case raw.FanInFanOut:
 		return c, unsupported("fan_in_fan_out: true found, false expected: the matrices here are [out, in]")
 	case raw.UseDoRA:
 		return c, unsupported("use_dora: true found, a plain LoRA expected")
 	case len(raw.ModulesToSave) > 0:
-		return c, unsupported("modules_to_save: %q found, null expected: no weights but LoRA's", raw.ModulesToSave)
+		return c, unsupported("modules_to_save: %.100q found, null expected: no weights but LoRA's", raw.ModulesToSave)
 	case !neutral(raw.LayersToTransform):
-		return c, unsupported("layers_to_transform: %s found, null expected: name the layers in target_modules", raw.LayersToTransform)
+		return c, unsupported("layers_to_transform: %.100s found, null expected: name the layers in target_modules", raw.LayersToTransform)
 	}
 	if init := string(raw.InitLoraWeights); init != "" && !slices.Contains(harmlessInits, init) {
-		return c, unsupported("init_lora_weights: %s found, which changes the base model; convert the adapter to a plain LoRA in PEFT", init)
+		return c, unsupported("init_lora_weights: %.100s found, which changes the base model; convert the adapter to a plain LoRA in PEFT", init)
 	}
 	for key, value := range raw.Rest {
 		// Numbers and words tune what another key switches on, so they mean nothing alone, but for one.
 		kind := value.Kind()
 		switchesOn := kind == 't' || kind == '{' || kind == '[' || key == "exclude_modules"
 		if switchesOn && !neutral(value) && !slices.Contains(harmless, key) {
-			return c, unsupported("%s: %s found, nothing expected: it may change what the tensors mean", key, value)
+			return c, unsupported("%.100s: %.100s found, nothing expected: it may change what the tensors mean", key, value)
 		}
 	}
 	return AdapterConfig{

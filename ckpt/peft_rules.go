@@ -25,7 +25,7 @@ const matchTimeout = 2 * time.Second
 func compile(field, expression string) (*regexp2.Regexp, error) {
 	re, err := regexp2.Compile(expression, regexp2.None)
 	if err != nil {
-		return nil, fmt.Errorf("%s: not a regular expression: %w", field, err)
+		return nil, fmt.Errorf("%.100s: not a regular expression: %.200v", field, err)
 	}
 	re.MatchTimeout = matchTimeout
 	return re, nil
@@ -64,7 +64,7 @@ func lookup[T int | float64](patterns Patterns[T], compiled []*regexp2.Regexp, p
 	for i, re := range compiled {
 		matched, err := re.MatchString(path)
 		if err != nil {
-			return fallback, fmt.Errorf("pattern %q: %w", patterns[i].Key, err)
+			return fallback, fmt.Errorf("pattern %.100q: %w", patterns[i].Key, err)
 		}
 		if matched {
 			return patterns[i].Value, nil

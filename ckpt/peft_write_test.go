@@ -151,6 +151,12 @@ func TestNewAdapter(t *testing.T) {
 	if _, err := NewAdapter(cfg, 4, 8, []string{"q_proj", "lm_head"}, 1, false); err == nil {
 		t.Error("a target that is no projection was accepted")
 	}
+	if _, err := NewAdapter(cfg, 1024, 8, []string{"k_proj"}, 1, false); err != nil {
+		t.Error(err)
+	}
+	if _, err := NewAdapter(cfg, 1<<20, 8, []string{"k_proj"}, 1, false); err == nil || !strings.Contains(err.Error(), "lora: r: 1048576 found, 1 to 1024 expected") {
+		t.Errorf("a rank that no machine has room for: %v", err)
+	}
 }
 
 // A is uniform: over all its values, in units of the bound, the mean is 0 and the variance 1/3, within five standard

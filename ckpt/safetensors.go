@@ -73,11 +73,11 @@ func (s *Safetensors) Names() []string {
 // Tensor returns one tensor; its data aliases the file and is valid until Close. ErrNoTensor if there is none.
 func (s *Safetensors) Tensor(name string) (Tensor, error) {
 	if s.closed.Load() {
-		return Tensor{}, fmt.Errorf("%s: tensor %q: the file is closed", s.name, name)
+		return Tensor{}, fmt.Errorf("%s: tensor %.100q: the file is closed", s.name, name)
 	}
 	i, ok := s.index[name]
 	if !ok {
-		return Tensor{}, fmt.Errorf("%s: tensor %q: %w", s.name, name, ErrNoTensor)
+		return Tensor{}, fmt.Errorf("%s: tensor %.100q: %w", s.name, name, ErrNoTensor)
 	}
 	return s.tensors[i], nil
 }
@@ -103,9 +103,9 @@ func (s *Safetensors) Close() error {
 
 // headerEntry is one tensor of the header. Pointers tell what is missing from what is zero.
 type headerEntry struct {
-	DType   *string  `json:"dtype"`
-	Shape   *[]int64 `json:"shape"`
-	Offsets *[]int64 `json:"data_offsets"`
+	DType   *string   `json:"dtype"`
+	Shape   *[]*int64 `json:"shape"`
+	Offsets *[]*int64 `json:"data_offsets"`
 }
 
 // span is where a tensor lies in the data.
@@ -146,10 +146,10 @@ func (s *Safetensors) parse() error {
 			if sp.begin < at {
 				kind = "overlap"
 			}
-			return fmt.Errorf("%s: tensor %q: %s: begins at %d, %d expected, where %s ends", s.name, t.Name, kind, sp.begin, at, last)
+			return fmt.Errorf("%s: tensor %.100q: %s: begins at %d, %d expected, where %s ends", s.name, t.Name, kind, sp.begin, at, last)
 		}
 		t.Data = body[sp.begin:sp.end:sp.end]
-		at, last = sp.end, fmt.Sprintf("%q", t.Name)
+		at, last = sp.end, fmt.Sprintf("%.100q", t.Name)
 	}
 	if at != int64(len(body)) {
 		return fmt.Errorf("%s: %d bytes of data found, %d expected by the header: torn, or something follows", s.name, len(body), at)
@@ -160,7 +160,7 @@ func (s *Safetensors) parse() error {
 // parseHeader fills tensors, without their data, and returns where they lie. size is the bytes of data there are.
 func (s *Safetensors) parseHeader(size int64) ([]span, error) {
 	fail := func(err error) ([]span, error) {
-		return nil, jsonError(s.name+" (header)", s.header, err)
+		return nil, jsonError(s.name+" (header)", 1, s.header, err)
 	}
 	dec := jsontext.NewDecoder(bytes.NewReader(s.header))
 	if _, err := dec.ReadToken(); err != nil {
@@ -186,7 +186,7 @@ func (s *Safetensors) parseHeader(size int64) ([]span, error) {
 		}
 		t, sp, err := entry.tensor(size)
 		if err != nil {
-			return nil, fmt.Errorf("%s: tensor %q: %w", s.name, name, err)
+			return nil, fmt.Errorf("%s: tensor %.100q: %w", s.name, name, err)
 		}
 		t.Name, sp.tensor = name, len(s.tensors)
 		s.index[name] = len(s.tensors)
@@ -201,17 +201,40 @@ func (s *Safetensors) parseHeader(size int64) ([]span, error) {
 	return spans, nil
 }
 
+// wholeNumbers is a list that must be there, and hold no null.
+func wholeNumbers(field string, list *[]*int64) ([]int64, error) {
+	if list == nil {
+		return nil, fmt.Errorf("%s: missing or null, a list of whole numbers expected", field)
+	}
+	numbers := make([]int64, len(*list))
+	for i, n := range *list {
+		if n == nil {
+			return nil, fmt.Errorf("%s/%d: null found, a whole number expected", field, i)
+		}
+		numbers[i] = *n
+	}
+	return numbers, nil
+}
+
 // tensor checks one entry by itself.
 func (e headerEntry) tensor(size int64) (Tensor, span, error) {
 	var t Tensor
-	if e.DType == nil || e.Shape == nil || e.Offsets == nil {
-		return t, span{}, errors.New("dtype, shape and data_offsets expected, one is missing or null")
+	if e.DType == nil {
+		return t, span{}, errors.New("dtype: missing or null, a string expected")
+	}
+	shape, err := wholeNumbers("shape", e.Shape)
+	if err != nil {
+		return t, span{}, err
+	}
+	offsets, err := wholeNumbers("data_offsets", e.Offsets)
+	if err != nil {
+		return t, span{}, err
 	}
 	t.DType = DType(*e.DType)
-	t.Shape = make([]int, len(*e.Shape))
-	for i, d := range *e.Shape {
+	t.Shape = make([]int, len(shape))
+	for i, d := range shape {
 		if int64(int(d)) != d {
-			return t, span{}, fmt.Errorf("shape %v: dimension %d is beyond this machine", *e.Shape, d)
+			return t, span{}, fmt.Errorf("shape/%d: %d found, which is beyond this machine", i, d)
 		}
 		t.Shape[i] = int(d)
 	}
@@ -219,10 +242,10 @@ func (e headerEntry) tensor(size int64) (Tensor, span, error) {
 	if err != nil {
 		return t, span{}, err
 	}
-	if len(*e.Offsets) != 2 {
-		return t, span{}, fmt.Errorf("data_offsets %v found, [begin, end] expected", *e.Offsets)
+	if len(offsets) != 2 {
+		return t, span{}, fmt.Errorf("data_offsets: %d numbers found, [begin, end] expected", len(offsets))
 	}
-	sp := span{begin: (*e.Offsets)[0], end: (*e.Offsets)[1]}
+	sp := span{begin: offsets[0], end: offsets[1]}
 	if sp.begin < 0 || sp.end < sp.begin || sp.end > size {
 		return t, span{}, fmt.Errorf("data_offsets [%d, %d] found, 0 <= begin <= end <= %d expected, the bytes of data in the file",
 			sp.begin, sp.end, size)

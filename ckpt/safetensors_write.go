@@ -26,7 +26,7 @@ func WriteSafetensors(w io.Writer, tensors []Tensor, meta map[string]string) err
 	}
 	for _, t := range tensors {
 		if _, err := w.Write(t.Data); err != nil {
-			return fmt.Errorf("write safetensors: tensor %q: %w", t.Name, err)
+			return fmt.Errorf("write safetensors: tensor %.100q: %w", t.Name, err)
 		}
 	}
 	return nil
@@ -63,7 +63,7 @@ func safetensorsHeader(tensors []Tensor, meta map[string]string) ([]byte, error)
 			return nil, err
 		}
 		if seen[t.Name] || t.Name == metadataKey {
-			return nil, fmt.Errorf("tensor %q: the name is taken", t.Name)
+			return nil, fmt.Errorf("tensor %.100q: the name is taken", t.Name)
 		}
 		seen[t.Name] = true
 		if i > 0 || meta != nil {

@@ -103,6 +103,11 @@ func openDatabase(path, mode string) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
+	if info, err := os.Stat(path); err == nil { // SQLite would wait for the writer of a pipe
+		if err := checkRegular(info); err != nil {
+			return nil, err
+		}
+	}
 	query := url.Values{"mode": {mode}}
 	query.Add("_pragma", fmt.Sprintf("busy_timeout(%d)", busyTimeoutMS))
 	query.Add("_pragma", "foreign_keys(1)")

@@ -63,7 +63,7 @@ func anyTrajectory() *rapid.Generator[*flow.Trajectory] {
 		r := &flow.Trajectory{
 			Task: "q", Group: s("group"), Sample: rapid.IntRange(0, 1<<40).Draw(t, "sample"), Answer: s("answer"),
 			Failure: s("failure"), FailureDetail: s("detail"), PolicyVersion: rapid.Int().Draw(t, "version"), AdapterHash: s("hash"),
-			Sampling: flow.Sampling{Temperature: rapid.Float64().Draw(t, "temperature"), TopK: rapid.Int().Draw(t, "top k"), Seed: rapid.Uint64().Draw(t, "seed")},
+			Sampling: flow.Sampling{Temperature: math.Abs(rapid.Float64().Draw(t, "temperature")), TopK: rapid.Int().Draw(t, "top k"), Seed: rapid.Uint64().Draw(t, "seed")},
 			Analysis: s("analysis"), Retries: rapid.Int().Draw(t, "retries"), TotalMS: anyFinite().Draw(t, "ms"),
 		}
 		if rapid.Bool().Draw(t, "has reward") {

@@ -112,6 +112,9 @@ func storeVersion(ctx context.Context, q queryer) (int, error) {
 		return version, nil
 	case application == 0 && version == 0 && objects == 0:
 		return 0, nil
+	case application == storeApplicationID:
+		return 0, fmt.Errorf("%w: user_version %d found, a schema version of 1 to %d expected: the file was changed by another program: move it away",
+			ErrForeign, version, len(storeMigrations))
 	}
 	return 0, fmt.Errorf("%w: a SQLite database with application_id %#x, %#x expected: move it away",
 		ErrForeign, uint32(application), storeApplicationID)

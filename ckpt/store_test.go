@@ -309,7 +309,11 @@ func TestOpenStoreRefuses(t *testing.T) {
 		return os.WriteFile(path, []byte(strings.Repeat("no database ", 100)), 0o600)
 	})
 	newer := newFile("newer.db", execute(fmt.Sprintf("CREATE TABLE t (x); PRAGMA application_id = %d; PRAGMA user_version = 99", storeApplicationID)))
-	for _, path := range []string{foreign, text, newer} {
+	unversioned := newFile("unversioned.db", execute(fmt.Sprintf("CREATE TABLE t (x); PRAGMA application_id = %d; PRAGMA user_version = 0", storeApplicationID)))
+	if _, err := OpenStoreReadOnly(ctx, unversioned); err == nil || !strings.Contains(err.Error(), "user_version 0 found") || strings.Contains(err.Error(), "application_id") {
+		t.Errorf("%v, an error that names user_version expected", err)
+	}
+	for _, path := range []string{foreign, text, newer, unversioned} {
 		before, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)

@@ -4,8 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
+
+	"afctl/flow"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -27,12 +31,18 @@ const (
 // fractions where an integer stands, numbers out of range and anything after the value are errors. null leaves a
 // field at zero. Every error names file, line, column and, where there is one, the JSON pointer of the culprit.
 func DecodeJSON(file string, data []byte, v any, unknown Unknown) error {
+	return DecodeJSONLine(file, 1, data, v, unknown)
+}
+
+// DecodeJSONLine is DecodeJSON for one line of a file, counted from 1.
+func DecodeJSONLine(file string, line int, data []byte, v any, unknown Unknown) error {
+	data = bytes.TrimRight(data, "\r\n") // so that a torn line is not said to end on the next one
 	err := json.Unmarshal(data, v, json.RejectUnknownMembers(unknown == RefuseUnknown))
 	if err == nil && unknown == IgnoreUnknown {
 		err = refuseCaseVariants(jsontext.NewDecoder(bytes.NewReader(data)), reflect.TypeOf(v))
 	}
 	if err != nil {
-		return jsonError(file, data, err)
+		return jsonError(file, line, data, err)
 	}
 	return nil
 }
@@ -45,11 +55,12 @@ type caseError struct {
 }
 
 func (e *caseError) Error() string {
-	return fmt.Sprintf("key %q found, %q expected: keys are case-exact", e.found, e.want)
+	return fmt.Sprintf("key %.100q found, %q expected: keys are case-exact", e.found, e.want)
 }
 
-// jsonError rewrites an error of the JSON library so that it names file, line and column.
-func jsonError(file string, data []byte, err error) error {
+// jsonError rewrites an error of the JSON library so that it names file, line and column. data begin with the file's line
+// of that number.
+func jsonError(file string, line int, data []byte, err error) error {
 	offset, pointer, cause := int64(-1), jsontext.Pointer(""), err
 	var syntax *jsontext.SyntacticError
 	var semantic *json.SemanticError
@@ -57,6 +68,9 @@ func jsonError(file string, data []byte, err error) error {
 	switch {
 	case errors.As(err, &syntax):
 		offset, pointer, cause = syntax.ByteOffset, syntax.JSONPointer, syntax.Err
+		if errors.Is(err, jsontext.ErrDuplicateName) { // the pointer ends in the name
+			cause = jsontext.ErrDuplicateName
+		}
 	case errors.As(err, &semantic):
 		offset, pointer = semantic.ByteOffset, semantic.JSONPointer
 		cause = semanticCause(semantic)
@@ -66,18 +80,22 @@ func jsonError(file string, data []byte, err error) error {
 	where := file
 	if offset >= 0 && offset <= int64(len(data)) {
 		head := data[:offset]
-		line := 1 + bytes.Count(head, []byte("\n"))
 		column := len(head) - bytes.LastIndexByte(head, '\n')
-		where = fmt.Sprintf("%s:%d:%d", file, line, column)
+		where = fmt.Sprintf("%s:%d:%d", file, line+bytes.Count(head, []byte("\n")), column)
 	}
 	if pointer != "" {
-		return fmt.Errorf("%s: %s: %w", where, pointer, cause)
+		return fmt.Errorf("%s: %.100s: %w", where, pointer, cause)
 	}
 	return fmt.Errorf("%s: %w", where, cause)
 }
 
 // semanticCause says in words what a value is and what it should have been.
 func semanticCause(e *json.SemanticError) error {
+	if errors.Is(e.Err, json.ErrUnknownName) && e.GoType != nil {
+		if near := flow.Nearest(e.JSONPointer.LastToken(), slices.Sorted(maps.Keys(structFields(e.GoType)))); near != "" {
+			return fmt.Errorf("unknown key; did you mean %q?", near)
+		}
+	}
 	if e.Err != nil && (errors.Is(e.Err, json.ErrUnknownName) || e.GoType == nil) {
 		return e.Err
 	}

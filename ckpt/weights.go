@@ -124,7 +124,7 @@ func parseWeightsIndex(file string, data []byte) (weightsIndex, error) {
 	}
 	for name, shardFile := range index.WeightMap {
 		if shardFile == "." || shardFile == ".." || strings.ContainsAny(shardFile, `/\`) || !strings.HasSuffix(shardFile, ".safetensors") {
-			return index, fmt.Errorf("%s: weight_map: tensor %q: file %q found, the name of a .safetensors file of the same folder expected",
+			return index, fmt.Errorf("%s: weight_map: tensor %.100q: file %.100q found, the name of a .safetensors file of the same folder expected",
 				file, name, shardFile)
 		}
 	}
@@ -145,7 +145,7 @@ func (s *shards) open(f folder, index weightsIndex) error {
 				if want == "" {
 					want = "no file"
 				}
-				return fmt.Errorf("%s: tensor %q: found in %s, %s expected by the index", f.name, tensor, name, want)
+				return fmt.Errorf("%s: tensor %.100q: found in %s, %.100s expected by the index", f.name, tensor, name, want)
 			}
 			s.where[tensor] = i
 			s.names = append(s.names, tensor)
@@ -153,7 +153,7 @@ func (s *shards) open(f folder, index weightsIndex) error {
 	}
 	for _, tensor := range slices.Sorted(maps.Keys(index.WeightMap)) {
 		if _, ok := s.where[tensor]; !ok {
-			return fmt.Errorf("%s: tensor %q: not found in %s, where the index puts it", f.name, tensor, index.WeightMap[tensor])
+			return fmt.Errorf("%s: tensor %.100q: not found in %s, where the index puts it", f.name, tensor, index.WeightMap[tensor])
 		}
 	}
 	return nil

@@ -46,17 +46,20 @@ type number string
 
 func readFile(path string) ([]row, error) {
 	fail := func(err error) ([]row, error) { return nil, &FileError{Path: path, Err: err} }
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("suite: %w", err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
+	info, err := os.Stat(path) // first: a pipe would be waited for
 	if err != nil {
 		return nil, fmt.Errorf("suite: %w", err)
 	}
 	if !info.Mode().IsRegular() || info.Size() > maxFile {
 		return fail(fmt.Errorf("%w: found %d bytes, mode %v, expected a regular file of at most %d bytes", ErrFormat, info.Size(), info.Mode(), int64(maxFile)))
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("suite: %w", err)
+	}
+	defer f.Close()
+	if err := skipMark(f); err != nil {
+		return nil, fmt.Errorf("suite: %w", err)
 	}
 	var rows []row
 	switch ext := strings.ToLower(filepath.Ext(path)); ext {
@@ -67,7 +70,7 @@ func readFile(path string) ([]row, error) {
 	case ".parquet":
 		rows, err = readParquet(f, info.Size())
 	default:
-		err = fmt.Errorf("%w: found extension %q, expected .json, .jsonl, .ndjson or .parquet", ErrFormat, ext)
+		err = fmt.Errorf("%w: found extension %q, expected one of %s", ErrFormat, ext, strings.Join(extensions, ", "))
 	}
 	if err != nil {
 		return fail(err)
@@ -78,6 +81,21 @@ func readFile(path string) ([]row, error) {
 	return rows, nil
 }
 
+// skipMark passes over the byte order mark that editors put before a text.
+func skipMark(f *os.File) error {
+	const mark = "\ufeff"
+	head := make([]byte, len(mark))
+	n, err := f.ReadAt(head, 0)
+	if err != nil && err != io.EOF {
+		return err
+	}
+	if string(head[:n]) == mark {
+		_, err = f.Seek(int64(len(mark)), io.SeekStart)
+		return err
+	}
+	return nil
+}
+
 // readJSON reads an array of objects. Keys are matched with their case; a key twice in an object is an error.
 func readJSON(r io.Reader) ([]row, error) {
 	d := jsontext.NewDecoder(r)
@@ -86,7 +104,7 @@ func readJSON(r io.Reader) ([]row, error) {
 		return nil, jsonError(err)
 	}
 	if open.Kind() != '[' {
-		return nil, fmt.Errorf("%w: found %v at the start, expected an array of objects: [{...}, ...]", ErrFormat, open.Kind())
+		return nil, fmt.Errorf("%w: found %s at the start, expected an array of objects: [{...}, ...]", ErrFormat, kindName(open.Kind()))
 	}
 	var rows []row
 	for d.PeekKind() != ']' {
@@ -110,6 +128,25 @@ func readJSON(r io.Reader) ([]row, error) {
 		return nil, fmt.Errorf("%w: found more after the array at byte %d, expected the end of the file", ErrFormat, d.InputOffset())
 	}
 	return rows, nil
+}
+
+// kindName says in words what a JSON value is; what begins none is no JSON.
+func kindName(k jsontext.Kind) string {
+	switch k {
+	case 'n':
+		return "null"
+	case 't', 'f':
+		return "a boolean"
+	case '"':
+		return "a string"
+	case '0':
+		return "a number"
+	case '{':
+		return "an object"
+	case '[':
+		return "a list"
+	}
+	return "no JSON"
 }
 
 var errTooMany = fmt.Errorf("%w: more than %d rows", ErrFormat, maxRows)
@@ -148,7 +185,7 @@ func readJSONL(r io.Reader) ([]row, error) {
 
 func readRow(value []byte, n int) (row, error) {
 	if jsontext.Value(value).Kind() != '{' {
-		return row{}, fmt.Errorf("row %d: %w: found %v, expected an object {...}", n, ErrFormat, jsontext.Value(value).Kind())
+		return row{}, fmt.Errorf("row %d: %w: found %s, expected an object {...}", n, ErrFormat, kindName(jsontext.Value(value).Kind()))
 	}
 	var fields map[string]any
 	if err := json.Unmarshal(value, &fields, json.WithUnmarshalers(keepNumbers)); err != nil {
@@ -186,6 +223,9 @@ func readParquet(f io.ReaderAt, size int64) (rows []row, err error) {
 	}
 	if file.NumRows() > maxRows {
 		return nil, errTooMany
+	}
+	if file.NumRows() == 0 {
+		return nil, nil // the library's reader would seek in what is not there
 	}
 	reader := parquet.NewReader(file)
 	defer func() { err = errors.Join(err, reader.Close()) }()

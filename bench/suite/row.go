@@ -48,7 +48,7 @@ func (r Reader) tasks(suite string, rows []row) ([]flow.Task, error) {
 	}
 	if !r.ContentKeys {
 		if err := duplicates(tasks, "id", func(t flow.Task) string { return t.Meta[MetaID] }); err != nil {
-			return nil, fmt.Errorf("%w (rows can be told apart by content instead: Reader.ContentKeys)", err)
+			return nil, fmt.Errorf("%w; expected each id once: give every row its own, or leave the ids out, and rows are told apart by their content", err)
 		}
 	}
 	return tasks, duplicates(tasks, "content", func(t flow.Task) string { return t.ID })
@@ -70,7 +70,7 @@ func duplicates(tasks []flow.Task, what string, key func(flow.Task) string) erro
 			continue
 		}
 		if len(listed) < maxReported {
-			listed = append(listed, fmt.Sprintf("%s %s in rows %s", what, k, strings.Join(rows[k], ", ")))
+			listed = append(listed, fmt.Sprintf("%s %.100s in rows %s", what, k, strings.Join(rows[k], ", ")))
 		} else {
 			more++
 		}
@@ -134,7 +134,7 @@ func checkKeys(fields map[string]any) error {
 	for _, k := range slices.Sorted(maps.Keys(fields)) {
 		for _, want := range allKeys {
 			if k != want && strings.EqualFold(k, want) {
-				return fmt.Errorf("found key %q, expected %q", k, want)
+				return fmt.Errorf("found key %.100q, expected %q", k, want)
 			}
 		}
 	}
@@ -250,7 +250,7 @@ func choices(fields map[string]any) ([]string, error) {
 	for i := range list {
 		letter := string(rune('A' + i))
 		if list[i], ok = byLetter[letter]; !ok {
-			return nil, fmt.Errorf("%s: found keys %s, expected A, B, ... without a gap", key, strings.Join(slices.Sorted(maps.Keys(byLetter)), ", "))
+			return nil, fmt.Errorf("%s: found keys %.100s, expected A, B, ... without a gap", key, strings.Join(slices.Sorted(maps.Keys(byLetter)), ", "))
 		}
 	}
 	return stringList(key, list)

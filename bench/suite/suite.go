@@ -25,6 +25,9 @@ var (
 	ErrFormat    = errors.New("unusable rows")
 )
 
+// extensions are those of the files that can be read.
+var extensions = []string{".json", ".jsonl", ".ndjson", ".parquet"}
+
 // Suite is a named list of tasks with distinct IDs.
 type Suite struct {
 	Name  string
@@ -37,7 +40,8 @@ type Reader struct {
 	// Scorer judges every row that names none itself; empty means the suite's own (Known), or one chosen by each row's
 	// answer: choice, game24, yesno, number or exact.
 	Scorer string
-	// ContentKeys allows rows to share an id of their own (as MedQA's do): rows are told apart by content alone.
+	// ContentKeys allows rows to share an id of their own (as MedQA's do), which is an error without it: rows are told
+	// apart by content alone.
 	ContentKeys bool
 	// N is how many tasks to take; 0 means all, and GymTasks from the gym.
 	N int
@@ -87,10 +91,11 @@ func (r Reader) Named(name, dir string) (*Suite, error) {
 		return r.gym(name)
 	}
 	if name == "" || name != filepath.Base(name) {
-		return nil, fmt.Errorf("suite: found name %q, expected a plain name such as %s", name, strings.Join(Known(), ", "))
+		return nil, fmt.Errorf("suite: found %.200q, expected a plain name such as %s, or a file whose name ends in %s",
+			name, strings.Join(Known(), ", "), strings.Join(extensions, ", "))
 	}
 	var tried []string
-	for _, tail := range []string{".json", ".jsonl", ".ndjson", ".parquet", "/data/data.json"} {
+	for _, tail := range append(slices.Clone(extensions), "/data/data.json") {
 		path := filepath.Join(dir, filepath.FromSlash(name+tail))
 		info, err := os.Stat(path)
 		switch {

@@ -3,11 +3,13 @@ package suite
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -117,6 +119,14 @@ func TestParquet(t *testing.T) {
 	if _, err := Load(path); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "footer of") {
 		t.Errorf("a footer longer than the file: %v", err)
 	}
+	var none bytes.Buffer
+	if err := parquet.NewGenericWriter[row](&none).Close(); err != nil {
+		t.Fatal(err)
+	}
+	write(none.Bytes())
+	if _, err := Load(path); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "found no rows") {
+		t.Errorf("without rows: %v", err)
+	}
 	write(b.Bytes()[:b.Len()-9])
 	var file *FileError
 	if _, err := Load(path); !errors.As(err, &file) || !errors.Is(err, ErrFormat) {
@@ -134,7 +144,9 @@ func TestFaultyFiles(t *testing.T) {
 		{"empty array", ".json", `[]`, "no rows", ErrFormat},
 		{"cut off", ".json", `[{"question":"q","answer":"a"},{"ques`, "cut off", ErrFormat},
 		{"more behind", ".json", `[{"question":"q","answer":"a"}] x`, "after the array", ErrFormat},
-		{"not an object", ".json", `[1]`, "row 1", ErrFormat},
+		{"not an object", ".json", `[1]`, "row 1: unusable rows: found a number, expected an object", ErrFormat},
+		{"late byte order mark", ".jsonl", "{\"question\":\"q\",\"answer\":\"a\"}\n\ufeff{}", "row 2: unusable rows: found no JSON", ErrFormat},
+		{"only a byte order mark", ".jsonl", "\ufeff", "found no rows", ErrFormat},
 		{"duplicate key", ".json", `[{"question":"q","question":"r","answer":"a"}]`, "duplicate", ErrFormat},
 		{"duplicate key deep", ".json", `[{"question":"q","answer":"a","x":{"y":1,"y":2}}]`, "duplicate", ErrFormat},
 		{"invalid UTF-8", ".json", "[{\"question\":\"\xff\",\"answer\":\"a\"}]", "UTF-8", ErrFormat},
@@ -184,7 +196,7 @@ func TestSharedIDsCannotMixRows(t *testing.T) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Load(path); !errors.Is(err, ErrDuplicate) || !strings.Contains(err.Error(), "ContentKeys") {
+	if _, err := Load(path); !errors.Is(err, ErrDuplicate) || !strings.Contains(err.Error(), "id 0 in rows 1, 2; expected each id once") || strings.Contains(err.Error(), "ContentKeys") {
 		t.Errorf("%v", err)
 	}
 	s, err := Reader{ContentKeys: true}.Load(path)
@@ -193,7 +205,32 @@ func TestSharedIDsCannotMixRows(t *testing.T) {
 	}
 }
 
+func TestByteOrderMark(t *testing.T) {
+	for ext, text := range map[string]string{".json": "\ufeff[%s]", ".jsonl": "\ufeff%s\n"} {
+		path := filepath.Join(t.TempDir(), "s"+ext)
+		if err := os.WriteFile(path, fmt.Appendf(nil, text, `{"question":"q","answer":"a"}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := Load(path); err != nil || len(s.Tasks) != 1 {
+			t.Errorf("%s: %v", ext, err)
+		}
+	}
+}
+
+func TestPipeIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s.json")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(path); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "regular file") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestNames(t *testing.T) {
+	if _, err := Named("/tmp/file", "testdata"); err == nil || !strings.Contains(err.Error(), "ends in .json, .jsonl, .ndjson, .parquet") {
+		t.Errorf("a path without an extension: %v", err)
+	}
 	for _, name := range []string{"", "../testdata/2wiki", "a/b", "nope", "gym:both"} {
 		if s, err := Named(name, "testdata"); err == nil {
 			t.Errorf("%q found %s", name, s.Path)

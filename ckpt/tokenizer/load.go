@@ -32,7 +32,7 @@ const (
 const tokenizerFile = "tokenizer.json"
 
 // Load reads the tokenizer of a Hugging Face folder: tokenizer.json and, where they are there, tokenizer_config.json and
-// chat_template.jinja. name is the folder's, for errors.
+// chat_template.jinja; all its ids must be below the vocab_size of a config.json in it. name is the folder's, for errors.
 func Load(fsys fs.FS, name string) (*Tokenizer, error) {
 	data, err := readFile(fsys, name, tokenizerFile, maxTokenizerBytes)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -48,7 +48,32 @@ func Load(fsys fs.FS, name string) (*Tokenizer, error) {
 	if t.Config, err = loadConfig(fsys, name); err != nil {
 		return nil, fmt.Errorf("tokenizer: %w", err)
 	}
+	if err := t.checkModel(fsys, name); err != nil {
+		return nil, fmt.Errorf("tokenizer: %s: %w", path.Join(name, tokenizerFile), err)
+	}
 	return t, nil
+}
+
+// checkModel refuses a tokenizer beside the config.json of a model that lacks rows for its ids. There may be more rows.
+func (t *Tokenizer) checkModel(fsys fs.FS, name string) error {
+	const file = "config.json"
+	data, err := readFile(fsys, name, file, maxConfigBytes)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var model struct {
+		VocabSize *int `json:"vocab_size"`
+	}
+	if err := ckpt.DecodeJSON(path.Join(name, file), data, &model, ckpt.IgnoreUnknown); err != nil {
+		return err
+	}
+	if last := t.VocabSize() - 1; model.VocabSize != nil && last >= *model.VocabSize {
+		return fmt.Errorf("id %d (%.100q) found, less than %d expected, the vocab_size of %s beside it: the files are of two models", last, t.tokens[last].bytes, *model.VocabSize, file)
+	}
+	return nil
 }
 
 // readFile reads a whole file of at most limit bytes.
@@ -121,7 +146,7 @@ func (m *mergeJSON) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	}
 	var ok bool
 	if m.left, m.right, ok = strings.Cut(s, " "); !ok || strings.Contains(m.right, " ") {
-		return fmt.Errorf("merge %q found, two tokens with one space between them expected", s)
+		return fmt.Errorf("merge %.100q found, two tokens with one space between them expected", s)
 	}
 	return nil
 }
@@ -152,13 +177,13 @@ func (t *Tokenizer) loadModel(m *modelJSON) error {
 	case m == nil:
 		return errors.New("model: missing, an object expected")
 	case m.Type != "BPE":
-		return unsupported("model/type: %q found, \"BPE\" expected", m.Type)
+		return unsupported("model/type: %.100q found, \"BPE\" expected", m.Type)
 	case m.Dropout != nil && *m.Dropout != 0:
 		return unsupported("model/dropout: %v found, none expected: the same text must give the same ids", *m.Dropout)
 	case m.ContinuingSubwordPrefix != nil && *m.ContinuingSubwordPrefix != "":
-		return unsupported("model/continuing_subword_prefix: %q found, none expected", *m.ContinuingSubwordPrefix)
+		return unsupported("model/continuing_subword_prefix: %.100q found, none expected", *m.ContinuingSubwordPrefix)
 	case m.EndOfWordSuffix != nil && *m.EndOfWordSuffix != "":
-		return unsupported("model/end_of_word_suffix: %q found, none expected", *m.EndOfWordSuffix)
+		return unsupported("model/end_of_word_suffix: %.100q found, none expected", *m.EndOfWordSuffix)
 	case m.ByteFallback:
 		return unsupported("model/byte_fallback: true found, false expected: a vocabulary of bytes needs none")
 	}
@@ -167,13 +192,13 @@ func (t *Tokenizer) loadModel(m *modelJSON) error {
 	taken := make([]bool, 0, len(m.Vocab))
 	for spelling, id := range m.Vocab {
 		if id < 0 || id >= maxTokens {
-			return fmt.Errorf("model/vocab: %q: id %d found, 0 to %d expected", spelling, id, maxTokens-1)
+			return fmt.Errorf("model/vocab: %.100q: id %d found, 0 to %d expected", spelling, id, maxTokens-1)
 		}
 		for int(id) >= len(taken) {
 			taken = append(taken, false)
 		}
 		if taken[id] {
-			return fmt.Errorf("model/vocab: %q: id %d is another token's too", spelling, id)
+			return fmt.Errorf("model/vocab: %.100q: id %d is another token's too", spelling, id)
 		}
 		taken[id] = true
 		content, err := readSpelling(spelling)
@@ -185,7 +210,7 @@ func (t *Tokenizer) loadModel(m *modelJSON) error {
 			return fmt.Errorf("model/vocab: id %d: an empty token", id)
 		}
 		if _, ok := t.vocab[content]; ok {
-			return fmt.Errorf("model/vocab: %q: another spelling stands for the same bytes", spelling)
+			return fmt.Errorf("model/vocab: %.100q: another spelling stands for the same bytes", spelling)
 		}
 		t.vocab[content] = id
 		t.put(id, token{bytes: content})
@@ -215,13 +240,13 @@ func (t *Tokenizer) loadMerges(merges []mergeJSON) error {
 		for i, part := range []string{left, right, left + right} {
 			id, ok := t.vocab[part]
 			if !ok {
-				return fmt.Errorf("model/merges/%d: %q and %q: %q is not in the vocabulary", rank, m.left, m.right, spell([]byte(part)))
+				return fmt.Errorf("model/merges/%d: %.100q and %.100q: %.100q is not in the vocabulary", rank, m.left, m.right, spell([]byte(part)))
 			}
 			ids[i] = id
 		}
 		p := pair{ids[0], ids[1]}
 		if _, ok := t.model.merges[p]; ok {
-			return fmt.Errorf("model/merges/%d: %q and %q: merged before", rank, m.left, m.right)
+			return fmt.Errorf("model/merges/%d: %.100q and %.100q: merged before", rank, m.left, m.right)
 		}
 		t.model.merges[p] = merge{rank: int32(rank), id: ids[2]}
 	}
@@ -240,7 +265,7 @@ func (t *Tokenizer) put(id int32, tok token) {
 func (t *Tokenizer) loadAddedTokens(list []addedTokenJSON, vocab map[string]int32) error {
 	t.added = make(map[string]int32, len(list))
 	for i, a := range list {
-		where := fmt.Sprintf("added_tokens/%d %q", i, a.Content)
+		where := fmt.Sprintf("added_tokens/%d %.100q", i, a.Content)
 		switch {
 		case a.Content == "":
 			return fmt.Errorf("%s: content: empty, text expected", where)
@@ -257,7 +282,7 @@ func (t *Tokenizer) loadAddedTokens(list []addedTokenJSON, vocab map[string]int3
 		}
 		if int(a.ID) < len(t.tokens) {
 			if other := t.tokens[a.ID].bytes; other != "" && other != a.Content {
-				return fmt.Errorf("%s: id: %d found, which is %q", where, a.ID, other)
+				return fmt.Errorf("%s: id: %d found, which is %.100q", where, a.ID, other)
 			}
 		}
 		t.added[a.Content] = a.ID

@@ -60,7 +60,7 @@ func (t *Tokenizer) addNormalizer(field string, value jsontext.Value, depth int)
 		}
 		return nil
 	}
-	return unsupported("%s/type: %q found, null or \"NFC\" expected", field, c.Type)
+	return unsupported("%s/type: %.100q found, null or \"NFC\" expected", field, c.Type)
 }
 
 // loadPreTokenizer reads Split, ByteLevel, or a Sequence of Splits that a ByteLevel ends.
@@ -105,19 +105,19 @@ func (t *Tokenizer) addPreTokenizer(field string, value jsontext.Value, depth in
 		}
 		return done, nil
 	}
-	return false, unsupported("%s/type: %q found, \"Split\", \"ByteLevel\" or a \"Sequence\" of them expected", field, c.Type)
+	return false, unsupported("%s/type: %.100q found, \"Split\", \"ByteLevel\" or a \"Sequence\" of them expected", field, c.Type)
 }
 
 func (t *Tokenizer) addSplit(field string, c component) error {
 	if c.Behavior != "Isolated" || c.Invert {
-		return unsupported("%s: behavior %q and invert %v found, \"Isolated\" and false expected", field, c.Behavior, c.Invert)
+		return unsupported("%s: behavior %.100q and invert %v found, \"Isolated\" and false expected", field, c.Behavior, c.Invert)
 	}
 	if c.Pattern == nil || c.Pattern.Regex == nil {
 		return errors.New(field + "/pattern: {\"Regex\": ...} expected")
 	}
 	s, err := newSplitter(*c.Pattern.Regex)
 	if err != nil {
-		return fmt.Errorf("%s/pattern/Regex: %q: %w", field, *c.Pattern.Regex, err)
+		return fmt.Errorf("%s/pattern/Regex: %.100q: %w", field, *c.Pattern.Regex, err)
 	}
 	t.splitters = append(t.splitters, s)
 	return nil
@@ -129,7 +129,7 @@ func checkDecoder(value jsontext.Value) error {
 	}
 	c, err := readComponent("decoder", value)
 	if err == nil && c.Type != "ByteLevel" {
-		err = unsupported("decoder/type: %q found, \"ByteLevel\" expected", c.Type)
+		err = unsupported("decoder/type: %.100q found, \"ByteLevel\" expected", c.Type)
 	}
 	return err
 }

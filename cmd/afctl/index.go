@@ -15,7 +15,8 @@ func newIndexCommand() *cobra.Command {
 		Use:   "index",
 		Short: "Build the local index that Wikipedia_Search reads",
 		Long: `index builds a search index (BM25 over SQLite's FTS5, one file) from documents: JSON Lines {"title","text","url"?}, or a MediaWiki XML
-dump (.xml, .xml.bz2). The file is replaced when the index is whole, not before.`,
+dump (.xml, .xml.bz2; several that were joined are read one after the other). The file is replaced when the index is whole, not before; what
+is no regular file, and the file of the documents, is refused.`,
 		Example: "  afctl index --in enwiki-latest-pages-articles.xml.bz2 --out wiki.db",
 	}
 	cmd.Flags().StringVar(&in, "in", "", "file of documents: .jsonl, .xml or .xml.bz2")
@@ -23,6 +24,9 @@ dump (.xml, .xml.bz2). The file is replaced when the index is whole, not before.
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		if err := required(cmd, "in", "out"); err != nil {
 			return err
+		}
+		if out == "-" {
+			return usagef("--out: found -, expected the name of a file: an index cannot be a stream")
 		}
 		src, err := index.OpenSource(in)
 		if err != nil {

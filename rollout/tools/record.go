@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	"afctl/ckpt"
 	"afctl/rollout"
 
 	"github.com/go-json-experiment/json"
@@ -63,7 +64,7 @@ func NewRecorder(path string) (*Recorder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tool record: %w", err)
 	}
-	known, whole, err := readRecord(f)
+	known, whole, err := readRecord(path, f)
 	if err == nil {
 		if err = f.Truncate(whole); err == nil {
 			_, err = f.Seek(whole, io.SeekStart)
@@ -71,7 +72,7 @@ func NewRecorder(path string) (*Recorder, error) {
 	}
 	if err != nil {
 		f.Close()
-		return nil, fmt.Errorf("tool record %s: %w", path, err)
+		return nil, fmt.Errorf("tool record: %w", err)
 	}
 	return &Recorder{f: f, known: known}, nil
 }
@@ -154,9 +155,9 @@ func NewReplayer(path string) (*Replayer, error) {
 		return nil, fmt.Errorf("tool record: %w", err)
 	}
 	defer f.Close()
-	known, _, err := readRecord(f)
+	known, _, err := readRecord(path, f)
 	if err != nil {
-		return nil, fmt.Errorf("tool record %s: %w", path, err)
+		return nil, fmt.Errorf("tool record: %w", err)
 	}
 	return &Replayer{known}, nil
 }
@@ -188,7 +189,7 @@ func (t *replayed) Execute(_ context.Context, args stdjson.RawMessage) (rollout.
 const maxRecordLine = 64 << 20
 
 // readRecord reads all whole lines, and tells how many bytes they are. What follows the last line break was torn off.
-func readRecord(r io.Reader) (known map[string]entry, whole int64, err error) {
+func readRecord(path string, r io.Reader) (known map[string]entry, whole int64, err error) {
 	known = map[string]entry{}
 	lines := bufio.NewReaderSize(r, 1<<20)
 	for n := 1; ; n++ {
@@ -196,22 +197,25 @@ func readRecord(r io.Reader) (known map[string]entry, whole int64, err error) {
 		if err == io.EOF {
 			return known, whole, nil
 		}
-		var e entry
-		if err == nil {
-			err = json.Unmarshal(line, &e, json.RejectUnknownMembers(true))
-		}
-		if err == nil && e.Tool == "" {
-			err = errors.New(`"tool" is missing or empty`)
-		}
-		var key string
-		if err == nil {
-			key, _, err = callKey(e.Tool, stdjson.RawMessage(e.Args))
-		}
-		if _, twice := known[key]; err == nil && twice {
-			err = fmt.Errorf("a second result of %s with the same arguments", e.Tool)
-		}
 		if err != nil {
-			return nil, 0, fmt.Errorf("line %d: %w", n, err)
+			return nil, 0, fmt.Errorf("%s:%d: %w", path, n, err)
+		}
+		var e entry
+		if err := ckpt.DecodeJSONLine(path, n, line, &e, ckpt.RefuseUnknown); err != nil {
+			return nil, 0, err
+		}
+		switch {
+		case e.Tool == "":
+			return nil, 0, fmt.Errorf("%s:%d: /tool: missing, null or empty, a tool's name expected", path, n)
+		case len(e.Args) == 0:
+			return nil, 0, fmt.Errorf("%s:%d: /args: missing, an object expected", path, n)
+		}
+		key, _, err := callKey(e.Tool, stdjson.RawMessage(e.Args))
+		if err != nil {
+			return nil, 0, fmt.Errorf("%s:%d: /args: %w", path, n, err)
+		}
+		if _, twice := known[key]; twice {
+			return nil, 0, fmt.Errorf("%s:%d: a second result of %.100q with the same arguments, one expected", path, n, e.Tool)
 		}
 		known[key] = e
 		whole += int64(len(line))

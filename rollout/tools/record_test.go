@@ -163,12 +163,15 @@ func TestRecordFaults(t *testing.T) {
 		t.Errorf("%v after going on from a torn line", err)
 	}
 	for name, line := range map[string]string{
-		"no json": "x\n", "unknown key": `{"tool":"T","args":{},"foo":1}` + "\n", "no tool": `{"args":{}}` + "\n", "no args": `{"tool":"T"}` + "\n", "twice": strings.Replace(good, "x", "y", 1), "case": `{"Tool":"T","args":{}}` + "\n",
+		"no json": "x\n", "unknown key": `{"tool":"T","args":{},"foo":1}` + "\n", "no tool": `{"args":{}}` + "\n", "no args": `{"tool":"T"}` + "\n", "twice": strings.Replace(good, "x", "y", 1), "case": `{"Tool":"T","args":{}}` + "\n", "type": `{"tool":7,"args":{}}` + "\n",
 	} {
 		write(good + line + good)
 		for _, err := range []error{second(NewReplayer(path)), second(NewRecorder(path))} {
-			if err == nil || !strings.Contains(err.Error(), path+": line 2") {
+			if err == nil || !strings.Contains(err.Error(), path+":2:") {
 				t.Errorf("%s: %v", name, err)
+			}
+			if wants := map[string]string{"type": "/tool: a number found, a string expected", "no args": "/args: missing", "case": `did you mean "tool"`}; err != nil && !strings.Contains(err.Error(), wants[name]) {
+				t.Errorf("%s: %v, expected %q", name, err, wants[name])
 			}
 		}
 	}
@@ -266,7 +269,7 @@ func FuzzRecord(f *testing.F) {
 	f.Add([]byte(`{"tool":"T","args":{"query":"a"},"text":"x","data":[1]}` + "\n"))
 	f.Add([]byte(`{"tool":"T","args":{},"error_kind":"k","error":"e"}` + "\n{"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		known, whole, err := readRecord(strings.NewReader(string(data)))
+		known, whole, err := readRecord("fuzz", strings.NewReader(string(data)))
 		if err == nil && (whole > int64(len(data)) || len(known) > strings.Count(string(data), "\n")) {
 			t.Errorf("%d calls in %d of %d bytes", len(known), whole, len(data))
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,8 +41,12 @@ const progressEvery = 1000
 
 // BuildIndex reads all documents of src, which stays the caller's to close, into a new index at dst. It is written
 // beside dst, synced and renamed over it at the end: whatever fails, a former index at dst stays as it was and nothing
-// else is left. progress may be nil; it is called now and then, and at the end.
+// else is left. What is there already must be a regular file, and not the one that src reads. progress may be nil; it is
+// called now and then, and at the end.
 func BuildIndex(ctx context.Context, dst string, src Source, progress func(Progress)) (err error) {
+	if err := checkTarget(dst, src); err != nil {
+		return fmt.Errorf("build index %s: %w", dst, err)
+	}
 	dir := filepath.Dir(dst)
 	tmp, err := os.CreateTemp(dir, "."+filepath.Base(dst)+".*")
 	if err != nil {
@@ -74,6 +79,42 @@ func BuildIndex(ctx context.Context, dst string, src Source, progress func(Progr
 		return err
 	}
 	return syncFile(dir)
+}
+
+// checkTarget says before any work what must not be replaced.
+func checkTarget(dst string, src Source) error {
+	info, err := os.Lstat(dst)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := regular(info); err != nil {
+		return err
+	}
+	if file, ok := src.(interface{ reads(fs.FileInfo) bool }); ok && file.reads(info) {
+		return errors.New("found the file of the documents, expected another: the index would replace them")
+	}
+	return nil
+}
+
+// regular says what a file is that is none to replace, or to open as a database.
+func regular(info fs.FileInfo) error {
+	found := "a device"
+	switch mode := info.Mode(); {
+	case mode.IsRegular():
+		return nil
+	case mode.IsDir():
+		found = "a folder"
+	case mode&fs.ModeSymlink != 0:
+		found = "a symbolic link"
+	case mode&fs.ModeNamedPipe != 0:
+		found = "a named pipe"
+	case mode&fs.ModeSocket != 0:
+		found = "a socket"
+	}
+	return fmt.Errorf("found %s, expected a regular file", found)
 }
 
 func syncFile(name string) error {

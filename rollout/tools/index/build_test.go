@@ -6,8 +6,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // failing gives some documents, then an error.
@@ -64,6 +67,60 @@ func TestBuildIsAtomic(t *testing.T) {
 	if err := BuildIndex(t.Context(), filepath.Join(dir, "absent", "x.db"), Docs(manyDocs(1)), nil); err == nil {
 		t.Error("built in a folder that does not exist")
 	}
+}
+
+// Nothing but a regular file is replaced, and not the source.
+func TestBuildRefusesTargets(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	const docs = `{"title":"A","text":"some words"}`
+	for _, err := range []error{
+		os.WriteFile(at("docs.jsonl"), []byte(docs), 0o600), os.Link(at("docs.jsonl"), at("same.jsonl")), os.WriteFile(at("old.db"), nil, 0o600),
+		os.Symlink("old.db", at("link")), os.Symlink("absent", at("dangling")), os.Mkdir(at("folder"), 0o700), unix.Mkfifo(at("pipe"), 0o600),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	wants := map[string]string{
+		"docs.jsonl": "found the file of the documents", "same.jsonl": "found the file of the documents", "link": "a symbolic link",
+		"dangling": "a symbolic link", "folder": "a folder", "pipe": "a named pipe",
+	}
+	if unix.Mknod(at("device"), unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3))) == nil { // may be forbidden
+		wants["device"] = "a device"
+	}
+	before := listing(t, dir)
+	for name, want := range wants {
+		src, err := OpenSource(at("docs.jsonl"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := BuildIndex(t.Context(), at(name), src, nil); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), at(name)) {
+			t.Errorf("%s: %v, expected %q", name, err, want)
+		}
+		src.Close()
+	}
+	if after := listing(t, dir); !slices.Equal(after, before) {
+		t.Errorf("the folder was\n%q, is\n%q", before, after)
+	}
+	if text, err := os.ReadFile(at("docs.jsonl")); string(text) != docs {
+		t.Errorf("the documents are %q, %v", text, err)
+	}
+	if _, err := Open(at("pipe")); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "a named pipe") {
+		t.Errorf("opened as an index: %v", err)
+	}
+}
+
+func listing(t *testing.T, dir string) (files []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		files = append(files, e.Type().String()+" "+e.Name())
+	}
+	return files
 }
 
 func TestBuildProgress(t *testing.T) {
@@ -152,20 +209,25 @@ func TestJSONLSource(t *testing.T) {
 	if err != nil || len(docs) != 3 || docs[0] != (Doc{"A", "a {x}", "u"}) || docs[1].Text != long || docs[2].Title != "C" {
 		t.Errorf("%d documents, %v", len(docs), err)
 	}
+	if docs, err = read("\ufeff{\"title\": \"A\"}\n"); err != nil || len(docs) != 1 {
+		t.Errorf("after a byte order mark: %d documents, %v", len(docs), err)
+	}
 	for name, c := range map[string]struct{ line, want string }{
-		"no json":     {"title: A", "line 2"},
-		"torn":        {`{"title": "A"`, "line 2"},
-		"key":         {`{"Title": "A", "text": "b"}`, "Title"},
-		"unknown key": {`{"title": "A", "contents": "b"}`, "contents"},
-		"double key":  {`{"title": "A", "title": "B"}`, "title"},
-		"type":        {`{"title": 3}`, "title"},
-		"no title":    {`{"text": "b"}`, `"title" is missing`},
-		"array":       {`["A"]`, "line 2"},
-		"two":         {`{"title": "A"} {"title": "B"}`, "line 2"},
+		"no json":     {"title: A", "invalid character"},
+		"late mark":   {"\ufeff{}", "invalid character"},
+		"torn":        {`{"title": "A"`, "EOF"},
+		"key":         {`{"Title": "A", "text": "b"}`, `/Title: unknown key; did you mean "title"?`},
+		"unknown key": {`{"title": "A", "textt": "b"}`, `/textt: unknown key; did you mean "text"?`},
+		"double key":  {`{"title": "A", "title": "B"}`, "/title: duplicate"},
+		"type":        {`{"title": 3}`, "/title: a number found, a string expected"},
+		"null":        {`{"title": null}`, "/title: missing, null"},
+		"no title":    {`{"text": "b"}`, "/title: missing"},
+		"array":       {`["A"]`, "a list found, an object expected"},
+		"two":         {`{"title": "A"} {"title": "B"}`, "after top-level value"},
 		"too long":    {`{"title": "` + strings.Repeat("x", MaxDocBytes+2<<20) + `"}`, "more than"},
 	} {
 		_, err := read("{\"title\": \"A\"}\n" + c.line + "\n")
-		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), path+", line 2") {
+		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), path+":2:") {
 			t.Errorf("%s: %.300v, expected %q", name, err, c.want)
 		}
 	}
@@ -184,7 +246,7 @@ func FuzzJSONLSource(f *testing.F) {
 	f.Add([]byte("{\"title\": \"A\"}\n{"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for line := range strings.Lines(string(data)) {
-			if d, err := parseDoc([]byte(line)); err == nil && strings.TrimSpace(d.Title) == "" {
+			if d, err := parseDoc("fuzz", 1, []byte(line)); err == nil && strings.TrimSpace(d.Title) == "" {
 				t.Errorf("a document without a title: %+v", d)
 			}
 		}

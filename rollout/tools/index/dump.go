@@ -11,7 +11,8 @@ import (
 )
 
 // dump reads a MediaWiki XML export: its pages of namespace 0 that are no redirects, without markup. Of a page with
-// several revisions the last one stands.
+// several revisions the last one stands. Exports that follow one another in a file, as the parts of a large one do when
+// they are joined, are read as one.
 type dump struct {
 	*countingFile
 	path   string
@@ -19,7 +20,8 @@ type dump struct {
 	budget *budgetReader
 	base   string // address that a title is appended to; empty if the dump names none
 	page   string // title of the page in hand, for messages
-	opened bool   // the root element has been seen
+	opened bool   // within a root element
+	roots  int    // root elements that have ended
 }
 
 func newDump(path string, file *countingFile, r io.Reader) *dump {
@@ -60,11 +62,17 @@ func (d *dump) nextPage() (doc Doc, article bool, err error) {
 		if err != nil {
 			return doc, false, err
 		}
+		if !d.opened {
+			if err := d.between(t); err != nil {
+				return doc, false, err
+			}
+			continue
+		}
 		switch e := t.(type) {
 		case xml.StartElement:
 			switch e.Name.Local {
 			case "mediawiki":
-				d.opened = true
+				return doc, false, errors.New("<mediawiki> within <mediawiki>: the dump before it is torn")
 			case "base":
 				if err := d.siteBase(); err != nil {
 					return doc, false, err
@@ -72,22 +80,43 @@ func (d *dump) nextPage() (doc Doc, article bool, err error) {
 			case "page":
 				return d.readPage()
 			}
-			if !d.opened {
-				return doc, false, fmt.Errorf("the root element is <%s>, expected <mediawiki>", e.Name.Local)
-			}
 		case xml.EndElement:
 			if e.Name.Local == "mediawiki" {
-				return doc, false, io.EOF
+				d.opened, d.roots = false, d.roots+1
 			}
 		}
 	}
 }
 
-// token reads one token. The dump ends with </mediawiki>: a file that ends before it is torn.
+// between takes a token outside of all root elements: the start of one, or what may stand before and after it.
+func (d *dump) between(t xml.Token) error {
+	switch e := t.(type) {
+	case xml.StartElement:
+		if e.Name.Local != "mediawiki" {
+			return fmt.Errorf("the root element is <%s>, expected <mediawiki>", e.Name.Local)
+		}
+		d.opened, d.base = true, ""
+	case xml.EndElement:
+		return fmt.Errorf("</%s> without a start", e.Name.Local)
+	case xml.CharData:
+		if text := strings.Trim(string(e), " \t\r\n"+byteOrderMark); text != "" {
+			return fmt.Errorf("found %.40q outside of <mediawiki>, expected a MediaWiki export, and nothing but white space around it", text)
+		}
+	}
+	return nil
+}
+
+// token reads one token. A dump ends with </mediawiki>: a file that ends before it is torn. The end of the file is io.EOF
+// only where its reader has found it, so that a compressed file's checksums have been compared.
 func (d *dump) token() (xml.Token, error) {
 	t, err := d.x.RawToken()
-	if errors.Is(err, io.EOF) {
+	switch {
+	case errors.Is(err, io.EOF) && !d.opened && d.roots > 0:
+		return nil, io.EOF
+	case errors.Is(err, io.EOF):
 		return nil, errors.New("the file ends before </mediawiki>: it is torn, or no MediaWiki export")
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, errors.New("the compressed data end before their end mark: the file is torn")
 	}
 	return t, err
 }

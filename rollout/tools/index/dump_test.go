@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -33,6 +34,48 @@ func TestDump(t *testing.T) {
 	}
 }
 
+// What was joined is read to the end of the last part, and nothing but parts may stand there.
+func TestDumpJoined(t *testing.T) {
+	dir := t.TempDir()
+	plain, packed := testFile(t, "mini.xml"), testFile(t, "mini.xml.bz2")
+	sum := bytes.Clone(packed)
+	sum[len(sum)-3] ^= 0x10 // in the checksum of the whole stream
+	for _, c := range []struct {
+		name, ext, want string // "" for documents twice
+		data            []byte
+	}{
+		{"two", ".xml", "", slices.Concat(plain, []byte("\n \n\ufeff"), plain)},
+		{"two packed", ".xml.bz2", "", slices.Concat(packed, packed)},
+		{"text", ".xml", `found "garbage" outside of <mediawiki>`, slices.Concat(plain, []byte("\ngarbage"))},
+		{"element", ".xml", "the root element is <html>", slices.Concat(plain, []byte("<html/>"))},
+		{"half", ".xml", "torn", slices.Concat(plain, plain[:len(plain)/2])},
+		{"cut", ".xml.bz2", "torn", packed[:len(packed)-4]},
+		{"junk", ".xml.bz2", "bzip2", slices.Concat(packed, []byte("junk"))},
+		{"sum", ".xml.bz2", "checksum", sum},
+	} {
+		path := filepath.Join(dir, "x"+c.ext)
+		if err := os.WriteFile(path, c.data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		docs, err := readAll(t, path)
+		switch {
+		case c.want == "" && (err != nil || len(docs) != 4 || docs[0] != docs[2]):
+			t.Errorf("%s: %d documents, %v", c.name, len(docs), err)
+		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), path)):
+			t.Errorf("%s: %v, expected %q", c.name, err, c.want)
+		}
+	}
+}
+
+func testFile(t *testing.T, name string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
 func dumpOf(text string) *dump {
 	return newDump("x.xml", &countingFile{}, strings.NewReader(text))
 }
@@ -44,7 +87,10 @@ func TestDumpRefuses(t *testing.T) {
 		"no end":       {"<mediawiki><page><title>A</title><redirect/></page>", "torn"},
 		"empty":        {"", "torn"},
 		"another root": {"<html><body></body></html>", "expected <mediawiki>"},
-		"no xml":       {"title,text\na,b", "torn"},
+		"no xml":       {"title,text\na,b", "outside of <mediawiki>"},
+		"a page alone": {"<page><title>A</title></page>", "expected <mediawiki>"},
+		"torn, joined": {"<mediawiki><siteinfo/><mediawiki></mediawiki>", "the dump before it is torn"},
+		"end alone":    {"</mediawiki>", "without a start"},
 		"no title":     {page("<ns>0</ns>"), "without <title>"},
 		"nested":       {page("<title>A<b>c</b></title>"), "<b> within <title>"},
 		"bad entity":   {page("<title>A</title><text>&nbsp;</text>"), `page "A"`},

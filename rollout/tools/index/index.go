@@ -38,9 +38,13 @@ type Index struct {
 
 // Open opens an index file. The file is only read and must not change while it is open.
 func Open(path string) (*Index, error) {
-	// SQLite would otherwise take a missing file for an empty database.
-	if _, err := os.Stat(path); err != nil {
+	// SQLite would otherwise take a missing file for an empty database, and wait for the writer of a pipe.
+	info, err := os.Stat(path)
+	if err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
+	}
+	if err := regular(info); err != nil {
+		return nil, fmt.Errorf("open index %s: %w: %w", path, ErrFormat, err)
 	}
 	db, err := openDB(fileDSN(path, "mode=ro&immutable=1"), runtime.GOMAXPROCS(0))
 	if err != nil {

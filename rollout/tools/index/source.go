@@ -5,15 +5,14 @@ import (
 	"bytes"
 	"compress/bzip2"
 	"context"
-	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 	"sync/atomic"
 
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
+	"afctl/ckpt"
 )
 
 // Doc is one document. Lines of Text that begin with "## " are headings.
@@ -65,7 +64,7 @@ func OpenSource(path string) (Source, error) {
 		f.Close()
 		return nil, fmt.Errorf("index source: %w", err)
 	}
-	file := &countingFile{f: f, total: info.Size()}
+	file := &countingFile{f: f, info: info}
 	switch {
 	case strings.HasSuffix(path, ".jsonl"):
 		return &jsonlSource{countingFile: file, path: path, lines: newLineReader(file)}, nil
@@ -80,14 +79,17 @@ func OpenSource(path string) (Source, error) {
 
 // countingFile counts what is read, for progress.
 type countingFile struct {
-	f     *os.File
-	total int64
-	done  atomic.Int64
+	f    *os.File
+	info fs.FileInfo
+	done atomic.Int64
 }
 
 func (c *countingFile) Close() error { return c.f.Close() }
 
-func (c *countingFile) Offset() (done, total int64) { return c.done.Load(), c.total }
+func (c *countingFile) Offset() (done, total int64) { return c.done.Load(), c.info.Size() }
+
+// reads says whether info is of the file that is read.
+func (c *countingFile) reads(info fs.FileInfo) bool { return os.SameFile(c.info, info) }
 
 func (c *countingFile) Read(p []byte) (int, error) {
 	n, err := c.f.Read(p)
@@ -110,32 +112,27 @@ func (s *jsonlSource) Next(context.Context) (Doc, error) {
 		if err == nil && len(bytes.TrimSpace(line)) == 0 {
 			continue
 		}
-		var d Doc
-		if err == nil {
-			d, err = parseDoc(line)
-		}
 		if err != nil {
-			return Doc{}, fmt.Errorf("%s, line %d: %w", s.path, s.lines.n, err)
+			return Doc{}, fmt.Errorf("%s:%d: %w", s.path, s.lines.n, err)
 		}
-		return d, nil
+		return parseDoc(s.path, s.lines.n, line)
 	}
 }
 
-// parseDoc reads one line, strictly.
-func parseDoc(line []byte) (Doc, error) {
+// parseDoc reads line n of a file, strictly.
+func parseDoc(path string, n int, line []byte) (Doc, error) {
 	var d Doc
-	if err := json.Unmarshal(line, &d, json.RejectUnknownMembers(true)); err != nil {
-		var syntax *jsontext.SyntacticError
-		if errors.As(err, &syntax) {
-			return d, fmt.Errorf("no JSON object: %w", err)
-		}
-		return d, fmt.Errorf(`expected {"title": "...", "text": "...", "url": "..."}: %w`, err)
+	if err := ckpt.DecodeJSONLine(path, n, line, &d, ckpt.RefuseUnknown); err != nil {
+		return d, fmt.Errorf(`%w; expected a line {"title": "...", "text": "...", "url": "..."}`, err)
 	}
 	if strings.TrimSpace(d.Title) == "" {
-		return d, errors.New(`"title" is missing or empty, expected a text`)
+		return d, fmt.Errorf("%s:%d: /title: missing, null or empty, a text expected", path, n)
 	}
 	return d, nil
 }
+
+// byteOrderMark may stand before the text of a file; editors put it there.
+const byteOrderMark = "\ufeff"
 
 // lineReader reads lines of at most MaxDocBytes.
 type lineReader struct {
@@ -159,7 +156,9 @@ func (l *lineReader) next() ([]byte, error) {
 		}
 		switch {
 		case err == nil, err == io.EOF && len(line) > 0:
-			l.n++
+			if l.n++; l.n == 1 {
+				line = bytes.TrimPrefix(line, []byte(byteOrderMark))
+			}
 			return line, nil
 		case err != bufio.ErrBufferFull:
 			return nil, err

@@ -1,0 +1,86 @@
+package ckpt
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// irregularError is what stands where a regular file must, such as a pipe, which would be waited for without end.
+type irregularError struct{ mode fs.FileMode }
+
+func (e *irregularError) Error() string {
+	return fileKind(e.mode) + " found, a regular file expected"
+}
+
+// fileKind says in words what a file is.
+func fileKind(mode fs.FileMode) string {
+	switch {
+	case mode.IsRegular():
+		return "a regular file"
+	case mode.IsDir():
+		return "a folder"
+	case mode&fs.ModeNamedPipe != 0:
+		return "a named pipe"
+	case mode&fs.ModeSocket != 0:
+		return "a socket"
+	case mode&fs.ModeSymlink != 0:
+		return "a symbolic link"
+	}
+	return "a device"
+}
+
+func checkRegular(info fs.FileInfo) error {
+	if !info.Mode().IsRegular() {
+		return &irregularError{info.Mode()}
+	}
+	return nil
+}
+
+// openRegular opens a file for reading, and never waits for it: what it is is asked before it is opened, since opening
+// alone can change a device, and of the open file, since the name may stand for another by then.
+func openRegular(path string) (*os.File, error) {
+	info, err := os.Stat(path)
+	if err == nil {
+		err = checkRegular(info)
+	}
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	if info, err = f.Stat(); err == nil {
+		err = checkRegular(info)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// regularFS is os.DirFS of which only folders and regular files can be opened.
+type regularFS string
+
+func (dir regularFS) Open(name string) (fs.File, error) {
+	if !fs.ValidPath(name) {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrInvalid}
+	}
+	path := filepath.Join(string(dir), filepath.FromSlash(name))
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return os.Open(path)
+	}
+	f, err := openRegular(path)
+	if err != nil {
+		return nil, err // not f, which would be no nil interface
+	}
+	return f, nil
+}
+
+func (dir regularFS) Stat(name string) (fs.FileInfo, error) {
+	return fs.Stat(os.DirFS(string(dir)), name)
+}
