@@ -32,7 +32,7 @@ const (
 const tokenizerFile = "tokenizer.json"
 
 // Load reads the tokenizer of a Hugging Face folder: tokenizer.json and, where they are there, tokenizer_config.json and
-// chat_template.jinja; all its ids must be below the vocab_size of a config.json in it. name is the folder's, for errors.
+// chat_template.jinja. name is the folder's, for errors.
 func Load(fsys fs.FS, name string) (*Tokenizer, error) {
 	data, err := readFile(fsys, name, tokenizerFile, maxTokenizerBytes)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -48,32 +48,7 @@ func Load(fsys fs.FS, name string) (*Tokenizer, error) {
 	if t.Config, err = loadConfig(fsys, name); err != nil {
 		return nil, fmt.Errorf("tokenizer: %w", err)
 	}
-	if err := t.checkModel(fsys, name); err != nil {
-		return nil, fmt.Errorf("tokenizer: %s: %w", path.Join(name, tokenizerFile), err)
-	}
 	return t, nil
-}
-
-// checkModel refuses a tokenizer beside the config.json of a model that lacks rows for its ids. There may be more rows.
-func (t *Tokenizer) checkModel(fsys fs.FS, name string) error {
-	const file = "config.json"
-	data, err := readFile(fsys, name, file, maxConfigBytes)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	var model struct {
-		VocabSize *int `json:"vocab_size"`
-	}
-	if err := ckpt.DecodeJSON(path.Join(name, file), data, &model, ckpt.IgnoreUnknown); err != nil {
-		return err
-	}
-	if last := t.VocabSize() - 1; model.VocabSize != nil && last >= *model.VocabSize {
-		return fmt.Errorf("id %d (%.100q) found, less than %d expected, the vocab_size of %s beside it: the files are of two models", last, t.tokens[last].bytes, *model.VocabSize, file)
-	}
-	return nil
 }
 
 // readFile reads a whole file of at most limit bytes.

@@ -2,7 +2,6 @@ package tokenizer
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"strings"
 	"testing"
@@ -173,26 +172,4 @@ func FuzzTokenizerJSON(f *testing.F) {
 			t.Fatalf("%q came back as %q", text, got)
 		}
 	})
-}
-
-// A tokenizer with more ids than the model beside it has rows is refused; one with fewer is not.
-func TestLoadChecksModel(t *testing.T) {
-	data := readTestdata(t, "qwen2.json")
-	whole, err := Parse("tokenizer.json", data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := whole.VocabSize()
-	for config, want := range map[string]string{
-		fmt.Sprintf(`{"vocab_size":%d}`, n):    "",
-		fmt.Sprintf(`{"vocab_size":%d}`, n+64): "",
-		`{}`:                                   "",
-		fmt.Sprintf(`{"vocab_size":%d}`, n-1):  fmt.Sprintf("less than %d expected, the vocab_size of config.json", n-1),
-		`{"vocab_size":"x"}`:                   "m/config.json:1:",
-	} {
-		_, err := Load(fstest.MapFS{"tokenizer.json": {Data: data}, "config.json": {Data: []byte(config)}}, "m")
-		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, %q expected", config, err, want)
-		}
-	}
 }
