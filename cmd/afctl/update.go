@@ -39,12 +39,9 @@ per step.`,
 	cmd.Flags().IntVar(&steps, "steps", 0, "optimizer steps over the whole file (default flow.epochs)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		s, err := f.modelSettings(cmd, "model", "adapter", "trainable", "flow", "optimizer", "engine", "lora",
-			"!flow.group_size", "!engine.kv_tokens", "!engine.max_batch")
+			"!engine.kv_tokens", "!engine.max_batch")
 		if err != nil {
 			return err
-		}
-		if at := s.origin["flow.max_action_tokens"]; strings.HasPrefix(at, "--set") && s.Flow.Aggregation != flow.AggregationConstant {
-			return usagef("%s: has no effect on this command unless flow.aggregation is %s", at, flow.AggregationConstant)
 		}
 		if err := required(cmd, "trajectories", "out"); err != nil {
 			return err
