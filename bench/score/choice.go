@@ -83,16 +83,30 @@ func (o options) name(i int) string {
 
 var (
 	// alone is an answer that is a letter and nothing else, lettered one that begins with a letter and its mark.
-	alone    = regexp.MustCompile(`^[\s"'(\[*$]*(?i:option|choice)?\s*[(\[]?([A-Za-z])[)\]]?[\s"'.:)\]*$]*$`)
-	lettered = regexp.MustCompile(`^[\s"'*]*(?:[(\[]([A-Za-z])[)\]][.:]?|([A-Z])[.:)]|([a-z])[)])\**\s*(\S.*)$`)
-	// named are letters in prose: marked by brackets or by a word before them, or capitals that are no English word.
-	named = regexp.MustCompile(`\b([A-Z])\)?\s*(?:\bor\b|\band\b|\bnor\b|,|/|&)\s*\(?([A-Z])\b|[(\[]([A-Za-z])[)\]]|\b(?i:options?|choices?|answers?|answer is|pick|choose|select)\s*:?\s*\**([A-Z])\b|\b([B-HJ-Z])\b`)
+	alone    = regexp.MustCompile(`^[\s"'(\[*$]*(?i:option|choice)?\s*[(\[]?([A-Za-z])[)\]]?[\s"'.:!)\]*$]*$`)
+	lettered = regexp.MustCompile(`(?s)^[\s"'*]*(?:[(\[]([A-Za-z])[)\]][.:]?|([A-Z])[.:)]|([a-z])[)])\**(\s*\S.*)$`)
+	// named are letters in prose: marked by brackets or by a word before them, or capitals that are no English word; "A" is none
+	// where a clause ends or a verb follows.
+	named = regexp.MustCompile(strings.Join([]string{
+		`\b([A-Z])\)?\s*(?:\bor\b|\band\b|\bnor\b|,|/|&)\s*\(?([A-Z])\b`,
+		`[(\[]([A-Za-z])[)\]]`,
+		`\b(?i:options?|choices?|answers?|answer is|pick|choose|select)\s*:?\s*\**([A-Z])\b`,
+		`\b([B-HJ-Z])\b`,
+		`\b(A)(?:[*"'.,;:!?]|\s*$|\s+(?:is|because|since|and not|rather|instead)\b)`,
+	}, "|"))
 )
 
-// leads is an answer that begins with its letter and goes on about it. Of unmarked text only what no article begins: "A is", "A, since".
 var (
-	leads      = regexp.MustCompile(`^[\s"'(\[*$]*([A-Z])\b[\])"'*$]*\s*(?:[,;:\n]|\s-|(?:because|since|as|is|for)\b)`)
-	leadsProse = regexp.MustCompile(`^[\s"'(\[*$]*([A-HJ-Z])\b[\])"'*$]*(?:\s*[,;]?\s*(?:because|since)\b|\s+is\s+(?:the\s+)?(?:right|correct|best|answer)\b)`)
+	// leads is an answer that begins with its letter and goes on about it. Of unmarked text only what no article begins: "A is", "A, since".
+	leads       = regexp.MustCompile(`^[\s"'(\[*$]*([A-Z])\b[\])"'*$]*\s*(?:[,;:\n]|\s-|(?:because|since|as|is|for)\b)`)
+	leadsProse  = regexp.MustCompile(`^[\s"'(\[*$]*([A-HJ-Z])\b[\])"'*$]*(?:[ \t]*\n|\s*[,;]?\s*(?:because|since)\b|\s+is\s+(?:the\s+)?(?:right|correct|best|answer)\b)`)
+	afterLetter = regexp.MustCompile(`^(?:[ \t.:,;)\]*"'$]|-[ \t])+`)
+	// claimEnd is where an explanation behind a letter begins, reason where one begins in prose; affirmed is another option that the explanation approves of.
+	claimEnd = regexp.MustCompile(`[;\n]|\.(?:\s|$)|\b(?i:because|since|as|so|while|whereas|but|explanation|reason)\b`)
+	reason   = regexp.MustCompile(`\b(?i:because|since|whereas)\b`)
+	// deniedList is "A, C, and D are incorrect".
+	deniedList = regexp.MustCompile(`(?:[(\[]?\b[A-Z]\b[)\]]?(?:\s*,\s*(?:and|or)?|\s+(?:and|or))\s*)+[(\[]?[A-Z]\b[)\]]?\s+(?:is|are|were)\s+(?:all\s+|both\s+)?(?:not|wrong|incorrect|false|excluded|ruled out|impossible)\b`)
+	affirmed   = regexp.MustCompile(`\b([A-Z])\b[)\]]?\s+(?:is|could|may|might|can|would)\s+(?:also\s+|be\s+|equally\s+)*(?:correct|right|possible|true|valid|plausible|acceptable|the\s+(?:right|correct|best|answer))\b`)
 )
 
 // pickMarked is pick for an answer whose mark is known.
@@ -101,17 +115,64 @@ func (o options) pickMarked(text string, origin Origin) []int {
 	if origin == Unmarked {
 		begins = leadsProse
 	}
-	if m := begins.FindStringSubmatchIndex(text); m != nil && len(o.same(contentWords(text))) == 0 {
+	if len(o.same(contentWords(text))) > 0 {
+		return o.pick(text)
+	}
+	text = deniedList.ReplaceAllString(text, " ")
+	if m := begins.FindStringSubmatchIndex(text); m != nil {
 		if i := letterIndex(text[m[2]:m[3]]); i < o.n && !denied("", text[m[3]:]) {
-			picked := o.inProse(text[m[3]:])
-			if !slices.Contains(picked, i) {
-				picked = append(picked, i)
-			}
-			slices.Sort(picked)
-			return picked
+			return o.led(i, text[m[3]:])
 		}
 	}
 	return o.pick(text)
+}
+
+// led gives what is picked by letter i with the text behind it: the letter and all that its claim names. An explanation may name
+// other options, unless it approves of them or lists them.
+func (o options) led(i int, rest string) []int {
+	picked := []int{i}
+	add := func(more ...int) {
+		for _, j := range more {
+			if j < o.n && !slices.Contains(picked, j) {
+				picked = append(picked, j)
+			}
+		}
+	}
+	rest = afterLetter.ReplaceAllString(rest, "")
+	ownLine := strings.TrimLeft(rest, "\r\n")
+	claim, explanation := cutBefore(ownLine, claimEnd)
+	if same := o.same(contentWords(claim)); len(same) > 0 {
+		add(same...)
+	} else if ownLine == rest || alone.MatchString(claim) {
+		add(o.inProse(claim)...)
+	}
+	for _, line := range strings.Split(explanation, "\n") {
+		if m := lettered.FindStringSubmatch(line); m != nil {
+			if j := letterIndex(m[1] + m[2] + m[3]); slices.Contains(o.same(contentWords(m[4])), j) {
+				add(j)
+			}
+		}
+	}
+	return o.with(picked, explanation)
+}
+
+// cutBefore cuts text where the mark begins, if it is there.
+func cutBefore(text string, mark *regexp.Regexp) (before, after string) {
+	if at := mark.FindStringIndex(text); at != nil {
+		return text[:at[0]], text[at[0]:]
+	}
+	return text, ""
+}
+
+// with gives picked and the options that the explanation approves of, in ascending order.
+func (o options) with(picked []int, explanation string) []int {
+	for _, m := range affirmed.FindAllStringSubmatch(explanation, -1) {
+		if j := letterIndex(m[1]); j < o.n && !slices.Contains(picked, j) {
+			picked = append(picked, j)
+		}
+	}
+	slices.Sort(picked)
+	return picked
 }
 
 // pick gives the options that the text names, each once, in ascending order.
@@ -128,20 +189,15 @@ func (o options) pick(text string) []int {
 	if len(same) > 0 {
 		return same
 	}
-	if m := lettered.FindStringSubmatch(text); m != nil {
+	text = strings.TrimSpace(deniedList.ReplaceAllString(text, " "))
+	if m := lettered.FindStringSubmatch(text); m != nil && !denied("", m[4]) {
 		if i := letterIndex(m[1] + m[2] + m[3]); i >= 0 && i < o.n {
-			if slices.Equal(o.same(contentWords(m[4])), []int{i}) {
-				return []int{i} // "B. Vitamin C"
-			}
-			rest := o.inProse(m[4])
-			if !slices.Contains(rest, i) {
-				rest = append(rest, i)
-			}
-			if denied("", m[4]) {
-				rest = slices.DeleteFunc(rest, func(j int) bool { return j == i })
-			}
-			slices.Sort(rest)
-			return rest
+			return o.led(i, m[4])
+		}
+	}
+	if claim, explanation := cutBefore(text, reason); explanation != "" {
+		if picked := o.inProse(claim); len(picked) > 0 {
+			return o.with(picked, explanation)
 		}
 	}
 	return o.inProse(text)
@@ -166,16 +222,10 @@ func (o options) inProse(text string) []int {
 			picked = append(picked, i)
 		}
 	}
-	for _, m := range named.FindAllStringSubmatchIndex(text, -1) {
-		for g := 2; g < len(m); g += 2 {
-			if m[g] >= 0 {
-				add(letterIndex(text[m[g]:m[g+1]]), m[0], m[1])
-			}
-		}
-	}
 	// A text counts where its words stand in a row and are not part of a longer option's words there.
 	words := normalizedWords(text)
 	taken := make([]bool, len(words))
+	var spans [][2]int
 	byLength := make([]int, len(o.words))
 	for i := range byLength {
 		byLength[i] = i
@@ -191,8 +241,17 @@ func (o options) inProse(text string) []int {
 			for k := range here {
 				taken[at+k] = true
 			}
+			spans = append(spans, [2]int{here[0].from, here[len(here)-1].to})
 			for _, twin := range o.same(here) {
 				add(twin, here[0].from, here[len(here)-1].to)
+			}
+		}
+	}
+	for _, m := range named.FindAllStringSubmatchIndex(text, -1) {
+		for g := 2; g < len(m); g += 2 {
+			// A letter within an option's text is no letter ("Vitamin C").
+			if from, to := m[g], m[g+1]; from >= 0 && !slices.ContainsFunc(spans, func(s [2]int) bool { return s[0] <= from && to <= s[1] }) {
+				add(letterIndex(text[from:to]), m[0], slices.Max(m[2:]))
 			}
 		}
 	}

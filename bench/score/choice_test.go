@@ -45,6 +45,70 @@ func TestChoice(t *testing.T) {
 	}, with("A. 5", "B. 15", "C. -5", "D. 5.5"))
 }
 
+// What is said about the options.
+func TestChoiceExplained(t *testing.T) {
+	check(t, Choice, []row{
+		{"A", "The answer is A, since it moves", 1}, {"A", "A is correct.", 1}, {"A", "The answer is A", 1}, {"A", "The answer is A.", 1},
+		{"A", "Option A", 1}, {"A", "I choose A", 1}, {"A", "I would pick A.", 1}, {"A", "It's A", 1}, {"A", "It is A.", 1}, {"A", "My answer: A", 1},
+		{"A", "A: car", 1}, {"A", "A) car", 1}, {"A", "A - car", 1}, {"A", "**A**. car", 1}, {"A", "**A.** car", 1}, {"A", "A because it is fast", 1},
+		{"A", "The correct answer is **A**", 1}, {"A", "The correct option is A", 1}, {"A", "Therefore, A.", 1}, {"A", "So A", 1}, {"A", "A!", 1},
+		{"A", "(A) is the correct choice; (B) is too small", 1}, {"A", "<answer>A</answer>", 1}, {"A", "\\boxed{A}", 1}, {"A", "\\boxed{\\text{A}}", 1},
+		{"A", "\\boxed{\\textbf{(A)}}", 1}, {"A", "\\boxed{A. car}", 1}, {"A", "\\boxed{(A)\\ \\text{car}}", 1}, {"A", "The answer is A (car).", 1},
+		{"A", "The answer is option A, the car.", 1}, {"A", "A and not B", 1}, {"A", "A, not B", 1}, {"A", "A rather than B", 1}, {"A", "A, B", 0},
+		{"A", "A and B", 0}, {"A", "A/B", 0}, {"A", "A B C D", 0}, {"A", "A or C", 0}, {"A", "B, A", 0}, {"A", "All of the above", 0},
+		{"A", "A car is faster", 1}, {"A", "A plane is faster", 0}, {"B", "A plane is faster", 1}, {"A", "A guess", 0}, {"A", "A thing is right", 0},
+		{"A", "A good question", 0}, {"A", "I think a plane is best", 0}, {"B", "I think a plane is best", 1}, {"A", "It is a lie", 0},
+		{"A", "The answer is a guess", 0}, {"A", "The answer is a", 1}, {"A", "(a)", 1}, {"A", "a)", 1},
+		{"B", "B is correct; A, C, and D are incorrect", 1}, {"B", "(B) is the correct choice; (A) is too small", 1},
+		{"B", "B is correct because A is wrong, C is slow.", 1}, {"A", "B is correct; A, C, and D are incorrect", 0},
+		{"C", "B is correct; A, C, and D are incorrect", 0}, {"B", "Answer: B\n\nA is wrong because a car is slow. C is a boat.", 1},
+		{"B", "B. plane. The car is too slow.", 1}, {"B", "B. plane, since a boat is slow", 1}, {"B", "B, since a car is slower than a plane", 1},
+		{"B", "The answer is B because a car is slow", 1}, {"B", "B. car", 0}, {"A", "B. car", 0}, {"B", "B (car)", 0}, {"B", "(B) car", 0},
+		{"B", "B is the answer. The plane wins.", 1}, {"B", "B: the plane", 1}, {"B", "A is wrong. B is right.", 1}, {"B", "A is incorrect, so B", 1},
+		{"B", "Not A, so B.", 1}, {"B", "Neither A nor C; B", 1}, {"B", "Not A but B", 1}, {"B", "B is wrong", 0}, {"B", "B is not correct; A is", 0},
+		{"A", "B is not correct; A is", 1}, {"B", "The answer isn't B", 0}, {"B", "The answer is not B", 0}, {"B", "The answer cannot be B", 0},
+		{"B", "B? No, A", 0}, {"B", "The plane", 1}, {"B", "plane.", 1}, {"B", "It is the plane, not the car", 1}, {"B", "car or plane", 0},
+		{"B", "Option B and option C", 0}, {"B", "Both B and C", 0}, {"B", "B or maybe C", 0}, {"B", "B is correct. C is also correct", 0},
+		{"B", "B is correct; C is correct", 0}, {"B", "B, C", 0}, {"B", "(B) and (C) are correct", 0}, {"B", "B is the best, but C is possible", 0},
+		{"C", "It could be B, C or D", 0}, {"B", "I'd say B", 1}, {"B", "Choice B: plane", 1}, {"B", "Answer: (B) plane", 1},
+		{"B", "**Answer:** (B) plane", 1}, {"B", "Answer is B) plane", 1}, {"B", "The best answer is B - a plane.", 1}, {"B", "`B`", 1},
+		{"B", "The answer is $\\mathbf{B}$.", 1}, {"B", "Among A, B, C and D, the right one is B.", 0},
+		{"B", "The options are A, B, C, D. The answer is B.", 1}, {"B", "B)", 1}, {"B", "BB", 0}, {"B", "Bus", 0}, {"B", "AB", 0},
+		{"B", "I think B is correct; A, C, and D are incorrect", 1}, {"C", "A and B are wrong, so C", 1}, {"A", "A and B are wrong, so C", 0},
+		{"C", "The answer is: A, B are wrong, so C", 1}, {"B", "A and C are wrong.", 0}, {"C", "(A) and (B) are wrong, so (C)", 1}, {"B", "B. C. D.", 0},
+		{"B", "B. plane\nC. boat", 0}, {"A", "A. car\nB. plane\nC. boat\nD. train", 0}, {"B", "B. Not C", 1}, {"B", "B\n\nC", 0},
+		{"B", "B because C is the answer", 0}, {"B", "B\n\ncar", 0},
+	}, func(t *flow.Task) { t.Choices = []string{"car", "plane", "boat", "train"} })
+	for _, group := range []struct {
+		choices []string
+		rows    []row
+	}{
+		{[]string{"Vitamin A", "Vitamin C", "Vitamin D"}, []row{
+			{"B", "B. Vitamin C", 1}, {"B", "(B) Vitamin C", 1}, {"B", "Vitamin C", 1}, {"B", "The answer is B. Vitamin C", 1},
+			{"B", "The answer is Vitamin C.", 1}, {"B", "B. Vitamin C is needed for collagen.", 1}, {"B", "B - Vitamin C", 1}, {"B", "B: Vitamin C", 1},
+			{"C", "B. Vitamin C", 0}, {"B", "C. Vitamin C", 0}, {"C", "C. Vitamin C", 0}, {"C", "Vitamin C", 0}, {"C", "Vitamin D", 1}, {"C", "C", 1},
+			{"A", "Vitamin A", 1}, {"A", "A", 1}, {"A", "A. Vitamin A", 1}, {"B", "Vitamin A", 0}, {"B", "B. Vitamin C, not vitamin A", 1},
+			{"B", "A deficiency of vitamin C", 1}, {"B", "**B. Vitamin C**", 1}, {"B", "\\boxed{\\text{B. Vitamin C}}", 1},
+		}},
+		{[]string{"12", "24", "36"}, []row{
+			{"B", "B.\n12 * 2 = 24", 1}, {"B", "B. 24", 1}, {"B", "24", 1}, {"B", "12 * 2 = 24", 0}, {"B", "B because 12 * 2 = 24", 1}, {"B", "B. 12", 0},
+			{"A", "B. 12", 0}, {"B", "The answer is B (24).", 1}, {"B", "The answer is B (12).", 0}, {"B", "B, since 12*2 is 24", 1},
+			{"B", "B) 24, as 12 + 12 = 24", 1}, {"B", "B\n\nExplanation: 12 times 2 is 24 and not 36.", 1}, {"C", "C. 36", 1}, {"C", "36 is the result, C", 1},
+			{"C", "The result is 36.", 1},
+		}},
+		{nil, []row{
+			{"A", "The answer is A because", 1}, {"B", "B. it is so", 1}, {"B", "B is correct; A, C, and D are incorrect", 1},
+		}},
+	} {
+		for _, r := range group.rows {
+			g, err := Choice(flow.Task{Answers: []string{r.truth}, Choices: group.choices}, r.answer)
+			if err != nil || g.Reward != r.want {
+				t.Errorf("truth %s, answer %q: %+v, %v; expected %g", r.truth, r.answer, g, err, r.want)
+			}
+		}
+	}
+}
+
 // Options whose texts look like letters.
 func TestChoiceOfLetters(t *testing.T) {
 	task := flow.Task{Answers: []string{"B"}, Choices: []string{"Vitamin A", "Vitamin C", "Vitamin D"}}

@@ -15,8 +15,8 @@ import (
 //	product = factor { [ "*" | "/" | \times | \cdot | \div ] factor }       adjacent: 2\pi, 3(4), (1)(2), 2\sqrt{3}
 //	factor  = ["-" | "+"] factor | primary { "!" | "^" factor }
 //	primary = number [ mixed fraction ] | "(" sum ")" | "[" sum "]" | "{" sum [ \over sum ] "}"
-//	        | \frac arg arg | \sqrt [ "[" n "]" ] arg | "√" primary | \pi | \infty
-//	number  = digits with "," "{,}" "\," between thousands, decimals, "e" exponent
+//	        | \frac arg arg | \binom arg arg | \sqrt [ "[" n "]" ] arg | "√" primary | \pi | \infty
+//	number  = digits with "," "{,}" "\," between thousands, decimals, \overline{period}, "e" exponent
 type parser struct {
 	s   []rune
 	pos int
@@ -244,6 +244,7 @@ func (p *parser) factor() (value, bool) {
 			p.beyond = "a power"
 			v, ok = p.raise(v, e)
 		default:
+			p.reset(m) // a space behind a number tells a unit from a variable
 			return v, true
 		}
 	}

@@ -28,7 +28,7 @@ var (
 
 // Extract returns the part of a reply that is its answer: the last <answer> element (one that is never closed runs to
 // the end), else the last \boxed{}, else what follows the last "answer is" or "answer:" on its line (or on the next, if
-// that line ends there), else the whole text. Marks nest: a box within a tag is opened too.
+// that line ends there), else the whole text. Marks nest: a box within a tag is opened too. Markdown's emphasis is left out.
 func Extract(text string) (string, Origin) {
 	if len(text) > MaxAnswer {
 		cut := len(text) - MaxAnswer
@@ -37,6 +37,7 @@ func Extract(text string) (string, Origin) {
 		}
 		text = text[cut:]
 	}
+	text = plain(text)
 	origin := Unmarked
 	if inner, ok := lastTag(text); ok {
 		text, origin = inner, Tagged
@@ -53,6 +54,17 @@ func Extract(text string) (string, Origin) {
 		}
 	}
 	return strings.Trim(text, " \t\r\n*`"), origin
+}
+
+// Emphasis begins behind a word or punctuation and ends before a space or punctuation: 2*3*4 and a_1 are none, nor is 4 *3* 2.
+var (
+	emphasis = regexp.MustCompile("(^|[\\n(\"'>|{]|[A-Za-z:.,;=$][ \\t]+)(?:\\*{1,3}([^\\s*](?:[^*\\n]*[^\\s*])?)\\*{1,3}\\B|_{1,3}([^\\s_](?:[^_\\n]*[^\\s_])?)_{1,3}\\b|`([^`\\n]+)`)")
+	htmlMark = regexp.MustCompile(`(?i)</?(?:b|i|u|em|strong|code|p|br)\s*/?>`)
+)
+
+// plain leaves the marks of emphasis out.
+func plain(text string) string {
+	return emphasis.ReplaceAllString(htmlMark.ReplaceAllString(text, " "), "$1$2$3$4")
 }
 
 func lastTag(text string) (string, bool) {

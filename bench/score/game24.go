@@ -18,25 +18,24 @@ const MetaNumbers = "numbers"
 // brackets, and equals 24, computed with rationals. The numbers are those of Task.Meta["numbers"], else the first bracketed
 // list of the question, else those that the first sample answer uses.
 //
-// A tail "= 24" is allowed, and × ÷ − as well as \times, \div and \frac. In prose the last expression counts that has
-// an operator. Negative signs are allowed: any expression that uses one can be written without.
+// A chain of equals is allowed if it holds, and × ÷ − as well as \times, \div and \frac. In prose the last expression counts that uses
+// the numbers (after "the answer is" the first), else the last that has an operator. Negative signs are allowed: any expression that uses one can be written without.
 func Game24(task flow.Task, answer string) (Grade, error) {
 	given, err := gameNumbers(task)
 	if err != nil {
 		return Grade{}, err
 	}
-	found, _ := Extract(answer)
-	e, ok := readExpression(strings.TrimRight(found, "!. "))
+	found, origin := Extract(answer)
+	e, ok := readExpression(found, given, origin == Announced)
 	if !ok || e.operators == 0 { // "answer: 24", behind the expression
-		if whole, there := readExpression(answer); there && whole.operators > 0 {
+		if whole, there := readExpression(plain(answer), given, false); there && whole.operators > 0 {
 			e, ok = whole, true
 		}
 	}
 	if !ok {
 		return wrong("no expression in %s", excerpt(found)), nil
 	}
-	used := slices.Clone(e.literals)
-	slices.Sort(used)
+	used := sorted(e.literals)
 	switch r, isRational := e.value.rat(); {
 	case e.err != nil:
 		return wrong("%s: %v", excerpt(e.text), e.err), nil
@@ -72,7 +71,7 @@ func gameNumbers(task flow.Task) ([]string, error) {
 		numbers = split(numberList.FindString(task.Question))
 	}
 	if len(numbers) == 0 && len(task.Answers) > 0 {
-		if e, ok := readExpression(task.Answers[0]); ok && e.err == nil {
+		if e, ok := readExpression(task.Answers[0], nil, false); ok && e.err == nil {
 			numbers = slices.Clone(e.literals)
 		}
 	}
@@ -95,14 +94,25 @@ type expression struct {
 	operators int
 }
 
-// readExpression reads text that is an expression, or else the last expression with an operator within prose.
-func readExpression(text string) (expression, bool) {
-	p := newParser(strings.ReplaceAll(text, "`", " "))
+// bullet begins a line and is no minus sign.
+var bullet = regexp.MustCompile(`(?m)^[ \t]*[-•][ \t]+`)
+
+func sorted(numbers []string) []string {
+	out := slices.Clone(numbers)
+	slices.Sort(out)
+	return out
+}
+
+// readExpression reads text that is an expression, or else finds one within prose: the last that uses the given numbers, or the first, else
+// the last that has an operator. What it is worth is not looked at, so that many guesses are no better than one.
+func readExpression(text string, given []string, first bool) (expression, bool) {
+	text = joy.ReplaceAllString(strings.ReplaceAll(text, "`", " "), "$1")
+	p := newParser(bullet.ReplaceAllString(text, ""))
 	if e, ok := p.expression(); ok && p.ended() {
 		return e, true
 	}
 	var last expression
-	found := false
+	found, complete := false, false
 	for i := 0; i < len(p.s); {
 		if p.pos = i; !startsNumber(p.s, i) {
 			i++
@@ -114,7 +124,13 @@ func readExpression(text string) (expression, bool) {
 			continue
 		}
 		if e.operators > 0 && !denied(string(p.s[max(0, i-window):i]), p.ahead()) {
-			last, found = e, true
+			uses := slices.Equal(sorted(e.literals), given)
+			if uses || !complete {
+				last, found, complete = e, true, uses
+			}
+			if uses && first {
+				break
+			}
 		}
 		i = p.pos
 	}

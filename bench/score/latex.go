@@ -14,10 +14,11 @@ import (
 var symbols = strings.NewReplacer(
 	"×", "*", "⋅", "*", "·", "*", "∗", "*", "✕", "*", "÷", "/", "∕", "/", "⁄", "/",
 	"−", "-", "–", "-", "—", "-", "－", "-", "＋", "+", "（", "(", "）", ")", "．", ".", "，", ",", "％", "%",
-	"√", `\surd `, "π", `\pi `, "∞", `\infty `, "±", `\pm `, "≈", `\approx `, "≠", `\neq `, "°", `^\circ `,
+	"√", `\surd `, "π", `\pi `, "∞", `\infty `, "±", `\pm `, "≈", `\approx `, "≠", `\neq `, "≤", `\le `, "≥", `\ge `, "°", `^\circ `,
 	"½", `\frac{1}{2}`, "⅓", `\frac{1}{3}`, "⅔", `\frac{2}{3}`, "¼", `\frac{1}{4}`, "¾", `\frac{3}{4}`,
 	"⅕", `\frac{1}{5}`, "⅖", `\frac{2}{5}`, "⅗", `\frac{3}{5}`, "⅘", `\frac{4}{5}`, "⅙", `\frac{1}{6}`, "⅚", `\frac{5}{6}`,
 	"⅛", `\frac{1}{8}`, "⅜", `\frac{3}{8}`, "⅝", `\frac{5}{8}`, "⅞", `\frac{7}{8}`,
+	"₀", "_{0}", "₁", "_{1}", "₂", "_{2}", "₃", "_{3}", "₄", "_{4}", "₅", "_{5}", "₆", "_{6}", "₇", "_{7}", "₈", "_{8}", "₉", "_{9}", "ⁿ", "^{n}",
 	"\u00a0", " ", "\u2009", " ", "\u202f", " ", "**", "^", `\$`, " ", "€", " ", "£", " ", "¥", " ",
 )
 
@@ -25,7 +26,7 @@ var (
 	superscript = regexp.MustCompile(`[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+`)
 	raised      = strings.NewReplacer("⁺", "", "⁻", "-", "⁰", "0", "¹", "1", "²", "2", "³", "3", "⁴", "4", "⁵", "5", "⁶", "6", "⁷", "7", "⁸", "8", "⁹", "9")
 	// Functions and constants as they are typed where there is no LaTeX.
-	plainRoot = regexp.MustCompile(`(^|[^A-Za-z\\])sqrt\s*\(`)
+	plainRoot = regexp.MustCompile(`(^|[^A-Za-z\\])sqrt\s*([({\d])`)
 	plainPi   = regexp.MustCompile(`(^|[^A-Za-z\\])pi\b`)
 )
 
@@ -34,7 +35,7 @@ func readable(text string) string {
 	text = superscript.ReplaceAllStringFunc(text, func(s string) string { return "^{" + raised.Replace(s) + "}" })
 	text = symbols.Replace(text)
 	if strings.Contains(text, "sqrt") {
-		text = plainRoot.ReplaceAllString(text, `${1}\surd (`)
+		text = plainRoot.ReplaceAllString(text, `${1}\surd ${2}`)
 	}
 	if strings.Contains(text, "pi") {
 		text = plainPi.ReplaceAllString(text, `${1}\pi `)
@@ -59,6 +60,8 @@ func (p *parser) latex() (value, bool) {
 		}
 		p.operators++
 		return p.quotient(a, b), true
+	case p.command(`\binom`), p.command(`\dbinom`), p.command(`\tbinom`):
+		return p.binomial()
 	case p.command(`\sqrt`):
 		degree := int64(2)
 		if p.accept("[") {
@@ -82,6 +85,21 @@ func (p *parser) latex() (value, bool) {
 		return p.argument()
 	}
 	return value{}, false
+}
+
+func (p *parser) binomial() (value, bool) {
+	a, ok := p.argument()
+	if !ok {
+		return a, false
+	}
+	b, ok := p.argument()
+	n, wholeN := wholeNumber(a)
+	k, wholeK := wholeNumber(b)
+	if !ok || !wholeN || !wholeK || k < 0 || n < k || n > maxPower {
+		return b, false
+	}
+	p.beyond = "a binomial coefficient"
+	return rational(new(big.Rat).SetInt(new(big.Int).Binomial(n, k))), true
 }
 
 func (p *parser) radical(degree int64, argument func() (value, bool)) (value, bool) {

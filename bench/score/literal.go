@@ -29,6 +29,8 @@ func (p *parser) number() (value, bool) {
 		digits += "." + p.digits()
 		whole = false
 	}
+	period, repeating := p.period(whole)
+	whole = whole && !repeating
 	if p.pos < len(p.s) && (p.s[p.pos] == 'e' || p.s[p.pos] == 'E') {
 		m := p.pos
 		p.pos++
@@ -47,6 +49,17 @@ func (p *parser) number() (value, bool) {
 	r, ok := new(big.Rat).SetString(digits)
 	if !ok || len(digits) > maxPower {
 		return value{}, false
+	}
+	if repeating {
+		places := 0
+		if at := strings.IndexByte(digits, '.'); at >= 0 {
+			places = len(digits) - at - 1
+		}
+		unit := new(big.Rat).SetInt(new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(places+len(period))), nil))
+		unit.Sub(unit, new(big.Rat).SetInt(new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(places)), nil)))
+		tail, _ := new(big.Rat).SetString(period)
+		p.beyond = "a decimal"
+		return rational(r.Add(r, tail.Quo(tail, unit))), true
 	}
 	if !whole {
 		p.decimal = true
@@ -67,6 +80,26 @@ func (p *parser) digits() string {
 		p.pos++
 	}
 	return string(p.s[start:p.pos])
+}
+
+// repeating is the period of a decimal: 0.\overline{3} is exactly a third.
+var repeating = regexp.MustCompile(`^\\(?:overline|bar|dot)\s*(?:\{(\d{1,40})\}|(\d))`)
+
+// period reads a period after the point, which it reads too where the digits before it end without one.
+func (p *parser) period(whole bool) (string, bool) {
+	start := p.pos
+	if whole && p.has(".") {
+		p.pos++
+	} else if whole {
+		return "", false
+	}
+	m := repeating.FindStringSubmatch(p.ahead())
+	if m == nil {
+		p.pos = start
+		return "", false
+	}
+	p.pos += len(m[0])
+	return m[1] + m[2], true
 }
 
 func (p *parser) separator() bool {
@@ -96,24 +129,4 @@ func (p *parser) mixedFraction() (*big.Rat, bool) {
 	}
 	p.pos += len([]rune(m[0]))
 	return big.NewRat(a, b), true
-}
-
-// numerals are the number words that a short answer may consist of.
-var numerals = strings.Fields("zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty")
-
-// numeral reads an answer that is one number word.
-func numeral(text string) (value, bool) {
-	words := strings.Fields(strings.ToLower(strings.Trim(text, " .!")))
-	sign := int64(1)
-	if len(words) == 2 && (words[0] == "minus" || words[0] == "negative") {
-		sign, words = -1, words[1:]
-	}
-	if len(words) == 1 {
-		for n, w := range numerals {
-			if w == words[0] {
-				return integer(sign * int64(n)), true
-			}
-		}
-	}
-	return value{}, false
 }

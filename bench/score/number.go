@@ -15,10 +15,10 @@ import (
 // Number gives 1 where the answer is the accepted number, or list of numbers, whatever its notation: 3.50, 7/2,
 // \frac{7}{2}, 3\frac12 and 350\% are one value. Exact values are compared exactly, others to relTolerance.
 //
-// Units and currency are ignored unless both sides name one and they differ. A percentage equals its value or its
+// Units are ignored unless both sides name one and they differ, signs of currency always. A percentage equals its value or its
 // figure (50% is 0.5, and 50 where the truth bears no sign). Several numbers are compared as a set, in brackets in
-// order. In prose the last number counts (after "the answer is" the first), unless it is denied ("not 5"). A truth that is no number is
-// compared as LaTeX text.
+// order. In prose the last number counts, after "the answer is" the first; a marked answer may hold one only. What is denied ("not 5")
+// or part of a formula (x^2) counts nowhere. A truth that is no number is compared as LaTeX text.
 func Number(task flow.Task, answer string) (Grade, error) {
 	accepted, err := truths(task)
 	if err != nil {
@@ -27,7 +27,7 @@ func Number(task flow.Task, answer string) (Grade, error) {
 	found, origin := Extract(answer)
 	found = spelled(found)
 	candidates := []string{found}
-	if calm := strings.TrimRight(found, "! "); calm != found { // a factorial, or joy
+	if calm := joy.ReplaceAllString(found, "$1"); calm != found { // a factorial, or joy
 		candidates = append(candidates, calm)
 	}
 	var why string
@@ -43,8 +43,8 @@ func Number(task flow.Task, answer string) (Grade, error) {
 		for _, c := range candidates {
 			got, ok := readAll(c)
 			if !ok {
-				if got, ok = readProse(c, origin == Announced); !ok {
-					why = fmt.Sprintf("no number in %s, expected %s", excerpt(c), excerpt(t))
+				if got, ok = readProse(c, origin, truth.decimal()); !ok {
+					why = fmt.Sprintf("no single number in %s, expected %s", excerpt(c), excerpt(t))
 					continue
 				}
 			}
@@ -56,20 +56,6 @@ func Number(task flow.Task, answer string) (Grade, error) {
 		}
 	}
 	return wrong("%s", why), nil
-}
-
-var (
-	thousands   = regexp.MustCompile(`(^|[^\d.,])(\d{1,3}(?:[ \x{00a0}\x{2009}\x{202f}]\d{3})+)($|[^\d])`)
-	signInWords = regexp.MustCompile(`(?i)\b(?:negative|minus)\s+(\d)`)
-)
-
-// spelled puts thousands that spaces part together, and a sign in words before its number.
-func spelled(text string) string {
-	text = thousands.ReplaceAllStringFunc(text, func(s string) string {
-		m := thousands.FindStringSubmatch(s)
-		return m[1] + strings.Join(strings.FieldsFunc(m[2], func(r rune) bool { return !unicode.IsDigit(r) }), "") + m[3]
-	})
-	return signInWords.ReplaceAllString(text, "-$1")
 }
 
 // IsNumber reports whether text, as a ground truth, is numbers and nothing else: Number judges it by value. A number with a
@@ -100,10 +86,24 @@ type list struct {
 	text        string // as found
 }
 
+// decimal reports whether the list is one number with a decimal point: then a rounded answer is asked for.
+func (l list) decimal() bool { return len(l.items) == 1 && l.items[0].decimal }
+
 func (l list) ordered() bool { return len(l.items) > 1 && (l.open == "(" || l.open == "[") }
 
 // compareLists returns why two lists differ, or nothing.
 func compareLists(got, want list) string {
+	// One value may be written twice: "1/2 or 50%".
+	if len(want.items) == 1 && got.open == "" {
+		for _, g := range got.items {
+			if reason := compareQuantities(g, want.items[0]); reason != "" && len(got.items) > 1 {
+				return fmt.Sprintf("%d numbers instead of 1", len(got.items))
+			} else if reason != "" {
+				return reason
+			}
+		}
+		return ""
+	}
 	if len(got.items) != len(want.items) {
 		return fmt.Sprintf("%d numbers instead of %d", len(got.items), len(want.items))
 	}
@@ -133,8 +133,7 @@ func compareLists(got, want list) string {
 }
 
 func compareQuantities(got, want quantity) string {
-	// Two spellings of a unit may have one of them in the table.
-	if got.unit != "" && want.unit != "" && got.unit != want.unit && knownUnits[got.unit] == knownUnits[want.unit] {
+	if !sameUnit(got.unit, want.unit) {
 		return fmt.Sprintf("unit %s instead of %s", got.unit, want.unit)
 	}
 	same := equalValues(got.value, want.value, got.decimal, want.decimal)
@@ -160,7 +159,7 @@ func readAll(text string) (list, bool) {
 		l.text = text
 		return l, true
 	}
-	if _, right, ok := cutLast(string(p.s), "=", `\approx`); ok {
+	if right, ok := afterEquals(string(p.s)); ok {
 		p = newParser(right)
 		if l, ok := p.list(true); ok && p.ended() {
 			l.text = strings.TrimSpace(right)
@@ -170,18 +169,13 @@ func readAll(text string) (list, bool) {
 	return list{}, false
 }
 
-// cutLast cuts text after the last of the separators, unless it is part of <=, >= or !=.
-func cutLast(text string, seps ...string) (left, right string, ok bool) {
-	at, size := -1, 0
-	for _, sep := range seps {
-		if i := strings.LastIndex(text, sep); i > at {
-			at, size = i, len(sep)
-		}
+// afterEquals gives what follows the last equals sign, unless that is part of <=, >= or !=.
+func afterEquals(text string) (string, bool) {
+	at := strings.LastIndexByte(text, '=')
+	if at < 1 || strings.IndexByte("<>!", text[at-1]) >= 0 {
+		return "", false
 	}
-	if at < 1 || strings.ContainsRune("<>!", rune(text[at-1])) {
-		return "", "", false
-	}
-	return text[:at], text[at+size:], true
+	return text[at+1:], true
 }
 
 // ended reports whether nothing but closing punctuation is left.
@@ -212,7 +206,8 @@ func (p *parser) items(whole bool) ([]quantity, bool) {
 	var out []quantity
 	for {
 		m := p.mark()
-		if len(out) > 0 && !p.between() {
+		if len(out) > 0 && !p.between(whole) {
+			p.reset(m)
 			break
 		}
 		q, ok := p.quantity(whole)
@@ -225,8 +220,8 @@ func (p *parser) items(whole bool) ([]quantity, bool) {
 	return out, len(out) > 0
 }
 
-// between reads what stands between two numbers of a list.
-func (p *parser) between() bool {
+// between reads what stands between two numbers of a list. A range in prose is two numbers; as a whole text, "3 to 1" is a ratio.
+func (p *parser) between(whole bool) bool {
 	comma := p.accept(",") || p.accept(";")
 	p.space()
 	for _, word := range []string{`\text{and}`, `\text{ and }`, `\text{or}`, `\text{ or }`, "and ", "or ", "& "} {
@@ -235,7 +230,7 @@ func (p *parser) between() bool {
 			return true
 		}
 	}
-	return comma
+	return comma || !whole && p.word("to")
 }
 
 var assignment = regexp.MustCompile(`^[A-Za-z](_\{?\w\}?)?\s*=\s*`)
@@ -249,16 +244,15 @@ func (p *parser) quantity(whole bool) ([]quantity, bool) {
 	p.decimal = false
 	v, ok := p.sum()
 	values := []value{v}
-	if m := p.mark(); p.plusMinus() {
-		w, more := p.sum()
-		switch {
-		case more && ok:
-			values = []value{v.add(w), v.add(w.neg())}
-		case more:
-			values, ok = []value{w, w.neg()}, true
-		default:
-			p.reset(m)
-		}
+	m := p.mark()
+	if !p.plusMinus() {
+		p.reset(m)
+	} else if w, more := p.sum(); !more {
+		p.reset(m)
+	} else if ok {
+		values = []value{v.add(w), v.add(w.neg())}
+	} else {
+		values, ok = []value{w, w.neg()}, true
 	}
 	if !ok {
 		return nil, false
@@ -268,9 +262,11 @@ func (p *parser) quantity(whole bool) ([]quantity, bool) {
 	}
 	q := quantity{decimal: p.decimal}
 	scale := p.scale()
+	end := p.pos
 	p.space()
 	q.percent = p.command(`\%`) || p.command("%") || p.word("percent") || p.word("per cent")
 	if !q.percent {
+		p.pos = end // a unit is told from a variable by the space before it
 		q.unit = p.unit(whole)
 	}
 	out := make([]quantity, len(values))
@@ -311,85 +307,18 @@ func (p *parser) scale() int64 {
 	return 1
 }
 
-// readProse finds the number that prose gives: the first or the last that is not denied.
-func readProse(text string, first bool) (list, bool) {
-	p := newParser(text)
-	var found list
-	ok := false
-	for i := 0; i < len(p.s); {
-		p.pos, p.literals = i, nil
-		if !startsNumber(p.s, i) {
-			i++
-			continue
-		}
-		l, got := p.list(false)
-		if !got || p.pos <= i {
-			i++
-			continue
-		}
-		if q := l.items[len(l.items)-1]; q.unit == "" && p.pos < len(p.s) && unicode.IsLetter(p.s[p.pos]) && unicode.IsDigit(p.s[p.pos-1]) {
-			i = p.pos // a word such as 5x or 1st
-			continue
-		}
-		if partBefore.MatchString(string(p.s[max(0, i-window):i])) || partAfter.MatchString(p.ahead()) {
-			i = p.pos // of a formula that is no number by itself: x^2, x/2, \log 2, 2:3
-			continue
-		}
-		if !denied(string(p.s[max(0, i-window):i]), p.ahead()) {
-			found, ok = l, true
-			found.text = strings.TrimSpace(string(p.s[i:p.pos]))
-			if first {
-				return found, true
-			}
-		}
-		i = p.pos
-	}
-	return found, ok
-}
-
-// What makes a number part of a formula: an operator, a brace or a command right before it, an operator or a command right after.
 var (
-	partBefore = regexp.MustCompile(`(?:[\^*/_{}\d]|[A-Za-z0-9)]:|\\(?:log|ln|exp|sin|cos|tan|binom|overline|sqrt|frac|dfrac)\s*)$`)
-	partAfter  = regexp.MustCompile(`^(?:[\^*/_({]|:\d|\\(?:log|ln|exp|sin|cos|tan|binom|overline|sqrt|frac|dfrac|pi|cdot|times)\b)`)
+	latexNoise = regexp.MustCompile(`\\(left|right|displaystyle|quad|qquad|[,;:!\s(\)\[\]])|[\s$~]`)
+	latexText  = regexp.MustCompile(`\\(?:text|mathrm|mathbf|textbf|textrm|mbox)\s*\{([^{}]*)\}`)
+	oneName    = strings.NewReplacer(`\dfrac`, `\frac`, `\tfrac`, `\frac`, `\geq`, `\ge`, `\leq`, `\le`, ">=", `\ge`, "<=", `\le`)
 )
-
-// startsNumber tells numbers from digits within a word (H2O) and a minus sign from a hyphen (pages 3-5).
-func startsNumber(s []rune, i int) bool {
-	r := s[i]
-	if i > 0 && (unicode.IsLetter(s[i-1]) || unicode.IsDigit(s[i-1])) && r != '\\' {
-		return false
-	}
-	if r == '-' {
-		return i+1 < len(s) && s[i+1] != ' ' // else a bullet or a dash
-	}
-	return unicode.IsDigit(r) || strings.ContainsRune(`\({[.`, r)
-}
-
-var (
-	denialBefore = regexp.MustCompile(`(?i)(\bnot|n't|\\neq?|≠|!=|\bnever|\brather than|\binstead of)(\s+(equal to|exactly|simply|just|be|an?|the|option|choice|\())*\s*["'($\s]*$`)
-	denialAfter  = regexp.MustCompile(`(?i)^["')$\s]*(is|are|was|would be)?\s*(\bnot\b|n't|\b(is|are|was)\s+(wrong|incorrect|false|ruled out|impossible|excluded)|\b(wrong|incorrect|false|ruled out|excluded)\b|\bcannot\b|\bcan't\b)`)
-)
-
-// window is as many characters around a number as are looked at for its unit or its denial.
-const window = 48
-
-func (p *parser) ahead() string { return string(p.s[p.pos:min(len(p.s), p.pos+window)]) }
-
-// denied reports whether the words around an answer say that it is not the answer.
-func denied(before, after string) bool {
-	return denialBefore.MatchString(before) || denialAfter.MatchString(after)
-}
-
-var latexNoise = regexp.MustCompile(`\\(left|right|displaystyle|quad|qquad|[,;:!\s(\)\[\]])|[\s$~]`)
-var latexText = regexp.MustCompile(`\\(?:text|mathrm|mathbf|textbf)\s*\{([^{}]*)\}`)
 
 // sameText compares what is no number: as LaTeX without spacing, and plain words as Exact does.
 func sameText(a, b string) bool {
 	clean := func(s string) string {
 		s = symbols.Replace(strings.TrimRight(s, ". "))
 		s = latexText.ReplaceAllString(s, "$1")
-		s = strings.NewReplacer(`\dfrac`, `\frac`, `\tfrac`, `\frac`).Replace(s)
-		return latexNoise.ReplaceAllString(s, "")
+		return latexNoise.ReplaceAllString(oneName.Replace(s), "")
 	}
 	if clean(a) == clean(b) {
 		return true

@@ -43,6 +43,7 @@ func TestNumber(t *testing.T) {
 		// units
 		{"12 apples", "12", 1}, {"4 cm^2", "4", 1}, {"4 cm^2", "4 cm²", 1}, {"5 USD", "5", 1}, {"12 apples", "13", 0}, {"60 km/h", "60 kilometers per hour", 1}, {"5 km", "5 miles", 0}, {"12 apples", "12 oranges", 0},
 		// joy, or a factorial
+		{"12", "12 o'clock", 1}, {"5", "The answer is 5 (five).", 1}, {"18", "She makes 9 * 2 = $<<9*2=18>>18 every day", 1}, {"6", "The value of f(2) is 6", 1}, {"9", "x = 9 or x = -9", 0},
 		{"5", "The answer is 5!", 1}, {"120", "5!", 1}, {"6", "5!", 0},
 		{"33", "033", 1},
 		{"33", "33.0001", 0},

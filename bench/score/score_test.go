@@ -58,6 +58,12 @@ func TestExtract(t *testing.T) {
 		{"The answer is: B", "B", Announced},
 		{"Final Answer:\n42", "42", Announced},
 		{"the answer is not 5", "not 5", Announced},
+		{"The total is **5**.", "The total is 5.", Unmarked},
+		{"**Answer: 5** apples", "5 apples", Announced},
+		{"The answer is `x`.", "x.", Announced},
+		{"<b>Final answer:</b> 5", "5", Announced},
+		{"2**3 and 2*3*4 and a_1", "2**3 and 2*3*4 and a_1", Unmarked},
+		{"4 *3* 2", "4 *3* 2", Unmarked},
 		{"answers vary", "answers vary", Unmarked},
 		{"", "", Unmarked},
 	} {

@@ -1,12 +1,13 @@
 package score
 
 import (
+	"fmt"
 	"regexp"
+	"slices"
 	"strings"
-	"unicode"
 )
 
-// units maps the spellings of common units to one name each. Other words after a number count as units only where they end the answer.
+// units maps the spellings of common units to one name each; capitals alone are symbols, all else is in lower case.
 var units = func() map[string]string {
 	out := make(map[string]string)
 	for name, spellings := range map[string]string{
@@ -15,10 +16,14 @@ var units = func() map[string]string {
 		"mm": "mm millimetre millimetres millimeter millimeters", "km": "km kilometre kilometres kilometer kilometers",
 		"mile": "mile miles mi", "inch": "inch inches", "foot": "foot feet ft", "yard": "yard yards yd",
 		"kg": "kg kilogram kilograms kilo kilos", "g": "g gram grams", "pound": "pound pounds lb lbs",
-		"s": "s sec second seconds", "minute": "min minute minutes", "hour": "h hr hour hours", "day": "day days",
+		"s": "s sec second seconds", "minute": "min minute minutes", "hour": "h hr hrs hour hours", "day": "day days",
 		"week": "week weeks", "month": "month months", "year": "year years", "litre": "l litre litres liter liters",
-		"ml":  "ml millilitre millilitres milliliter milliliters",
-		"m/s": "m/s", "km/h": "km/h kph", "mph": "mph",
+		"ml":           "ml millilitre millilitres milliliter milliliters",
+		"km hour^-1":   "kph kmh kmph",
+		"mile hour^-1": "mph",
+		"newton":       "N newton newtons", "volt": "V volt volts", "watt": "W watt watts", "joule": "J joule joules", "kelvin": "K kelvin",
+		"ampere": "A amp amps ampere amperes", "hertz": "hz hertz", "celsius": "C celsius", "fahrenheit": "F fahrenheit",
+		"dollar": "dollar dollars usd", "euro": "euro euros eur", "yen": "yen jpy",
 	} {
 		for _, s := range strings.Fields(spellings) {
 			out[s] = name
@@ -27,61 +32,140 @@ var units = func() map[string]string {
 	return out
 }()
 
-// knownUnits are the names in units.
-var knownUnits = func() map[string]bool {
-	out := make(map[string]bool)
-	for _, name := range units {
-		out[name] = true
-	}
-	return out
-}()
-
 var (
-	degreeSign = regexp.MustCompile(`^\s*(\^\s*\{?\s*\\circ\s*\}?|\\degree\b)`)
-	// unitText is one to three words, LaTeX text or not, each with an exponent; a unit glued to the number is one word.
-	unitText  = regexp.MustCompile(`^[\s~$]*((?:\\(?:text|mathrm|mbox|textrm|,)\s*\{?|[A-Za-z/}]|\\[ ,;!]|\^\{?-?[0-9]\}?|[\s~$])+)`)
-	unitNoise = regexp.MustCompile(`\\(text|mathrm|mbox|textrm)|[{}$~]|\\[ ,;!]`)
+	degreeSign = regexp.MustCompile(`^\s*(?:\^\s*\{?\s*\\circ(?:\s*\})?|\\degree\b|(?:degrees?|deg)\b)(?:\s*(?:\\(?:text|mathrm)\s*\{\s*)?(?:(C|[Cc]elsius)|(F|[Ff]ahrenheit))\b(?:\s*\})?)?`)
+	// unitToken is one of: LaTeX that opens text, what closes it, a word, "/", an exponent.
+	unitToken = regexp.MustCompile(`^(?:[\s~$]|\\[ ,;!:])*(?:(\\(?:text|mathrm|mbox|textrm)\s*\{)|(\})|([A-Za-z]+)|(/)|\^\s*\{?\s*(-?\d)(?:\s*\})?)`)
 	// notUnits are words that begin a sentence about the number.
-	notUnits = regexp.MustCompile(`(?i)\b(is|are|was|were|not|no|but|or|and|wrong|incorrect|because|so|if|then|to|as|times|over|than|more|less)\b`)
+	notUnits = regexp.MustCompile(`(?i)^(?:is|are|was|were|not|no|but|or|and|wrong|incorrect|because|so|if|then|to|as|times|over|than|more|less)$`)
 )
 
 // unit reads the unit after a number, canonical. In prose (whole = false) only a known one.
 func (p *parser) unit(whole bool) string {
 	rest := p.ahead()
-	if m := degreeSign.FindString(rest); m != "" {
-		p.pos += len([]rune(m))
+	if m := degreeSign.FindStringSubmatch(rest); m != nil {
+		p.pos += len([]rune(m[0]))
+		switch {
+		case m[1] != "":
+			return "celsius"
+		case m[2] != "":
+			return "fahrenheit"
+		}
 		return "degree"
 	}
-	m := unitText.FindString(rest)
-	if m == "" {
-		return ""
-	}
-	glued := (asciiLetter(rune(m[0])) || m[0] == '/') && p.pos > 0 && !unicode.IsSpace(p.s[p.pos-1])
-	if !whole {
-		word := strings.TrimFunc(m, func(r rune) bool { return unicode.IsSpace(r) || r == '$' || r == '~' })
-		word, _, _ = strings.Cut(word, " ")
-		return units[canonicalUnit(word)]
-	}
-	name := canonicalUnit(m)
-	known, ok := units[name]
-	words := len(strings.Fields(name))
-	if name == "" || words > 3 || notUnits.MatchString(name) || !ok && words == 1 && (glued || len(name) == 1) {
-		return "" // a variable, or a sentence: what is left unread tells
-	}
-	p.pos += len([]rune(m))
-	if ok {
-		return known
-	}
+	name, size := readUnit(rest, whole)
+	p.pos += len([]rune(rest[:size]))
 	return name
 }
 
-// canonicalUnit strips LaTeX, case and exponents' braces, and a plural's s where a single word is not known.
-func canonicalUnit(m string) string {
-	name := unitNoise.ReplaceAllString(m, " ")
-	name = strings.ToLower(strings.Join(strings.Fields(name), " "))
-	name = strings.NewReplacer(" ^", "^", "^ ", "^", " /", "/", "/ ", "/").Replace(name)
-	if _, known := units[name]; !known && len(name) > 3 && strings.HasSuffix(name, "s") {
-		name = strings.TrimSuffix(name, "s")
+// readUnit reads a product of powers of units, such as "km/h", "kilometres per hour", "m^2" or "square metres", and gives its one name and
+// its length. Of words that are not in the table it takes up to three, and none that could be a variable.
+func readUnit(text string, whole bool) (name string, size int) {
+	type factor struct {
+		unit     string
+		exponent int
 	}
-	return name
+	var factors []factor
+	exponent, opened, unknown := 1, 0, 0
+	glued := text != "" && (asciiLetter(rune(text[0])) || text[0] == '/')
+scan:
+	for at := 0; ; {
+		m := unitToken.FindStringSubmatch(text[at:])
+		if m == nil {
+			break
+		}
+		at += len(m[0])
+		word := strings.ToLower(m[3])
+		switch {
+		case m[1] != "":
+			opened++
+			continue
+		case m[2] != "":
+			if opened--; opened < 0 {
+				break scan
+			}
+			if opened > 0 || len(factors) == 0 {
+				continue
+			}
+		case m[4] != "", word == "per":
+			exponent = -exponent
+			continue
+		case word == "square", word == "sq":
+			exponent *= 2
+			continue
+		case word == "cubic":
+			exponent *= 3
+			continue
+		case m[5] != "", word == "squared", word == "cubed":
+			if len(factors) == 0 {
+				break scan
+			}
+			n := map[string]int{"squared": 2, "cubed": 3}[word]
+			if m[5] != "" {
+				fmt.Sscan(m[5], &n)
+			}
+			factors[len(factors)-1].exponent *= n
+		case notUnits.MatchString(word):
+			break scan
+		default:
+			unit, known := units[m[3]]
+			if known && len(m[3]) == 1 && m[3] != word && glued {
+				break scan // 2N
+			}
+			if !known {
+				unit, known = units[word]
+			}
+			if !known {
+				if !whole {
+					break scan
+				}
+				if unknown++; unknown > 3 {
+					return "", 0
+				}
+				unit = word
+				if len(word) > 3 {
+					unit = strings.TrimSuffix(word, "s")
+				}
+			}
+			factors = append(factors, factor{unit, exponent})
+			exponent = 1
+		}
+		size = at
+	}
+	if opened > 0 && !whole || unknown == 1 && len(factors) == 1 && (glued || len(factors[0].unit) == 1) {
+		return "", 0 // a variable, or a sentence: what is left unread tells
+	}
+	var names []string
+	for _, f := range factors {
+		if f.exponent != 1 {
+			f.unit = fmt.Sprintf("%s^%d", f.unit, f.exponent)
+		}
+		names = append(names, f.unit)
+	}
+	return strings.Join(names, " "), size
+}
+
+var unitNames = func() map[string]bool {
+	out := make(map[string]bool)
+	for _, names := range units {
+		for _, name := range strings.Fields(names) {
+			out[name] = true
+		}
+	}
+	return out
+}()
+
+// sameUnit reports whether two units may be one: neither is named, or they are equal, or one is not in the table, or both are words that share
+// one (apples, red apples).
+func sameUnit(a, b string) bool {
+	known := func(unit string) bool {
+		return !slices.ContainsFunc(strings.Fields(unit), func(s string) bool {
+			base, _, _ := strings.Cut(s, "^")
+			return !unitNames[base] && !unitNames[s]
+		})
+	}
+	if a == "" || b == "" || a == b || known(a) != known(b) {
+		return true
+	}
+	return !known(a) && slices.ContainsFunc(strings.Fields(a), func(s string) bool { return slices.Contains(strings.Fields(b), s) })
 }
