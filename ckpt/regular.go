@@ -32,7 +32,8 @@ func fileKind(mode fs.FileMode) string {
 	return "a device"
 }
 
-func checkRegular(info fs.FileInfo) error {
+// CheckRegular returns an error that says what a file is where it is no regular one.
+func CheckRegular(info fs.FileInfo) error {
 	if !info.Mode().IsRegular() {
 		return &irregularError{info.Mode()}
 	}
@@ -44,7 +45,7 @@ func checkRegular(info fs.FileInfo) error {
 func openRegular(path string) (*os.File, error) {
 	info, err := os.Stat(path)
 	if err == nil {
-		err = checkRegular(info)
+		err = CheckRegular(info)
 	}
 	if err != nil {
 		return nil, err
@@ -54,7 +55,7 @@ func openRegular(path string) (*os.File, error) {
 		return nil, err
 	}
 	if info, err = f.Stat(); err == nil {
-		err = checkRegular(info)
+		err = CheckRegular(info)
 	}
 	if err != nil {
 		f.Close()

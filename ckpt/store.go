@@ -104,7 +104,7 @@ func openDatabase(path, mode string) (*sql.DB, error) {
 		return nil, err
 	}
 	if info, err := os.Stat(path); err == nil { // SQLite would wait for the writer of a pipe
-		if err := checkRegular(info); err != nil {
+		if err := CheckRegular(info); err != nil {
 			return nil, err
 		}
 	}

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	_ "modernc.org/sqlite" // the "sqlite" driver
+
+	"afctl/ckpt"
 )
 
 // formatVersion stands in the file's user_version; appID marks the file as an index ("afix").
@@ -90,31 +92,13 @@ func checkTarget(dst string, src Source) error {
 	if err != nil {
 		return err
 	}
-	if err := regular(info); err != nil {
+	if err := ckpt.CheckRegular(info); err != nil {
 		return err
 	}
 	if file, ok := src.(interface{ reads(fs.FileInfo) bool }); ok && file.reads(info) {
 		return errors.New("found the file of the documents, expected another: the index would replace them")
 	}
 	return nil
-}
-
-// regular says what a file is that is none to replace, or to open as a database.
-func regular(info fs.FileInfo) error {
-	found := "a device"
-	switch mode := info.Mode(); {
-	case mode.IsRegular():
-		return nil
-	case mode.IsDir():
-		found = "a folder"
-	case mode&fs.ModeSymlink != 0:
-		found = "a symbolic link"
-	case mode&fs.ModeNamedPipe != 0:
-		found = "a named pipe"
-	case mode&fs.ModeSocket != 0:
-		found = "a socket"
-	}
-	return fmt.Errorf("found %s, expected a regular file", found)
 }
 
 func syncFile(name string) error {

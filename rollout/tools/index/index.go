@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+
+	"afctl/ckpt"
 )
 
 // ErrFormat is the error of a file that is no index, or one of another version.
@@ -43,7 +45,7 @@ func Open(path string) (*Index, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
 	}
-	if err := regular(info); err != nil {
+	if err := ckpt.CheckRegular(info); err != nil {
 		return nil, fmt.Errorf("open index %s: %w: %w", path, ErrFormat, err)
 	}
 	db, err := openDB(fileDSN(path, "mode=ro&immutable=1"), runtime.GOMAXPROCS(0))
