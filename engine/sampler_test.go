@@ -241,3 +241,16 @@ func TestSlotPool(t *testing.T) {
 		t.Errorf("free after all came back: %v", p.free)
 	}
 }
+
+// TestSamplerTakesWhatFits: what is cached of a request's own prompt does not keep it from the slots that an empty cache has for it.
+func TestSamplerTakesWhatFits(t *testing.T) {
+	m := randomModel(t, tiny(true), ckpt.F32, 11)
+	s := newSampler(t, newEngine(t, m, 1, Options{}), SamplerOptions{Base: true, CacheTokens: 64})
+	rng := rand.New(rand.NewPCG(5, 5))
+	a, b := tokens(rng, 21, m.Config.VocabSize), tokens(rng, 11, m.Config.VocabSize)
+	for _, r := range []SampleRequest{{Prompt: a, MaxTokens: 1}, {Prompt: b, MaxTokens: 1}, {Prompt: b, MaxTokens: 40}} {
+		if _, err := s.Sample(t.Context(), r); err != nil {
+			t.Errorf("%d tokens and %d to generate: %v", len(r.Prompt), r.MaxTokens, err)
+		}
+	}
+}

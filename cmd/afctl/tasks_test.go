@@ -174,3 +174,21 @@ func TestResumeWithLostFiles(t *testing.T) {
 		t.Errorf("no word that the run begins again:\n%s", r.stderr)
 	}
 }
+
+// "gym" is its training half where it is trained on.
+func TestGymTrainsOnItsTrainingHalf(t *testing.T) {
+	c := DefaultConfig()
+	c.Run.Steps, c.Run.TasksPerStep, c.Tasks.Train = 2, 8, "gym"
+	short, err := newTaskStream(&c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Tasks.Train = "gym:train"
+	long, err := newTaskStream(&c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := short.among(long.tasks); n != len(long.tasks) || n == 0 {
+		t.Errorf("%d of %d tasks", n, len(long.tasks))
+	}
+}
