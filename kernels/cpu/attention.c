@@ -39,6 +39,7 @@ struct attn_args {
 	float scale;
 };
 
+static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t pad16(int64_t n) { return (n + 15) & ~(int64_t)15; }
 
 // The keys of a tile: segment i of nseg + 1, the last being its own run.
@@ -186,25 +187,33 @@ int af_kv_put(af_ctx *c, const af_kv *kv, af_tensor k, af_tensor v, const int32_
 #define TOKEN(l) (t->row + (l) / g)
 #define COLUMN(l) ((h * g + (l) % g) * dh)
 
-// x^T of the tile's lanes as a panel for a sum over dh: [dh][lanes] f32, or [dh/2][lanes][2] bf16. Lanes past the tile are 0.
+// The lanes of a tile as rows of x that a head has its dh columns of.
+AF_INLINE char *AF(lane)(af_tensor x, const af_tile *t, int64_t h, int64_t g, int64_t dh, int64_t l) {
+	return (char *)x.p + (TOKEN(l) * x.stride + COLUMN(l)) * (x.dtype == AF_BF16 ? 2 : 4);
+}
+
+// The first n <= 16 words at p, then 0.
+AF_INLINE vf AF(some_words)(const char *p, int64_t n) {
+	vf v = vset1(0);
+	if (n == 16) return vload((const float *)p);
+	memcpy(&v, p, (size_t)n * 4);
+	return v;
+}
+
+// x^T of the tile's lanes as a panel for a sum over dh: [dh][lanes] f32, or [dh/2][lanes][2] bf16, words of 32 bits either way. Lanes past the
+// tile are 0.
 AF_INLINE void AF(pack_lanes)(void *dst, af_tensor x, const af_tile *t, int64_t h, int64_t g, int64_t dh, int64_t lanes) {
-	int64_t n = t->rows * g;
-	if (x.dtype == AF_BF16) {
-		uint32_t *d = dst;
-		for (int64_t l = 0; l < n; l++) {
-			const bf16 *s = (const bf16 *)x.p + TOKEN(l) * x.stride + COLUMN(l);
-			for (int64_t i = 0; i < dh / 2; i++) memcpy(&d[i * lanes + l], s + 2 * i, 4);
+	int64_t n = t->rows * g, words = x.dtype == AF_BF16 ? dh / 2 : dh;
+	for (int64_t l = 0; l < lanes; l += 16) {
+		const char *lane[16];
+		for (int k = 0; k < 16; k++) lane[k] = l + k < n ? AF(lane)(x, t, h, g, dh, l + k) : NULL;
+		for (int64_t i = 0; i < words; i += 16) {
+			int64_t some = min64(16, words - i);
+			vf v[16];
+			for (int k = 0; k < 16; k++) v[k] = lane[k] ? AF(some_words)(lane[k] + 4 * i, some) : vset1(0);
+			AF(transpose16)(v);
+			for (int k = 0; k < some; k++) vstore((float *)dst + (i + k) * lanes + l, v[k]);
 		}
-		for (int64_t i = 0; i < dh / 2; i++)
-			for (int64_t l = n; l < lanes; l++) d[i * lanes + l] = 0;
-	} else {
-		float *d = dst;
-		for (int64_t l = 0; l < n; l++) {
-			const float *s = (const float *)x.p + TOKEN(l) * x.stride + COLUMN(l);
-			for (int64_t i = 0; i < dh; i++) d[i * lanes + l] = s[i];
-		}
-		for (int64_t i = 0; i < dh; i++)
-			for (int64_t l = n; l < lanes; l++) d[i * lanes + l] = 0;
 	}
 }
 
@@ -213,24 +222,35 @@ AF_INLINE void AF(pack_rows)(void *dst, af_tensor x, const af_tile *t, int64_t h
 	int64_t n = t->rows * g, es = x.dtype == AF_BF16 ? 2 : 4;
 	memset(dst, 0, (size_t)(lanes * ld * es));
 	for (int64_t l = 0; l < n; l++) {
-		if (x.dtype == AF_BF16) {
-			const bf16 *s = (const bf16 *)x.p + TOKEN(l) * x.stride + COLUMN(l);
-			bf16 *d = (bf16 *)dst + (l & ~(int64_t)1) * ld + (l & 1);
-			for (int64_t i = 0; i < dh; i++) d[2 * i] = s[i];
-		} else
-			memcpy((float *)dst + l * ld, (const float *)x.p + TOKEN(l) * x.stride + COLUMN(l), (size_t)dh * 4);
+		const char *s = AF(lane)(x, t, h, g, dh, l);
+		if (x.dtype == AF_F32) {
+			memcpy((float *)dst + l * ld, s, (size_t)dh * 4);
+			continue;
+		}
+		uint32_t *d = (uint32_t *)dst + l / 2 * ld;
+		for (int64_t i = 0; i < dh; i++) d[i] |= (uint32_t)((const bf16 *)s)[i] << 16 * (l & 1);
 	}
 }
 
 // out^T [dh, lanes] to rows of x.
 AF_INLINE void AF(unpack_lanes)(af_tensor x, const float *src, const af_tile *t, int64_t h, int64_t g, int64_t dh, int64_t lanes) {
-	for (int64_t l = 0; l < t->rows * g; l++) {
-		int64_t o = TOKEN(l) * x.stride + COLUMN(l);
-		if (x.dtype == AF_BF16)
-			for (int64_t i = 0; i < dh; i++) ((bf16 *)x.p)[o + i] = f32_to_bf16(src[i * lanes + l]);
-		else
-			for (int64_t i = 0; i < dh; i++) ((float *)x.p)[o + i] = src[i * lanes + l];
-	}
+	int64_t n = t->rows * g;
+	for (int64_t l = 0; l < n; l += 16)
+		for (int64_t i = 0; i < dh; i += 16) {
+			int64_t some = min64(16, dh - i);
+			vf v[16];
+			for (int k = 0; k < 16; k++) v[k] = k < some ? vload(src + (i + k) * lanes + l) : vset1(0);
+			AF(transpose16)(v);
+			for (int k = 0; k < 16 && l + k < n; k++) {
+				char *d = AF(lane)(x, t, h, g, dh, l + k);
+				if (x.dtype == AF_BF16) {
+					bf16 b[16];
+					vstore_bf16(b, v[k]);
+					memcpy(d + 2 * i, b, (size_t)some * 2);
+				} else
+					memcpy(d + 4 * i, &v[k], (size_t)some * 4);
+			}
+		}
 }
 
 // Lane l0 + i attends to keys 0..lim[i] of segment i; *all is how many of them every lane of the vector attends to.

@@ -30,7 +30,7 @@ static int64_t tile_logits(af_ctx *c, const af_matrix *w, int64_t v0, af_tensor 
 	int64_t width = min64(TILE, pad16(w->n) - v0), es = w->dtype == AF_BF16 ? 2 * (w->k + (w->k & 1)) : 4 * w->k;
 	for (int64_t j = 0; j < width; j += 64) {
 		int64_t pw = min64(64, width - j);
-		c->fn->tile(kind_of(h.dtype, w->dtype) | (h.rows <= ROWS ? TILE_AHEAD : 0), rows, pw, w->k, row_at(h, r0), h.stride, (const char *)w->data + (v0 + j) * es, pw,
+		c->fn->tile(kind_of(h.dtype, w->dtype) | TILE_AHEAD, rows, pw, w->k, row_at(h, r0), h.stride, (const char *)w->data + (v0 + j) * es, pw,
 		            z + j, TILE, 0);
 	}
 	return width;
@@ -92,9 +92,6 @@ static void head_task(void *arg, int64_t i, int thread) {
 	}
 	for (int64_t v0 = 0; v0 < w->n; v0 += TILE) {
 		int64_t valid = min64(TILE, w->n - v0);
-		if (need)
-			for (int64_t k0 = 0; k0 < d; k0 += 64)
-				c->fn->panel_back(back + k0 * TILE * es, b16, min64(64, dpad - k0), w, v0, v0 + valid, k0);
 		for (int64_t rb = r0; rb < r1; rb += ROWS) {
 			int64_t rows = min64(ROWS, r1 - rb), width = tile_logits(c, w, v0, a->h, rb, rows, z);
 			for (int64_t r = 0; r < rows; r++) {
@@ -112,6 +109,9 @@ static void head_task(void *arg, int64_t i, int thread) {
 				ts = c->fn->head_weights(zr, width, m, m - x->m, f, &tt, need ? p + r * TILE * es : NULL, need2 ? q + r * TILE * es : NULL, b16);
 				add_sums(x, m, f, ts, tt);
 			}
+			if (need && rb == r0) // W's tile is near now
+				for (int64_t k0 = 0; k0 < d; k0 += 64)
+					c->fn->panel_back(back + k0 * TILE * es, b16, min64(64, dpad - k0), w, v0, v0 + valid, k0);
 			for (int64_t k0 = 0; need && k0 < d; k0 += 64) {
 				int64_t kw = min64(64, dpad - k0);
 				c->fn->tile(b16 ? TILE_B : TILE_F, rows, kw, valid, p, TILE, back + k0 * TILE * es, kw,
@@ -153,18 +153,6 @@ int af_head(af_ctx *c, af_tensor h, const af_matrix *w, const int32_t *first, co
 	return AF_OK;
 }
 
-// W's row of a token as f32.
-static void token_row(const af_matrix *w, int64_t n, float *y) {
-	int64_t np = pad16(w->n), n0 = n & ~(int64_t)63, width = min64(64, np - n0), k = w->k;
-	if (w->dtype == AF_BF16) {
-		const bf16 *s = (const bf16 *)w->data + n0 * (k + (k & 1)) + 2 * (n - n0);
-		for (int64_t i = 0; i < k; i++) y[i] = bf16_to_f32(s[(i & ~(int64_t)1) * width + (i & 1)]);
-	} else {
-		const float *s = (const float *)w->data + n0 * k + (n - n0);
-		for (int64_t i = 0; i < k; i++) y[i] = s[i * width];
-	}
-}
-
 static void head_back_task(void *arg, int64_t i, int thread) {
 	struct head_args *a = arg;
 	af_ctx *c = a->c;
@@ -175,7 +163,7 @@ static void head_back_task(void *arg, int64_t i, int thread) {
 		float sum = 0;
 		for (int64_t t = a->first[r]; t < a->first[r + 1]; t++) {
 			if (a->g[t] == 0) continue;
-			token_row(a->w, a->tokens[t], row);
+			af_matrix_row(a->w, a->tokens[t], row);
 			c->fn->axpy(acc, row, a->g[t] * a->inv_temp, d);
 			sum += a->g[t];
 		}

@@ -88,16 +88,31 @@ int af_pack(af_ctx *c, af_matrix *m, const void *src, int kind, int64_t row0, in
 	return AF_OK;
 }
 
+// Along a row each value, or pair of them, lies a panel's row further: a cache line each, asked for well before it is read.
+void af_matrix_row(const af_matrix *m, int64_t n, float *y) {
+	enum { AHEAD = 16 };
+	int64_t n0 = n & ~(int64_t)63, width = pad16(m->n) - n0, k = m->k;
+	if (width > 64) width = 64;
+	if (m->dtype == AF_BF16) {
+		const bf16 *s = (const bf16 *)m->data + n0 * (k + (k & 1)) + 2 * (n - n0);
+		for (int64_t i = 0; i + 1 < k; i += 2, s += 2 * width) {
+			__builtin_prefetch(s + 2 * AHEAD * width);
+			y[i] = bf16_to_f32(s[0]);
+			y[i + 1] = bf16_to_f32(s[1]);
+		}
+		if (k & 1) y[k - 1] = bf16_to_f32(s[0]);
+	} else {
+		const float *s = (const float *)m->data + n0 * k + (n - n0);
+		for (int64_t i = 0; i < k; i++, s += width) {
+			__builtin_prefetch(s + AHEAD * width);
+			y[i] = *s;
+		}
+	}
+}
+
 int af_unpack(af_ctx *c, const af_matrix *m, float *dst) {
 	(void)c;
-	int64_t np = pad16(m->n), kp = m->k + (m->k & 1);
-	for (int64_t n = 0; n < m->n; n++) {
-		int64_t n0 = n & ~(int64_t)63, width = np - n0 < 64 ? np - n0 : 64;
-		for (int64_t k = 0; k < m->k; k++)
-			dst[n * m->k + k] = m->dtype == AF_BF16
-			                        ? bf16_to_f32(((bf16 *)m->data)[n0 * kp + (k & ~(int64_t)1) * width + 2 * (n - n0) + (k & 1)])
-			                        : ((float *)m->data)[n0 * m->k + k * width + n - n0];
-	}
+	for (int64_t n = 0; n < m->n; n++) af_matrix_row(m, n, dst + n * m->k);
 	return AF_OK;
 }
 

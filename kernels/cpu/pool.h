@@ -30,6 +30,9 @@ void *af_scratch_get(struct af_scratch *s, size_t bytes);
 // Grows every thread's scratch, before af_run.
 int af_scratch_all(af_ctx *c, size_t bytes);
 
+// Row n of a packed matrix as f32 [k].
+void af_matrix_row(const af_matrix *m, int64_t n, float *y);
+
 enum { AF_OK = 0, AF_NOMEM = 1, AF_SHAPE = 2 };
 
 #endif

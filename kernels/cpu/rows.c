@@ -27,36 +27,18 @@ struct rows_args {
 };
 enum { GATHER, SELECT, SCATTER, CONVERT, ADD };
 
-// Row n of a packed matrix as f32 or bf16.
-static void unpack_row(af_tensor y, int64_t t, const af_matrix *w, int64_t n) {
-	int64_t np = (w->n + 15) & ~(int64_t)15, n0 = n & ~(int64_t)63, width = np - n0 < 64 ? np - n0 : 64, k = w->k;
-	if (w->dtype == AF_BF16) {
-		const bf16 *s = (const bf16 *)w->data + n0 * (k + (k & 1)) + 2 * (n - n0);
-		for (int64_t i = 0; i < k; i++) {
-			bf16 v = s[(i & ~(int64_t)1) * width + (i & 1)];
-			if (y.dtype == AF_BF16)
-				((bf16 *)at(y, t))[i] = v;
-			else
-				((float *)at(y, t))[i] = bf16_to_f32(v);
-		}
-	} else {
-		const float *s = (const float *)w->data + n0 * k + (n - n0);
-		for (int64_t i = 0; i < k; i++) {
-			float v = s[i * width];
-			if (y.dtype == AF_BF16)
-				((bf16 *)at(y, t))[i] = f32_to_bf16(v);
-			else
-				((float *)at(y, t))[i] = v;
-		}
-	}
+// Row t of y, of either dtype, from row n of a packed matrix.
+static void gather_row(af_ctx *c, af_tensor y, int64_t t, const af_matrix *w, int64_t n, int thread) {
+	float *row = y.dtype == AF_F32 ? (float *)at(y, t) : c->scratch[thread].p;
+	af_matrix_row(w, n, row);
+	if (y.dtype == AF_BF16) c->fn->to_bf16((bf16 *)at(y, t), row, w->k);
 }
 
 static void rows_task(void *arg, int64_t i, int thread) {
-	(void)thread;
 	struct rows_args *a = arg;
 	af_ctx *c = a->c;
 	for (int64_t t = i * BLOCK, e = min64(t + BLOCK, a->n); t < e; t++) switch (a->op) {
-		case GATHER: unpack_row(a->y, t, a->w, a->idx[t]); break;
+		case GATHER: gather_row(c, a->y, t, a->w, a->idx[t], thread); break;
 		case SELECT: copy_row(c, at(a->y, t), a->y.dtype, at(a->x, a->idx[t]), a->x.dtype, a->y.cols); break;
 		case CONVERT: copy_row(c, at(a->y, t), a->y.dtype, at(a->x, t), a->x.dtype, a->y.cols); break;
 		case SCATTER:
@@ -77,6 +59,7 @@ static int run(af_ctx *c, af_tensor y, af_tensor x, const af_matrix *w, const in
 }
 
 int af_gather(af_ctx *c, af_tensor x, const af_matrix *w, const int32_t *tokens, int64_t t) {
+	if (x.dtype == AF_BF16 && af_scratch_all(c, (size_t)w->k * 4)) return AF_NOMEM;
 	return run(c, x, x, w, tokens, t, GATHER);
 }
 int af_select(af_ctx *c, af_tensor y, af_tensor x, const int32_t *rows) { return run(c, y, x, NULL, rows, y.rows, SELECT); }

@@ -124,7 +124,9 @@ void AF(tile)(int kind, int64_t m, int64_t n, int64_t k, const void *A, int64_t 
 	int64_t ea = kind == TILE_B ? 2 : 4, eb = kind == TILE_F ? 4 : 4; // bytes per element of A, per (pair) column of B
 	int64_t pairs = kind == TILE_F ? k : (k + 1) / 2; // steps
 	for (int64_t j = 0; j < n;) {
-		int nv = n - j >= 16 * NVMAX ? NVMAX : (int)((n - j) / 16);
+		int64_t wide = (n - j) / 16;
+		// The last two blocks of equal widths: 3 and 2 vectors, not 4 and 1.
+		int nv = (int)(wide >= 2 * NVMAX ? NVMAX : wide > NVMAX ? (wide + 1) / 2 : wide);
 		const char *b = (const char *)B + j * eb, *next = b + pairs * ldb * 4, *end = next + pairs * ldb * 4;
 		// Blocks of equal heights, or one row apart: a low one at the end would wait for memory, and for its own sums.
 		int64_t left = (m + AF(most_rows)[nv - 1] - 1) / AF(most_rows)[nv - 1];
