@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"afctl/ckpt"
+	"afctl/flow"
 )
 
 // smallTrain are the flags of a run of a few short rollouts of a random model.
@@ -83,7 +84,39 @@ func TestTrainAfterAnOutage(t *testing.T) {
 	run := filepath.Join(dir, "run")
 	model := gymLikeModel(t, filepath.Join(dir, "model"))
 	fails(t, smallTrain(run, model, "--steps", "1", "--set", "tasks.eval=", "--set", "rollout.call_seconds=1e-9", "--set", "rollout.retries=0"), "reward")
+	failAfterFirstToken(t, filepath.Join(run, storeFile))
 	must(t, "train", "--resume", "--run", run, "--set", "rollout.call_seconds=60")
+}
+
+// failAfterFirstToken makes a run's failed rollouts be by the policy that it has, as where a limit ends them in the middle: such stay in the store on a resume.
+func failAfterFirstToken(t *testing.T, path string) {
+	t.Helper()
+	ctx := t.Context()
+	store, err := ckpt.OpenStore(ctx, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	policies, err := store.Policies(ctx)
+	if err != nil || len(policies) == 0 {
+		t.Fatalf("policies of %s: %v, %v", path, policies, err)
+	}
+	var failed []*flow.Trajectory
+	for r, err := range store.Trajectories(ctx, ckpt.Query{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.PolicyVersion, r.AdapterHash = policies[0].Version, policies[0].AdapterHash
+		failed = append(failed, r)
+	}
+	if len(failed) == 0 {
+		t.Fatal("no rollout failed")
+	}
+	for _, r := range failed {
+		if err := store.PutTrajectory(ctx, 1, ckpt.PhaseTrain, r); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // Solves are taken over only by the evaluation that they are of.
