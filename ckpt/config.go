@@ -126,7 +126,9 @@ func (c *ModelConfig) validateTokens() error {
 
 // TensorSpec is a tensor that a model has to have.
 type TensorSpec struct {
-	Name  string
+	Name  string // as transformers has it
+	Layer int    // -1 outside of the layers
+	Part  string // Name below its layer, "self_attn.q_proj.weight"; Name itself outside of the layers
 	Shape []int
 }
 
@@ -164,10 +166,14 @@ func (c *ModelConfig) ProjectionSize(name string) (in, out int, ok bool) {
 // TensorSpecs lists the tensors of the model under transformers' names, in the order of the forward pass. Matrices
 // are [out, in]. c must be valid.
 func (c *ModelConfig) TensorSpecs() []TensorSpec {
-	specs := []TensorSpec{{"model.embed_tokens.weight", []int{c.VocabSize, c.HiddenSize}}}
+	var specs []TensorSpec
+	outside := func(name string, shape ...int) {
+		specs = append(specs, TensorSpec{Name: name, Layer: -1, Part: name, Shape: shape})
+	}
+	outside("model.embed_tokens.weight", c.VocabSize, c.HiddenSize)
 	for layer := range c.NumHiddenLayers {
-		add := func(name string, shape ...int) {
-			specs = append(specs, TensorSpec{fmt.Sprintf("model.layers.%d.%s", layer, name), shape})
+		add := func(part string, shape ...int) {
+			specs = append(specs, TensorSpec{Name: fmt.Sprintf("model.layers.%d.%s", layer, part), Layer: layer, Part: part, Shape: shape})
 		}
 		add("input_layernorm.weight", c.HiddenSize)
 		for i, projection := range Projections {
@@ -181,9 +187,9 @@ func (c *ModelConfig) TensorSpecs() []TensorSpec {
 			}
 		}
 	}
-	specs = append(specs, TensorSpec{"model.norm.weight", []int{c.HiddenSize}})
+	outside("model.norm.weight", c.HiddenSize)
 	if !c.TieWordEmbeddings {
-		specs = append(specs, TensorSpec{"lm_head.weight", []int{c.VocabSize, c.HiddenSize}})
+		outside("lm_head.weight", c.VocabSize, c.HiddenSize)
 	}
 	return specs
 }

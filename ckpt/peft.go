@@ -30,12 +30,12 @@ type AdapterModule struct {
 	B             []float32 // [Out, Rank], row-major
 }
 
-// path is the module's name in the model.
-func (m *AdapterModule) path() string { return modulePath(m.Layer, m.Name) }
+// Path returns the module's name in the model, "model.layers.0.self_attn.q_proj".
+func (m *AdapterModule) Path() string { return modulePath(m.Layer, m.Name) }
 
 // tensorNames are the names of A and B in adapter_model.safetensors.
 func (m *AdapterModule) tensorNames() (a, b string) {
-	prefix := adapterPrefix + m.path()
+	prefix := adapterPrefix + m.Path()
 	return prefix + ".lora_A.weight", prefix + ".lora_B.weight"
 }
 
@@ -111,7 +111,7 @@ func (a *Adapter) Check(cfg ModelConfig) error {
 	for _, m := range a.Modules {
 		if in, out, _ := cfg.ProjectionSize(m.Name); m.In != in || m.Out != out {
 			return fmt.Errorf("adapter: %w: module %s: A takes %d and B gives %d values found, %d and %d expected",
-				ErrMismatch, m.path(), m.In, m.Out, in, out)
+				ErrMismatch, m.Path(), m.In, m.Out, in, out)
 		}
 	}
 	return nil
@@ -153,7 +153,7 @@ func (a *Adapter) check(layers int) error {
 		}
 	}
 	if len(rest) > 0 {
-		return fmt.Errorf("%w: module %s found, %d layers of %q in this order expected", errLayers, rest[0].path(), layers, Projections)
+		return fmt.Errorf("%w: module %s found, %d layers of %q in this order expected", errLayers, rest[0].Path(), layers, Projections)
 	}
 	return a.Config.TargetModules.used(layers)
 }
@@ -176,17 +176,17 @@ func (t Targets) used(layers int) error {
 }
 
 func (r *adapterRules) checkModule(m *AdapterModule) error {
-	rank, alpha, scale, err := r.module(m.path())
+	rank, alpha, scale, err := r.module(m.Path())
 	switch {
 	case err != nil:
 		return err
 	case m.Rank != rank:
-		return fmt.Errorf("module %s: rank %d found, %d expected by the configuration", m.path(), m.Rank, rank)
+		return fmt.Errorf("module %s: rank %d found, %d expected by the configuration", m.Path(), m.Rank, rank)
 	case m.Alpha != alpha || m.Scale != scale:
-		return fmt.Errorf("module %s: alpha %v and scale %v found, %v and %v expected by the configuration", m.path(), m.Alpha, m.Scale, alpha, scale)
+		return fmt.Errorf("module %s: alpha %v and scale %v found, %v and %v expected by the configuration", m.Path(), m.Alpha, m.Scale, alpha, scale)
 	case m.In < 1 || m.Out < 1 || len(m.A) != m.Rank*m.In || len(m.B) != m.Out*m.Rank:
 		return fmt.Errorf("module %s: %d values in A and %d in B found, [%d, %d] and [%d, %d] expected",
-			m.path(), len(m.A), len(m.B), m.Rank, m.In, m.Out, m.Rank)
+			m.Path(), len(m.A), len(m.B), m.Rank, m.In, m.Out, m.Rank)
 	}
 	nameA, nameB := m.tensorNames()
 	return cmp.Or(checkFiniteFloats(nameA, m.A), checkFiniteFloats(nameB, m.B))

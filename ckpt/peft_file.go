@@ -137,7 +137,7 @@ func (r *adapterRules) complete(m *AdapterModule) error {
 	if m.B == nil {
 		return fmt.Errorf("tensor %.100q: missing, though A is there", nameB)
 	}
-	rank, alpha, scale, err := r.module(m.path())
+	rank, alpha, scale, err := r.module(m.Path())
 	if err != nil {
 		return err
 	}

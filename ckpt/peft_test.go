@@ -70,7 +70,7 @@ func TestReadAdapterGolden(t *testing.T) {
 		}
 		var got []goldenModule
 		for _, m := range a.Modules {
-			got = append(got, goldenModule{m.path(), m.Rank, m.Alpha, m.Scale, digest(t, m.A), digest(t, m.B)})
+			got = append(got, goldenModule{m.Path(), m.Rank, m.Alpha, m.Scale, digest(t, m.A), digest(t, m.B)})
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("%s:\n got %+v\nwant %+v", name, got, want)

@@ -117,15 +117,15 @@ func TestNewAdapter(t *testing.T) {
 		}
 		for _, m := range a.Modules {
 			if slices.ContainsFunc(m.B, func(x float32) bool { return x != 0 }) {
-				rt.Fatalf("%s: B is not zero", m.path())
+				rt.Fatalf("%s: B is not zero", m.Path())
 			}
 			// The bound 1/sqrt(in), squared and in exact terms; float32 rounding may reach it, not pass it.
 			if slices.ContainsFunc(m.A, func(x float32) bool { return float64(x)*float64(x)*float64(m.In) > 1+1e-6 }) {
-				rt.Fatalf("%s: A is out of bounds", m.path())
+				rt.Fatalf("%s: A is out of bounds", m.Path())
 			}
 			i := slices.IndexFunc(all.Modules, func(o AdapterModule) bool { return o.Layer == m.Layer && o.Name == m.Name })
 			if !slices.Equal(all.Modules[i].A, m.A) {
-				rt.Fatalf("%s: A depends on the other targets", m.path())
+				rt.Fatalf("%s: A depends on the other targets", m.Path())
 			}
 		}
 		files := memFiles{}

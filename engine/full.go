@@ -17,9 +17,8 @@ type full struct {
 	norm        int
 	norms       [][2]int
 	w           [][numProj]int
-	bias        [][3]int // -1 without
-	specs       []ckpt.TensorSpec
-	index       []int // of each spec's parameter
+	bias        [][3]int          // -1 without
+	specs       []ckpt.TensorSpec // of each parameter
 }
 
 func newFull(b kernels.Backend, w *weights, cfg ckpt.ModelConfig) (f *full, err error) {
@@ -38,9 +37,7 @@ func newFull(b kernels.Backend, w *weights, cfg ckpt.ModelConfig) (f *full, err 
 		if len(s.Shape) == 2 {
 			rows, cols = s.Shape[0], s.Shape[1]
 		}
-		i := f.add(s.Name, rows, cols)
-		f.index = append(f.index, i)
-		f.place(s.Name, i)
+		f.place(s, f.add(s.Name, rows, cols))
 	}
 	if cfg.TieWordEmbeddings {
 		f.head = f.embed
@@ -49,11 +46,11 @@ func newFull(b kernels.Backend, w *weights, cfg ckpt.ModelConfig) (f *full, err 
 		return f, err
 	}
 	for i, s := range f.specs {
-		dst := f.view(f.p, f.index[i])
+		dst := f.view(f.p, i)
 		if len(s.Shape) == 2 {
-			err = b.Unpack(dst, *w.matrix(s.Name))
+			err = b.Unpack(dst, *w.matrix(s))
 		} else {
-			err = b.Convert(dst, *w.vector(s.Name))
+			err = b.Convert(dst, *w.vector(s))
 		}
 		if err != nil {
 			return f, err
@@ -63,33 +60,23 @@ func newFull(b kernels.Backend, w *weights, cfg ckpt.ModelConfig) (f *full, err 
 }
 
 // place remembers where a tensor's parameter is.
-func (f *full) place(name string, i int) {
-	switch name {
+func (f *full) place(s ckpt.TensorSpec, i int) {
+	switch s.Part {
 	case "model.embed_tokens.weight":
 		f.embed = i
-		return
 	case "lm_head.weight":
 		f.head = i
-		return
 	case "model.norm.weight":
 		f.norm = i
-		return
-	}
-	var l int
-	var rest string
-	fmt.Sscanf(name, "model.layers.%d.%s", &l, &rest)
-	switch rest {
 	case "input_layernorm.weight":
-		f.norms[l][0] = i
+		f.norms[s.Layer][0] = i
 	case "post_attention_layernorm.weight":
-		f.norms[l][1] = i
-	}
-	for p, n := range ckpt.Projections {
-		switch rest {
-		case ckpt.ProjectionPath(n) + ".weight":
-			f.w[l][p] = i
-		case ckpt.ProjectionPath(n) + ".bias":
-			f.bias[l][p] = i
+		f.norms[s.Layer][1] = i
+	default:
+		if p := projection(s.Part, "weight"); p >= 0 {
+			f.w[s.Layer][p] = i
+		} else {
+			f.bias[s.Layer][projection(s.Part, "bias")] = i
 		}
 	}
 }
@@ -120,11 +107,11 @@ func (f *full) gradOrNone(i int) kernels.Tensor {
 func (f *full) pack(b kernels.Backend, w *weights) error {
 	var err error
 	for i, s := range f.specs {
-		src := f.view(f.p, f.index[i])
+		src := f.view(f.p, i)
 		if len(s.Shape) == 2 {
-			err = errors.Join(err, b.Pack(*w.matrix(s.Name), src, 1))
+			err = errors.Join(err, b.Pack(*w.matrix(s), src, 1))
 		} else {
-			err = errors.Join(err, b.Convert(*w.vector(s.Name), src))
+			err = errors.Join(err, b.Convert(*w.vector(s), src))
 		}
 	}
 	return err
@@ -138,7 +125,7 @@ func (f *full) values(b kernels.Backend, t kernels.Tensor, d ckpt.DType) ([]ckpt
 	}
 	var out []ckpt.Tensor
 	for i, s := range f.specs {
-		q := f.list[f.index[i]]
+		q := f.list[i]
 		c, err := ckpt.Float32Tensor(s.Name, d, s.Shape, flat[q.at:q.at+q.rows*q.cols])
 		if err != nil {
 			return nil, err
@@ -160,7 +147,7 @@ func (f *full) setValues(b kernels.Backend, t kernels.Tensor, in []ckpt.Tensor) 
 		if err != nil {
 			return err
 		}
-		copy(flat[f.list[f.index[i]].at:], v)
+		copy(flat[f.list[i].at:], v)
 	}
 	return b.Upload(t, flat)
 }

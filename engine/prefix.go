@@ -1,6 +1,9 @@
 package engine
 
-import "afctl/kernels"
+import (
+	"afctl/flow"
+	"afctl/kernels"
+)
 
 // prefixNode is a stretch of tokens whose keys and values are in the cache, in slots of one piece. The path from the root spells a prefix.
 type prefixNode struct {
@@ -40,7 +43,7 @@ func (t *prefixTree) insert(tokens []int32) (leaf, fresh *prefixNode, ok bool) {
 		if next == nil {
 			break
 		}
-		k := commonPrefix(next.tokens, tokens)
+		k := flow.CommonPrefix(next.tokens, tokens)
 		if k < len(next.tokens) && k < len(tokens) {
 			next.split(k) // next is now the rest, below a new node
 			next = next.parent
@@ -156,14 +159,4 @@ func (n *prefixNode) whole(s []kernels.Seg, length int32) []kernels.Seg {
 	}
 	s = n.segments(s)
 	return append(s, kernels.Seg{Row: n.start, Slot: n.start, Len: min(int32(len(n.tokens)), length-n.depth)})
-}
-
-func commonPrefix(a, b []int32) int {
-	n := min(len(a), len(b))
-	for i := range n {
-		if a[i] != b[i] {
-			return i
-		}
-	}
-	return n
 }

@@ -135,7 +135,7 @@ func (lo *lora) moments(b kernels.Backend) ([]ckpt.Tensor, error) {
 }
 
 func momentName(m *ckpt.AdapterModule, which string) string {
-	return fmt.Sprintf("model.layers.%d.%s.%s", m.Layer, ckpt.ProjectionPath(m.Name), which)
+	return m.Path() + "." + which
 }
 
 func (lo *lora) setMoments(b kernels.Backend, moments map[string]ckpt.Tensor) error {

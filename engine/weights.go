@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"afctl/ckpt"
 	"afctl/kernels"
@@ -83,9 +84,9 @@ func load(b kernels.Backend, m *ckpt.Model, o Options) (w *weights, err error) {
 			return w, err
 		}
 		if len(spec.Shape) == 1 {
-			err = w.loadVector(b, spec.Name, t)
+			err = w.loadVector(b, spec, t)
 		} else {
-			err = w.loadMatrix(b, spec.Name, t, o)
+			err = w.loadMatrix(b, spec, t, o)
 		}
 		if err != nil {
 			return w, fmt.Errorf("%s: tensor %s: %w", m.Name, spec.Name, err)
@@ -98,7 +99,7 @@ func load(b kernels.Backend, m *ckpt.Model, o Options) (w *weights, err error) {
 	return w, nil
 }
 
-func (w *weights) loadMatrix(b kernels.Backend, name string, t ckpt.Tensor, o Options) error {
+func (w *weights) loadMatrix(b kernels.Backend, s ckpt.TensorSpec, t ckpt.Tensor, o Options) error {
 	src, err := sourceOf(t.DType)
 	if err != nil {
 		return err
@@ -107,12 +108,12 @@ func (w *weights) loadMatrix(b kernels.Backend, name string, t ckpt.Tensor, o Op
 	if err != nil {
 		return err
 	}
-	*w.matrix(name) = m
+	*w.matrix(s) = m
 	w.nBytes += m.Bytes()
 	return b.Load(m, 0, t.Shape[0], t.Data, src)
 }
 
-func (w *weights) loadVector(b kernels.Backend, name string, t ckpt.Tensor) error {
+func (w *weights) loadVector(b kernels.Backend, s ckpt.TensorSpec, t ckpt.Tensor) error {
 	v, err := t.Float32s()
 	if err != nil {
 		return err
@@ -121,50 +122,38 @@ func (w *weights) loadVector(b kernels.Backend, name string, t ckpt.Tensor) erro
 	if err != nil {
 		return err
 	}
-	*w.vector(name) = d
+	*w.vector(s) = d
 	w.nBytes += 4 * len(v)
 	return b.Upload(d, v)
 }
 
-// matrix returns where the matrix of a name goes.
-func (w *weights) matrix(name string) *kernels.Matrix {
-	switch name {
+// projection returns which projection a part of a layer is the weight or the bias of; -1 for none.
+func projection(part, of string) int {
+	return slices.IndexFunc(ckpt.Projections, func(name string) bool { return part == ckpt.ProjectionPath(name)+"."+of })
+}
+
+// matrix returns where a matrix goes.
+func (w *weights) matrix(s ckpt.TensorSpec) *kernels.Matrix {
+	switch s.Part {
 	case "model.embed_tokens.weight":
 		return &w.embed
 	case "lm_head.weight":
 		return &w.head
 	}
-	var l int
-	var rest string
-	fmt.Sscanf(name, "model.layers.%d.%s", &l, &rest)
-	for i, p := range ckpt.Projections {
-		if rest == ckpt.ProjectionPath(p)+".weight" {
-			return &w.layers[l].w[i]
-		}
-	}
-	return new(kernels.Matrix)
+	return &w.layers[s.Layer].w[projection(s.Part, "weight")]
 }
 
-// vector returns where the vector of a name goes.
-func (w *weights) vector(name string) *kernels.Tensor {
-	if name == "model.norm.weight" {
+// vector returns where a vector goes.
+func (w *weights) vector(s ckpt.TensorSpec) *kernels.Tensor {
+	switch s.Part {
+	case "model.norm.weight":
 		return &w.norm
-	}
-	var l int
-	var rest string
-	fmt.Sscanf(name, "model.layers.%d.%s", &l, &rest)
-	switch rest {
 	case "input_layernorm.weight":
-		return &w.layers[l].norm1
+		return &w.layers[s.Layer].norm1
 	case "post_attention_layernorm.weight":
-		return &w.layers[l].norm2
+		return &w.layers[s.Layer].norm2
 	}
-	for i := range w.layers[l].bias {
-		if rest == ckpt.ProjectionPath(ckpt.Projections[i])+".bias" {
-			return &w.layers[l].bias[i]
-		}
-	}
-	return new(kernels.Tensor)
+	return &w.layers[s.Layer].bias[projection(s.Part, "bias")]
 }
 
 func (w *weights) free(b kernels.Backend) {

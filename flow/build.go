@@ -17,8 +17,8 @@ func compareTargets(a, b Target) int {
 	return cmp.Or(cmp.Compare(a.Row, b.Row), cmp.Compare(a.Index, b.Index))
 }
 
-// commonPrefix returns the length of the longest common prefix.
-func commonPrefix(a, b []int32) int {
+// CommonPrefix returns how many tokens a and b have in common from their beginnings on.
+func CommonPrefix(a, b []int32) int {
 	n := min(len(a), len(b))
 	for i := range n {
 		if a[i] != b[i] {
@@ -41,7 +41,7 @@ func build(seqs []Sequence) Forest {
 	shared := make([]int, len(seqs)) // rows shared with the sequence before
 	for i, s := range seqs {
 		if i > 0 {
-			shared[i] = commonPrefix(seqs[i-1].path(), s.path())
+			shared[i] = CommonPrefix(seqs[i-1].path(), s.path())
 		}
 		rows += s.Rows() - shared[i]
 		targets += len(s.Tokens) - s.Start

@@ -59,7 +59,7 @@ func cut(seqs []Sequence, budget int) []piece {
 	shared, total := make([]int, n+1), make([]int, n+1)
 	for i, s := range seqs {
 		if i > 0 {
-			shared[i] = commonPrefix(seqs[i-1].path(), s.path())
+			shared[i] = CommonPrefix(seqs[i-1].path(), s.path())
 		}
 		total[i+1] = total[i] + s.Rows() - shared[i]
 	}

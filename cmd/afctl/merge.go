@@ -14,7 +14,7 @@ func mergedTensors(m *ckpt.Model, a *ckpt.Adapter, dtype ckpt.DType) ([]ckpt.Ten
 	modules := map[string]*ckpt.AdapterModule{}
 	for i := range a.Modules {
 		mod := &a.Modules[i]
-		modules[fmt.Sprintf("model.layers.%d.%s.weight", mod.Layer, ckpt.ProjectionPath(mod.Name))] = mod
+		modules[mod.Path()+".weight"] = mod
 	}
 	var out []ckpt.Tensor
 	for _, spec := range m.Config.TensorSpecs() {
