@@ -39,7 +39,7 @@ type Engine struct {
 // New loads a model's weights into b, which the engine uses alone from now on but does not close. The model's files may be closed
 // after. A LoRA engine has no adapter yet: it scores the base.
 func New(b kernels.Backend, m *ckpt.Model, o Options) (*Engine, error) {
-	if err := o.defaults(&m.Config); err != nil {
+	if err := o.defaults(); err != nil {
 		return nil, err
 	}
 	e := &Engine{b: b, cfg: m.Config, opts: o, name: m.Name}

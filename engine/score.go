@@ -26,7 +26,7 @@ func (e *Engine) Score(ctx context.Context, seqs []flow.Sequence, temperature fl
 		n = max(n, s.Index+len(s.Tokens)-s.Start)
 	}
 	out := make([]float32, n)
-	forests := flow.Forests(seqs, e.opts.MicroBatchTokens)
+	forests := e.forests(seqs)
 	for i := range forests {
 		if err := ctx.Err(); err != nil {
 			return nil, err

@@ -40,7 +40,7 @@ func (e *Engine) SupervisedStep(ctx context.Context, seqs []flow.Sequence, o Opt
 	if err := e.b.Zero(ps.g); err != nil {
 		return m, err
 	}
-	forests := flow.Forests(seqs, e.opts.MicroBatchTokens)
+	forests := e.forests(seqs)
 	weight := 1 / float64(max(m.Tokens, 1))
 	for i := range forests {
 		if err := ctx.Err(); err != nil {

@@ -43,7 +43,7 @@ func (e *Engine) Begin(u *flow.Update) (*Update, error) {
 		return nil, err
 	}
 	o := u.Objective
-	up := &Update{e: e, u: u, forests: flow.Forests(u.Sequences, e.opts.MicroBatchTokens), old: make([]float32, len(u.Weight)),
+	up := &Update{e: e, u: u, forests: e.forests(u.Sequences), old: make([]float32, len(u.Weight)),
 		ref: make([]float32, len(u.Weight)),
 		params: kernels.LossParams{ClipLow: o.ClipLow, ClipHigh: o.ClipHigh, DualClip: o.DualClip, KL: o.KL, TISCap: o.TISCap, Entropy: o.Entropy,
 			KLEstimator: map[flow.KLEstimator]kernels.KLEstimator{flow.K1: kernels.K1, flow.K2: kernels.K2, flow.K3: kernels.K3}[o.KLEstimator]}}

@@ -79,7 +79,8 @@ func (p *Plan) Reset() {
 func (p *Plan) Add(q, n, seg0, nseg, ownRow, ownSlot, before, depth int32, group int) {
 	for n > 0 {
 		keys := int(depth + before + n)
-		lanes := min(tileLanes, max(16, tileScores/keys))
+		lanes := min(tileLanes, (tileScores/keys+15)&^15) // whole vectors of 16
+		lanes = max(lanes, 16)
 		rows := min(n, int32(max(1, lanes/group)))
 		p.Tiles = append(p.Tiles, Tile{Row: q, Rows: rows, Seg0: seg0, NSeg: nseg, OwnRow: ownRow, OwnSlot: ownSlot, Before: before,
 			Keys: depth + before + rows})
