@@ -17,6 +17,7 @@
 enum {
 	TILE = 256, // tokens
 	ROWS = 48,  // hidden rows whose logits exist at a time
+	MANY = 512, // hidden rows that a thread takes through the vocabulary
 };
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -140,9 +141,10 @@ int af_head(af_ctx *c, af_tensor h, const af_matrix *w, const int32_t *first, co
             float *entropy, float *lse, af_tensor ew, af_tensor elw) {
 	struct head_args a = {.c = c, .h = h, .ew = ew, .elw = elw, .w = w, .first = first, .tokens = tokens, .inv_temp = inv_temp,
 	                      .lp = lp, .entropy = entropy, .lse = lse};
-	// A thread takes all its rows through the vocabulary at once, so that W is read from memory once per thread; where they are many, a
-	// multiple of the 6 rows that a block of a product has.
-	a.chunk = (h.rows + c->threads - 1) / c->threads;
+	// A thread takes its rows through the vocabulary at once, so that W is read from memory rarely, but no more of them than its caches hold
+	// with their sums; where they are many, a multiple of the 6 rows that a block of a product has.
+	int64_t parts = c->threads * ((h.rows + c->threads * MANY - 1) / (c->threads * MANY));
+	a.chunk = parts ? (h.rows + parts - 1) / parts : 1;
 	if (a.chunk >= 4 * ROWS) a.chunk = (a.chunk + 5) / 6 * 6;
 	if (a.chunk < 1) a.chunk = 1;
 	int64_t es = size_of(h.dtype);
