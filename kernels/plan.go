@@ -5,8 +5,8 @@ package kernels
 type Run struct{ Start, Len, Parent, Depth int32 }
 
 const (
-	// tileLanes bounds the (row, head) pairs of a tile; tileScores their product with the keys, so that a tile's scores (f32) stay
-	// within half of a 1 MiB second-level cache.
+	// tileLanes bounds the (row, head) pairs of a tile; tileScores their product with the keys, but for what fills the last vector of 16, so
+	// that a tile's scores (f32) take about half of a 1 MiB second-level cache.
 	tileLanes  = 192
 	tileScores = 1 << 17
 	// partialSums is how many chunks times kv heads the backward pass is cut into, enough for that many threads.
@@ -79,8 +79,7 @@ func (p *Plan) Reset() {
 func (p *Plan) Add(q, n, seg0, nseg, ownRow, ownSlot, before, depth int32, group int) {
 	for n > 0 {
 		keys := int(depth + before + n)
-		lanes := min(tileLanes, (tileScores/keys+15)&^15) // whole vectors of 16
-		lanes = max(lanes, 16)
+		lanes := min(tileLanes, max(16, (tileScores/keys+15)&^15))
 		rows := min(n, int32(max(1, lanes/group)))
 		p.Tiles = append(p.Tiles, Tile{Row: q, Rows: rows, Seg0: seg0, NSeg: nseg, OwnRow: ownRow, OwnSlot: ownSlot, Before: before,
 			Keys: depth + before + rows})
