@@ -93,6 +93,7 @@ func newRoot() *cobra.Command {
 		Long: "afctl trains the planner of an agentic system (planner, executor, verifier, generator) with\n" +
 			"reinforcement learning, Flow-GRPO, on one machine, offline.",
 		Example:       "  afctl init --out afctl.yaml        # a commented config to start from\n  afctl doctor                       # what this machine can run",
+		Version:       buildInfo(), // what --version prints
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.ArbitraryArgs,
@@ -109,6 +110,7 @@ func newRoot() *cobra.Command {
 			return nil
 		},
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.PersistentFlags().IntSlice("gpus", nil, "compute on these GPUs, such as 0,1 (in builds that can)")
 	root.SetFlagErrorFunc(flagError)
 	root.CompletionOptions.HiddenDefaultCmd = true

@@ -74,7 +74,7 @@ func TestHelp(t *testing.T) {
 	if r := must(t, "--help"); !strings.Contains(r.stdout, "update") || r.stderr != "" {
 		t.Errorf("afctl --help: %+v", r)
 	}
-	if r := must(t, "version"); !strings.HasPrefix(r.stdout, "afctl ") || strings.Count(r.stdout, "\n") != 1 {
+	if flag, r := must(t, "--version"), must(t, "version"); flag.stdout != r.stdout || !strings.HasPrefix(r.stdout, "afctl ") || strings.Count(r.stdout, "\n") != 1 {
 		t.Errorf("afctl version: %q", r.stdout)
 	}
 }

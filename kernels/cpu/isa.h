@@ -56,6 +56,7 @@ AF_INLINE bf16 f32_to_bf16(float f) {
 #define vfma AF(vfma)
 #define vmax AF(vmax)
 #define vselect AF(vselect)
+#define vless AF(vless)
 #define vscale2 AF(vscale2)
 #define vround AF(vround)
 #define vexp AF(vexp)
@@ -79,6 +80,9 @@ AF_INLINE vf vset1(float x) { return (vf)_mm512_set1_ps(x); }
 AF_INLINE vf vfma(vf a, vf b, vf c) { return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
 AF_INLINE vf vmax(vf a, vf b) { return (vf)_mm512_max_ps((__m512)a, (__m512)b); }
 AF_INLINE vf vselect(vi m, vf a, vf b) { return (vf)_mm512_mask_blend_ps(_mm512_movepi32_mask((__m512i)m), (__m512)b, (__m512)a); }
+AF_INLINE vf vless(vf a, vf b, vf x, vf y) { // a < b ? x : y, without a vector between comparison and mask
+	return (vf)_mm512_mask_blend_ps(_mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LT_OQ), (__m512)y, (__m512)x);
+}
 AF_INLINE vf vround(vf x) { return (vf)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 AF_INLINE vf vscale2(vf x, vf n) { return (vf)_mm512_scalef_ps((__m512)x, (__m512)n); }
 AF_INLINE vf vsqrt(vf x) { return (vf)_mm512_sqrt_ps((__m512)x); }
@@ -89,7 +93,8 @@ AF_INLINE vf vload_bf16(const bf16 *p) {
 AF_INLINE vf vset1(float x) { return (vf){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
 AF_INLINE vf vfma(vf a, vf b, vf c) { return a * b + c; }
 AF_INLINE vf vselect(vi m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)); }
-AF_INLINE vf vmax(vf a, vf b) { return vselect(a > b, a, b); }
+AF_INLINE vf vless(vf a, vf b, vf x, vf y) { return vselect(a < b, x, y); }
+AF_INLINE vf vmax(vf a, vf b) { return vless(b, a, a, b); }
 // Exact for |x| < 2^22, which is all that exp needs.
 AF_INLINE vf vround(vf x) {
 	vf magic = vset1(12582912.0f);
@@ -211,8 +216,9 @@ AF_INLINE vf vexp(vf x) {
 	p = vfma(p, r, vset1(5.0000001201e-1f));
 	p = vfma(p, r * r, r) + 1.0f;
 	vf lo = vset1(-87.33654f), hi = vset1(88.72283f), zero = vset1(0);
-	vf y = vscale2(p, vselect(x < lo, zero, vselect(x > hi, zero, n)));
-	y = vselect(x < lo, zero, y);
-	return vselect(x > hi, vset1(INFINITY), y);
+#if AF_LEVEL < 2 // the instruction of the others takes any n
+	n = vless(x, lo, zero, vless(hi, x, zero, n));
+#endif
+	return vless(x, lo, zero, vless(hi, x, vset1(INFINITY), vscale2(p, n)));
 }
 #endif

@@ -6,6 +6,7 @@
 #undef vfma
 #undef vmax
 #undef vselect
+#undef vless
 #undef vscale2
 #undef vround
 #undef vexp
