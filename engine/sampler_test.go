@@ -100,6 +100,59 @@ func TestSamplerAgreesWithTrainer(t *testing.T) {
 	}
 }
 
+// TestTrap04EndTokens: any of a set of end tokens ends a completion and is its last token, also where the limit is reached with it; the model's
+// own set serves where the request names none.
+func TestTrap04EndTokens(t *testing.T) {
+	request := SampleRequest{Prompt: []int32{1, 2, 3}, MaxTokens: 12, Temperature: 1, Seed: 5, Stop: []int32{}}
+	cfg := tiny(true)
+	sampler := func() *Sampler {
+		return newSampler(t, newEngine(t, randomModel(t, cfg, ckpt.F32, 14), 1, Options{}), SamplerOptions{})
+	}
+	draw := func(s *Sampler, r SampleRequest) Sample {
+		x, err := s.Sample(context.Background(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return x
+	}
+	s := sampler()
+	free := draw(s, request)
+	if len(free.Action) != request.MaxTokens || free.Stop != flow.StopLimit {
+		t.Fatalf("without end tokens: %d tokens, stop %q", len(free.Action), free.Stop)
+	}
+	end := free.Action[6]
+	n := slices.Index(free.Action, end) + 1
+	if n < 2 {
+		t.Fatalf("the end token is the first of %v", free.Action)
+	}
+	absent := int32(0)
+	for slices.Contains(free.Action, absent) {
+		absent++
+	}
+	cfg.EOSTokenIDs = []int32{absent, end}
+	ofModel := sampler()
+	for _, c := range []struct {
+		name  string
+		s     *Sampler
+		stop  []int32
+		limit int
+		want  flow.StopReason
+	}{
+		{"the first of two", s, []int32{end, absent}, 12, flow.StopEOS},
+		{"the second of two", s, []int32{absent, end}, 12, flow.StopEOS},
+		{"the model's", ofModel, nil, 12, flow.StopEOS},
+		{"at the limit", s, []int32{end}, n, flow.StopEOS},
+		{"just before it", s, []int32{end}, n - 1, flow.StopLimit},
+	} {
+		r := request
+		r.Stop, r.MaxTokens = c.stop, c.limit
+		want := free.Action[:min(n, c.limit)]
+		if x := draw(c.s, r); !slices.Equal(x.Action, want) || x.Stop != c.want {
+			t.Errorf("%s: %v, stop %q, expected %v and %q", c.name, x.Action, x.Stop, want, c.want)
+		}
+	}
+}
+
 // TestSamplerSharesPrompts: what is in the cache is not computed again, and a shared prefix is there once.
 func TestSamplerSharesPrompts(t *testing.T) {
 	m := randomModel(t, tiny(true), ckpt.F32, 12)

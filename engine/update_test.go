@@ -200,6 +200,108 @@ func TestReferenceIsBase(t *testing.T) {
 	}
 }
 
+// TestReferenceIsTakenOnce: lr is constant within an update, so later steps have no reference pass.
+func TestReferenceIsTakenOnce(t *testing.T) {
+	m := randomModel(t, tiny(true), ckpt.F32, 4)
+	up, _ := beginWith(t, m, randomAdapter(t, m.Config, 4, 3), flow.DefaultObjective())
+	for i := range 3 {
+		mt, err := up.Step(context.Background(), DefaultOptimizer())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if taken := mt.SecondsReference > 0; taken != (i == 0) {
+			t.Errorf("step %d: %v seconds of reference pass", i+1, mt.SecondsReference)
+		}
+	}
+}
+
+// beginWith begins an update of random rollouts from an adapter.
+func beginWith(t *testing.T, m *ckpt.Model, a *ckpt.Adapter, o flow.Objective) (*Update, *Engine) {
+	t.Helper()
+	e := newEngine(t, m, 1, Options{})
+	if err := e.SetAdapter(a); err != nil {
+		t.Fatal(err)
+	}
+	up, err := e.Begin(randomUpdate(t, rand.New(rand.NewPCG(2, 2)), m.Config.VocabSize, o))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return up, e
+}
+
+// TestTrap28Clip: the gradient is scaled by min(1, max/(norm + 1e-6)), as torch's clip_grad_norm_ does. With eps 1 AdamW's first step is
+// -g/(|g| + 1), nearly the gradient itself, which is so small here that the 1e-6 shows.
+func TestTrap28Clip(t *testing.T) {
+	m := randomModel(t, tiny(true), ckpt.F32, 6)
+	o := flow.DefaultObjective()
+	o.Aggregation, o.MaxActionTokens = flow.AggregationConstant, 1e7 // tiny weights
+	step := func(maximum float64) (norm, size float64) {
+		fresh, err := ckpt.NewAdapter(m.Config, 4, 8, ckpt.Projections, 1, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		up, e := beginWith(t, m, fresh, o)
+		mt, err := up.Step(context.Background(), Optimizer{LR: 1, Beta1: 0.9, Beta2: 0.999, Eps: 1, MaxGradNorm: maximum})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := e.Adapter()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range a.Modules {
+			for _, b := range a.Modules[i].B { // A has no gradient while B is 0
+				size += float64(b) * float64(b)
+			}
+		}
+		return float64(mt.GradNorm), math.Sqrt(size)
+	}
+	norm, whole := step(0)
+	if norm < 1e-8 || norm > 1e-5 {
+		t.Fatalf("the gradient's norm is %v: 1e-6 would not show beside it", norm)
+	}
+	for _, maximum := range []float64{norm / 3, norm, 2*norm + 2e-6} {
+		before, size := step(maximum)
+		if before != norm {
+			t.Errorf("max_grad_norm %v: norm %v, without it %v: it is that before the clip", maximum, before, norm)
+		}
+		if found, expected := size/whole, min(1, maximum/(norm+1e-6)); math.Abs(found-expected) > 1e-4*expected {
+			t.Errorf("max_grad_norm %v, norm %v: step scaled by %v, expected %v", maximum, norm, found, expected)
+		}
+	}
+}
+
+// TestTrap28Skip: a gradient that is not finite changes neither values nor moments nor the count of steps, and is counted.
+func TestTrap28Skip(t *testing.T) {
+	m := randomModel(t, tiny(true), ckpt.F32, 6)
+	a := randomAdapter(t, m.Config, 4, 3)
+	for i := range a.Modules {
+		for j := range a.Modules[i].B {
+			a.Modules[i].B[j] *= 1e30
+		}
+	}
+	up, e := beginWith(t, m, a, flow.DefaultObjective())
+	mt, err := up.Step(context.Background(), DefaultOptimizer())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if norm := float64(mt.GradNorm); mt.SkippedSteps != 1 || !(math.IsNaN(norm) || math.IsInf(norm, 0)) {
+		t.Fatalf("skipped %d, grad norm %v, expected 1 and one that is not finite", mt.SkippedSteps, norm)
+	}
+	s, err := e.State()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Step != 0 || s.Adapter.Hash() != a.Hash() {
+		t.Errorf("after a skipped step: %d steps, adapter %.12s, expected 0 and %.12s", s.Step, s.Adapter.Hash(), a.Hash())
+	}
+	for _, moment := range s.Moments {
+		if v, err := moment.Float32s(); err != nil || slices.ContainsFunc(v, func(x float32) bool { return x != 0 }) {
+			t.Errorf("after a skipped step: %s is not 0 (%v)", moment.Name, err)
+		}
+	}
+}
+
 // TestResumeWithinUpdate (trap 27): steps taken from the constants of an interrupted update are those of the undisturbed one.
 func TestResumeWithinUpdate(t *testing.T) {
 	ctx := context.Background()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The comparison that run.sh makes; it needs nothing but the standard library itself. See README.md.
 
-    compare.py --afctl BINARY --python PYTHON [--full] [--reps N] [--repeat N] [--only NAME ...] [--wait S] [toy q05-4l q05 decode ...]
+    compare.py --afctl BINARY --python PYTHON [--full] [--fresh] [--reps N] [--repeat N] [--only NAME ...] [--wait S] [toy q05-4l q05 decode ...]
 
 Programs run one after another, each once before any runs again. JSON lines of the single runs go to <work>/runs.jsonl, progress to stderr,
 tables to stdout. Exit 1 if a program fails or the losses disagree.
@@ -24,6 +24,7 @@ def options():
     ap.add_argument("--python", required=True, help="interpreter that has torch, transformers, peft and trl")
     ap.add_argument("--work", default=os.path.join(tempfile.gettempdir(), "afctl-peer"), help="folder for models and data, kept")
     ap.add_argument("--full", action="store_true", help="prompts of about 1,500 tokens instead of 300")
+    ap.add_argument("--fresh", action="store_true", help="an adapter whose B is zero, as training begins")
     ap.add_argument("--reps", type=int, help="runs of each program")
     ap.add_argument("--repeat", type=int, default=3, help="steps of a run: the first cold, the rest warm")
     ap.add_argument("--threads", type=int, default=2)
@@ -77,14 +78,27 @@ def run(cmd, env):
         return wall, usage.ru_maxrss / 1024, others, out.read()
 
 
+def adapter_of(o):
+    return "fresh" if o.fresh else "lora"
+
+
+def make_model(o, shape, env):
+    model = os.path.join(o.work, "models", shape)
+    if not os.path.exists(os.path.join(model, adapter_of(o), "adapter_config.json")):
+        say("making", model)
+        run([o.python, os.path.join(HERE, "make_model.py"), shape, model], env)
+    return model
+
+
 def programs(o, shape, kind, model, data):
     """name -> command; {out} is the folder of the adapter."""
     dtype, long = DTYPE[shape], ["--batch-tokens", "2048" if shape == "q05" else "4096"]
     attn = ["--attn", "sdpa" if o.full else "eager"]
-    common = ["--model", model, "--trajectories", data, "--out", "{out}", "--dtype", dtype, "--repeat", str(o.repeat), "--threads", str(o.threads)]
+    adapter = adapter_of(o)
+    common = ["--model", model, "--adapter", adapter, "--trajectories", data, "--out", "{out}", "--dtype", dtype, "--repeat", str(o.repeat), "--threads", str(o.threads)]
     torch = [o.python, os.path.join(HERE, "torch_update.py")] + common + attn + long
     trl = [o.python, os.path.join(HERE, "trl_update.py")] + common + attn + ["--batch", "1" if o.full else "3"]
-    p = {"afctl": [o.afctl, "update", "--model", model, "--adapter", os.path.join(model, "lora"), "--trajectories", data, "--out", "{out}",
+    p = {"afctl": [o.afctl, "update", "--model", model, "--adapter", os.path.join(model, adapter), "--trajectories", data, "--out", "{out}",
                    "--steps", str(o.repeat), "--set", f"engine.dtype={dtype}", "--set", f"engine.threads={o.threads}"],
          "torch rows": torch + ["--mode", "rows"]}
     if kind == "grouped":
@@ -106,10 +120,7 @@ def of_afctl(out):
 
 
 def compare(o, shape, kind, env):
-    model = os.path.join(o.work, "models", shape)
-    if not os.path.exists(os.path.join(model, "lora", "adapter_config.json")):
-        say("making", model)
-        run([o.python, os.path.join(HERE, "make_model.py"), shape, model], env)
+    model = make_model(o, shape, env)
     data = os.path.join(o.work, "data", f"{VOCAB[shape]}-{'full' if o.full else 'short'}-{kind}.jsonl")
     if not os.path.exists(data):
         run([sys.executable, os.path.join(HERE, "make_trajectories.py"), "--vocab", str(VOCAB[shape]), "--out", data]
@@ -129,10 +140,11 @@ def compare(o, shape, kind, env):
             say(f"{shape} {kind}, {name}: first step {d['seconds_updates'][0]:.3f} s, process {d['once']:.2f} s, others {others:.2f} cores")
             with open(os.path.join(o.work, "runs.jsonl"), "a") as f:
                 f.write(json.dumps(d | {"when": time.strftime("%FT%TZ", time.gmtime())}) + "\n")
-    return table(shape, kind, data, {k: v for k, v in runs.items() if v})
+    # Before the first step of all, policy and reference are the same: loss and kl are 0, but for rounding.
+    return table(shape, kind, data, {k: v for k, v in runs.items() if v}, ["grad_norm"] if o.fresh else ["loss", "kl", "grad_norm"])
 
 
-def table(shape, kind, data, runs):
+def table(shape, kind, data, runs, same):
     """Prints it; returns whether all programs did the same work."""
     med = statistics.median
     first = lambda rs: med(r["seconds_updates"][0] for r in rs)
@@ -150,7 +162,7 @@ def table(shape, kind, data, runs):
         print("| " + " | ".join(cells) + " |")
     good, tolerance = True, AGREE[DTYPE[shape]]
     for name, rs in runs.items():
-        for key in ("loss", "kl", "grad_norm"):
+        for key in same:
             if (a := rs[0][key]) is None:
                 continue
             b = us[0][key]
@@ -160,16 +172,14 @@ def table(shape, kind, data, runs):
                 good = False
                 print(f"\n{name}: {key} {a:.7g}, afctl has {b:.7g}: {abs(a / b - 1):.1e} apart, {tolerance:.0e} allowed.")
     if good:
-        print(f"\nLoss, kl and gradient norm agree within {tolerance:.0e}.")
+        print(f"\nAgreed within {tolerance:.0e}: {', '.join(same)}.")
     sys.stdout.flush()
     return good
 
 
 def decode(o, env):
     """Sampling after one shared prompt of 300 tokens: transformers on a folder of q05, and engine's benchmark on the same shape."""
-    model = os.path.join(o.work, "models", "q05")
-    if not os.path.exists(os.path.join(model, "lora", "adapter_config.json")):
-        run([o.python, os.path.join(HERE, "make_model.py"), "q05", model], env)
+    model = make_model(o, "q05", env)
     rates = {}
     for rep in range(o.reps or 2):
         wait_quiet(o.wait)

@@ -4,8 +4,9 @@
     make_model.py toy|q05-4l|q05 FOLDER
 
 toy: Qwen2, hidden 128, 4 layers, vocabulary 1,024. q05: the shape of Qwen2.5-0.5B. q05-4l: the first 4 layers of it.
-The folder gets config.json, model.safetensors, a stand-in tokenizer (TRL insists on one) and lora/: a PEFT adapter (r 16,
-alpha 32, all seven projections, f32) whose B is not zero, so that loss and kl are numbers worth comparing.
+The folder gets config.json, model.safetensors, a stand-in tokenizer (TRL insists on one) and two PEFT adapters (r 16, alpha 32,
+all seven projections, f32) of the same A: lora/, whose B is not zero, so that loss and kl are numbers worth comparing, and fresh/,
+whose B is zero, as training begins.
 """
 import json, os, sys
 
@@ -14,6 +15,7 @@ SHAPES = {  # hidden, layers, heads, key/value heads, ffn, vocabulary
     "q05-4l": (896, 4, 14, 2, 4864, 151936),
     "q05": (896, 24, 14, 2, 4864, 151936),
 }
+ADAPTERS = ("lora", "fresh")
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -40,7 +42,8 @@ def make(name, out):
             t[p + f"self_attn.{n}_proj.bias"] = R(o)
         for n in ("input_layernorm", "post_attention_layernorm"):
             t[p + n + ".weight"] = one()
-    os.makedirs(os.path.join(out, "lora"), exist_ok=True)
+    for name in ADAPTERS:
+        os.makedirs(os.path.join(out, name), exist_ok=True)
     save_file(t, os.path.join(out, "model.safetensors"), metadata={"format": "pt"})
 
     def dump(name, o):
@@ -69,11 +72,14 @@ def make(name, out):
             p = f"base_model.model.model.layers.{i}.{n}."
             a[p + "lora_A.weight"] = (torch.rand(r, k, generator=g) * 2 - 1) / k**0.5
             a[p + "lora_B.weight"] = torch.randn(o, r, generator=g) * 0.01
-    save_file(a, os.path.join(out, "lora", "adapter_model.safetensors"), metadata={"format": "pt"})
-    dump("lora/adapter_config.json", {
-        "peft_type": "LORA", "task_type": "CAUSAL_LM", "r": r, "lora_alpha": 32, "lora_dropout": 0.0, "bias": "none",
-        "target_modules": list(PROJECTIONS), "inference_mode": False, "base_model_name_or_path": out, "fan_in_fan_out": False,
-        "init_lora_weights": True})
+    for name in ADAPTERS:
+        if name == "fresh":
+            a = {k: v * 0 if "lora_B" in k else v for k, v in a.items()}
+        save_file(a, os.path.join(out, name, "adapter_model.safetensors"), metadata={"format": "pt"})
+        dump(name + "/adapter_config.json", {
+            "peft_type": "LORA", "task_type": "CAUSAL_LM", "r": r, "lora_alpha": 32, "lora_dropout": 0.0, "bias": "none",
+            "target_modules": list(PROJECTIONS), "inference_mode": False, "base_model_name_or_path": out, "fan_in_fan_out": False,
+            "init_lora_weights": True})
 
 
 if __name__ == "__main__":

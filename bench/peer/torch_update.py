@@ -17,7 +17,8 @@ import argparse, ctypes, json, os, statistics, time
 
 def options():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("--model", required=True, help="folder, with the adapter in lora/")
+    ap.add_argument("--model", required=True, help="folder of make_model.py")
+    ap.add_argument("--adapter", default="lora", help="folder in it")
     ap.add_argument("--trajectories", required=True)
     ap.add_argument("--out", required=True, help="folder of the new adapter")
     ap.add_argument("--mode", choices=("rows", "prefix", "tree"), default="rows")
@@ -182,7 +183,7 @@ def main():
         torch.set_float32_matmul_precision("medium")  # products by oneDNN; still f32 on a CPU without AMX
     base = AutoModelForCausalLM.from_pretrained(o.model, dtype=dtype, attn_implementation=o.attn)
     base.requires_grad_(False)
-    model = PeftModel.from_pretrained(base, os.path.join(o.model, "lora"), is_trainable=True)
+    model = PeftModel.from_pretrained(base, os.path.join(o.model, o.adapter), is_trainable=True)
     amp = nullcontext
     if o.dtype == "bf16":  # f32 LoRA, bf16 products; PEFT's own casts around them are slower
         amp = lambda: torch.autocast("cpu", torch.bfloat16)

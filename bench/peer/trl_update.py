@@ -19,7 +19,8 @@ import torch_update as tu
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("--model", required=True, help="folder, with the adapter in lora/")
+    ap.add_argument("--model", required=True, help="folder of make_model.py")
+    ap.add_argument("--adapter", default="lora", help="folder in it")
     ap.add_argument("--trajectories", required=True)
     ap.add_argument("--out", required=True)
     ap.add_argument("--dtype", choices=("bf16", "f32"), default="bf16")
@@ -67,13 +68,13 @@ def main():
         warmup_steps=0, max_grad_norm=1.0, optim="adamw_torch_fused", dataloader_pin_memory=False,
         gradient_checkpointing=False,  # TRL's default is on, which is slower
         max_completion_length=max(len(t["a"]) for t in turns))
-    with open(os.path.join(o.model, "lora", "adapter_config.json")) as f:
+    with open(os.path.join(o.model, o.adapter, "adapter_config.json")) as f:
         lora = json.load(f)
     trainer = GRPOTrainer(
         model=model, reward_funcs=[reward], args=args, train_dataset=Dataset.from_list([{"prompt": "t1"}] * 2),
         processing_class=AutoTokenizer.from_pretrained(o.model), rollout_func=rollout,
         peft_config=LoraConfig(r=lora["r"], lora_alpha=lora["lora_alpha"], lora_dropout=0.0, task_type="CAUSAL_LM", target_modules=lora["target_modules"]))
-    set_peft_model_state_dict(trainer.model, load_file(os.path.join(o.model, "lora", "adapter_model.safetensors")))
+    set_peft_model_state_dict(trainer.model, load_file(os.path.join(o.model, o.adapter, "adapter_model.safetensors")))
     ends = []
 
     class Ends(TrainerCallback):
