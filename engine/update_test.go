@@ -200,6 +200,43 @@ func TestReferenceIsBase(t *testing.T) {
 	}
 }
 
+// TestReferenceOfFull (trap 19): where all weights are trained, the reference stays the model as it was opened, in later updates too.
+func TestReferenceOfFull(t *testing.T) {
+	ctx := context.Background()
+	for _, d := range dtypes {
+		m := randomModel(t, tiny(true), ckpt.BF16, 4)
+		e := newEngine(t, m, 2, Options{DType: d, Trainable: Full})
+		seqs := randomSequences(rand.New(rand.NewPCG(1, 1)), 9, m.Config.VocabSize)
+		score := func(policy bool) []float32 {
+			lp, err := e.Score(ctx, seqs, 0.7, policy)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return lp
+		}
+		base := score(false)
+		for i := range 2 {
+			up, err := e.Begin(randomUpdate(t, rand.New(rand.NewPCG(2, 2)), m.Config.VocabSize, flow.DefaultObjective()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			mt, err := up.Step(ctx, Optimizer{LR: 1e-3, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, MaxGradNorm: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if moved := mt.KL > 0; moved != (i > 0) {
+				t.Errorf("%v, update %d: kl %v at its first step", d, i+1, mt.KL)
+			}
+		}
+		if !slices.Equal(score(false), base) {
+			t.Errorf("%v: the reference has moved", d)
+		}
+		if slices.Equal(score(true), base) {
+			t.Errorf("%v: the policy has not moved", d)
+		}
+	}
+}
+
 // TestReferenceIsTakenOnce: lr is constant within an update, so later steps have no reference pass.
 func TestReferenceIsTakenOnce(t *testing.T) {
 	m := randomModel(t, tiny(true), ckpt.F32, 4)
