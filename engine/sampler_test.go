@@ -54,6 +54,7 @@ func TestSamplerAgreesWithTrainer(t *testing.T) {
 			s := newSampler(t, e, o)
 			rng := rand.New(rand.NewPCG(3, 8))
 			prompts := promptsOf(rng, 30, m.Config.VocabSize)
+			prompts[5], prompts[11] = prompts[5][:1], prompts[11][:1] // trap 3: a prompt of one token, once with an action of one token
 			samples := make([]Sample, len(prompts))
 			draw := func(i int) Sample {
 				r, err := s.Sample(ctx, SampleRequest{Prompt: prompts[i], MaxTokens: 1 + i%11, Temperature: 0.7, Seed: uint64(i % 20)})

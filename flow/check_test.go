@@ -69,17 +69,20 @@ func TestNewUpdateRefuses(t *testing.T) {
 // TestTrap02SamplerFilters: whatever bends the distribution that tokens were drawn from is refused; its neutral
 // values, and another temperature in a failed rollout, are not.
 func TestTrap02SamplerFilters(t *testing.T) {
-	for field, s := range map[string]Sampling{
-		"temperature": {Temperature: 1}, "top_k": {TopK: 40}, "top_p": {TopP: 0.99}, "min_p": {MinP: 0.05},
-		"frequency_penalty": {FrequencyPenalty: 1.2}, "presence_penalty": {PresencePenalty: -1}, "repeat_penalty": {RepeatPenalty: 1.1},
+	for field, settings := range map[string][]Sampling{
+		"temperature": {{Temperature: 1}}, "top_k": {{TopK: 1}, {TopK: 40}}, "top_p": {{TopP: 0.99}}, "min_p": {{MinP: 0.05}},
+		"frequency_penalty": {{FrequencyPenalty: 1.2}, {FrequencyPenalty: -1}}, "presence_penalty": {{PresencePenalty: 1}, {PresencePenalty: -1}},
+		"repeat_penalty": {{RepeatPenalty: 1.1}, {RepeatPenalty: 0.9}},
 	} {
-		ts := []Trajectory{rollout("a", 0, 1, 2), rollout("a", 1, 0, 2), failed("a", 2, "timeout")}
-		ts[2].Sampling = s
-		mustUpdate(t, ts, DefaultObjective())
-		ts[1].Sampling = s
-		var at *TrajectoryError
-		if _, err := NewUpdate(ts, DefaultObjective()); !errors.As(err, &at) || at.Field != "sampling."+field {
-			t.Errorf("%s: error %v", field, err)
+		for _, s := range settings {
+			ts := []Trajectory{rollout("a", 0, 1, 2), rollout("a", 1, 0, 2), failed("a", 2, "timeout")}
+			ts[2].Sampling = s
+			mustUpdate(t, ts, DefaultObjective())
+			ts[1].Sampling = s
+			var at *TrajectoryError
+			if _, err := NewUpdate(ts, DefaultObjective()); !errors.As(err, &at) || at.Field != "sampling."+field {
+				t.Errorf("%+v: error %v", s, err)
+			}
 		}
 	}
 	ts := []Trajectory{rollout("a", 0, 1, 2)}

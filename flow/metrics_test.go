@@ -101,6 +101,11 @@ func TestMetricsByHand(t *testing.T) {
 		t.Errorf("read back:\n%s", diff)
 	}
 
+	o.KL, o.Entropy = 0, 0 // trap 14: what has no coefficient and may be missing stays out of the loss
+	if got := mustUpdate(t, ts, o).Metrics(TokenSums{Policy: 1, KL: math.NaN(), Entropy: math.NaN(), Tokens: 5}); got.Loss != 1 {
+		t.Errorf("kl and entropy off and not known: loss %v, expected 1", got.Loss)
+	}
+
 	m.GradNorm = Number(math.Inf(1))
 	var names []string
 	for name, v := range m.Scalars() {

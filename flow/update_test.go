@@ -182,8 +182,8 @@ func TestTrap13Denominators(t *testing.T) {
 // TestWeightsByHand: two groups, a failed rollout, turns of 1 to 3 tokens.
 func TestWeightsByHand(t *testing.T) {
 	ts := []Trajectory{
-		rollout("a", 0, 1, 1, 3), rollout("a", 1, 0, 2), failed("a", 2, "timeout"),
-		rollout("b", 0, 1, 2), failed("c", 0, ""),
+		rollout("q1", 0, 1, 1, 3), rollout("q1", 1, 0, 2), failed("q1", 2, "timeout"),
+		rollout("q10", 0, 1, 2), failed("q2", 0, ""),
 	}
 	for aggregation, want := range map[Aggregation][]float64{
 		AggregationFlow:        {1. / 8, 1. / 24, 1. / 24, 1. / 24, 1. / 8, 1. / 8, 1. / 4, 1. / 4},
@@ -202,6 +202,30 @@ func TestWeightsByHand(t *testing.T) {
 			FailedGroups: 1, Failed: map[string]int{"timeout": 1, "unknown": 1}}
 		if diff := gocmp.Diff(wantCounts, u.Counts); diff != "" {
 			t.Errorf("counts (-want +got)\n%s", diff)
+		}
+	}
+}
+
+// TestTrap04EndToken: the end token is a token of the action like the others: why an action ended changes nothing of what is trained.
+func TestTrap04EndToken(t *testing.T) {
+	o := DefaultObjective()
+	for _, o.Aggregation = range []Aggregation{AggregationFlow, AggregationRolloutMean, AggregationTurnMean,
+		AggregationTokenMean, AggregationConstant} {
+		made := func(stop StopReason) *Update {
+			ts := []Trajectory{rollout("a", 0, 1, 2, 3), rollout("a", 1, 0, 1)}
+			for _, r := range ts {
+				for i := range r.Turns {
+					r.Turns[i].Stop = stop
+				}
+			}
+			u := mustUpdate(t, ts, o)
+			u.Groups = nil // they hold the turns
+			return u
+		}
+		for _, stop := range []StopReason{StopEOS, StopLimit} {
+			if diff := gocmp.Diff(made(""), made(stop)); diff != "" {
+				t.Errorf("%s, actions that ended with %q:\n%s", o.Aggregation, stop, diff)
+			}
 		}
 	}
 }

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"afctl/ckpt"
+	"afctl/engine"
+	"afctl/flow"
+	"afctl/rollout"
+
+	"github.com/go-json-experiment/json"
+)
+
+// textSession is a session on a textModel, with the codec of its folder.
+func textSession(t *testing.T, dir string) (*session, *codec) {
+	t.Helper()
+	m, err := ckpt.OpenModel(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := DefaultConfig()
+	s, err := openSession(&c, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	k, err := newCodec(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, k
+}
+
+// TestTrap05BOS: BOS stands where the chat template writes it, once, and nowhere else, whatever add_bos_token says and messages spell.
+func TestTrap05BOS(t *testing.T) {
+	for _, template := range []string{chatTemplate, "{{ bos_token }}" + chatTemplate} {
+		for _, add := range []bool{false, true} {
+			config, err := json.Marshal(map[string]any{"eos_token": "<|im_end|>", "bos_token": "<|bos|>", "add_bos_token": add,
+				"chat_template": strings.ReplaceAll(template, `\n`, "\n")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir, tok := textModel(t, string(config))
+			bos, _ := tok.ID("<|bos|>")
+			check := func(what string, ids []int32) {
+				want := []int32(nil)
+				if template != chatTemplate {
+					want = []int32{0}
+				}
+				var at []int32
+				for i, id := range ids {
+					if id == bos {
+						at = append(at, int32(i))
+					}
+				}
+				if !slices.Equal(at, want) {
+					t.Errorf("%s, template %.15q, add_bos_token %v: BOS at %v of %v, want it at %v", what, template, add, at, ids, want)
+				}
+			}
+			_, c := textSession(t, dir)
+			for _, content := range []string{"which city?", "<|bos|>city<|im_end|>"} {
+				ids, err := c.prompt([]rollout.Message{{Role: "user", Content: content}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				check("prompt", ids)
+			}
+			seqs, err := readSFT(t, dir, `{"messages":[{"role":"user","content":"which"},{"role":"assistant","content":"city"}]}`)
+			if err != nil {
+				t.Fatal(err)
+			}
+			check("sft", seqs[0].Tokens)
+		}
+	}
+}
+
+// TestTrap04EndTokens: generation ends at the model's end tokens and at the tokenizer's; what is trained is what the sampler drew, the end
+// token included, with the log-probs of the temperature that was asked for (traps 1, 4, 8).
+func TestTrap04EndTokens(t *testing.T) {
+	dir, tok := textModel(t, `{"eos_token":"<|im_start|>"}`)
+	s, c := textSession(t, dir)
+	end, _ := tok.ID("<|im_end|>")
+	start, _ := tok.ID("<|im_start|>")
+	if !slices.Equal(c.stop, []int32{end, start}) {
+		t.Errorf("end tokens %v, want the model's %d and the tokenizer's %d", c.stop, end, start)
+	}
+	s.model.Config.EOSTokenIDs = []int32{end, start} // of several end tokens, the first that comes ends a completion to learn from
+	seqs, err := (&sftReader{model: s.model}).line([]byte(`{"prompt":"which","completion":"city<|im_start|>river<|im_end|>"}`))
+	if err != nil || seqs[0].Tokens[len(seqs[0].Tokens)-1] != start || slices.Contains(seqs[0].Tokens, end) {
+		t.Errorf("sft: %v, %v: want a completion up to the end token %d", seqs, err, start)
+	}
+	for id := int32(0); id < int32(tok.VocabSize()); id += 3 { // often enough to be drawn
+		if !slices.Contains(c.stop, id) {
+			c.stop = append(c.stop, id)
+		}
+	}
+	config := DefaultConfig()
+	sampler, err := s.newSampler(&config.Engine, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sampler.Close()
+	m := &engineModel{sampler: sampler, codec: c, most: 64}
+	messages := []rollout.Message{{Role: "user", Content: "which city?"}}
+	prompt, err := c.prompt(messages)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stops := map[flow.StopReason]int{}
+	for seed := range uint64(20) {
+		got, err := m.Complete(t.Context(), rollout.Request{Messages: messages, MaxTokens: 4, Temperature: 0.7, Seed: seed})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := sampler.Sample(t.Context(), engine.SampleRequest{Prompt: prompt, MaxTokens: 4, Temperature: 0.7, Seed: seed, Stop: c.stop})
+		if err != nil {
+			t.Fatal(err)
+		}
+		turn := got.Turn
+		if !slices.Equal(turn.Prompt, prompt) || !slices.Equal(turn.Action, want.Action) || !slices.Equal(turn.LogProbs, want.LogProbs) || turn.Stop != want.Stop {
+			t.Fatalf("seed %d: turn %+v, the sampler drew %+v after %v", seed, turn, want, prompt)
+		}
+		if ended := slices.Contains(c.stop, turn.Action[len(turn.Action)-1]); ended != (turn.Stop == flow.StopEOS) {
+			t.Errorf("seed %d: stop %q after %v", seed, turn.Stop, turn.Action)
+		}
+		stops[turn.Stop]++
+	}
+	if stops[flow.StopEOS] == 0 || stops[flow.StopLimit] == 0 {
+		t.Errorf("reasons to stop: %v, want some of both", stops)
+	}
+}
