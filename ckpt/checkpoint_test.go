@@ -220,6 +220,27 @@ func TestSaveSurvivesEveryFault(t *testing.T) {
 	}
 }
 
+// The first save of a run, which makes the folder of checkpoints: all of it, or none.
+func TestFirstSaveSurvivesEveryFault(t *testing.T) {
+	c := testCheckpoint(t, 1, 10, false, false)
+	run := func(d disk, dir string) error { return save(d, dir, c, 2) }
+	forEachFault(t, func(*testing.T, string) {}, run, func(t *testing.T, dir string, _ *faultyDisk, saveErr error) {
+		got, rejected, err := Latest(dir)
+		switch {
+		case len(rejected) > 0 || err != nil && !errors.Is(err, ErrNoCheckpoint):
+			t.Fatalf("error %v, rejected %v", err, rejected)
+		case err != nil && saveErr == nil:
+			t.Fatal("no error, and no checkpoint")
+		case err == nil && !same(c, got):
+			t.Fatal("another checkpoint")
+		}
+		mustSave(t, dir, c)
+		if got, _, err := Latest(dir); err != nil || !same(c, got) {
+			t.Fatalf("saved again: error %v", err)
+		}
+	})
+}
+
 // What must not be loaded is not saved, and nothing is written.
 func TestSaveRefuses(t *testing.T) {
 	for name, spoil := range map[string]func(c *Checkpoint){

@@ -38,11 +38,13 @@ type ChatTemplate struct {
 	tokens   map[string]string
 }
 
-// Bounds on a template, which is a program from outside: its length, what it may render, how far range counts.
+// Bounds on a template, which is a program from outside: its length, what it may render, how far range counts, and how often all its
+// loops together go round.
 const (
 	maxTemplateBytes = 64 << 10
 	maxRenderedBytes = 64 << 20
 	maxRange         = 1 << 16
+	maxIterations    = 1 << 21
 )
 
 // TemplateRefusal is the error of a template that called raise_exception: the template works, the messages are not as
@@ -86,6 +88,7 @@ func (t *ChatTemplate) Render(messages []Message, opts RenderOptions) (string, e
 		"add_generation_prompt": opts.AddGenerationPrompt,
 		"tools":                 nil,
 		"documents":             nil,
+		iterations:              new(int),
 		"range":                 boundedRange,
 		"namespace":             globalFunction("namespace"),
 		"dict":                  globalFunction("dict"),

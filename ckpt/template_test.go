@@ -116,6 +116,7 @@ func TestChatTemplateRefused(t *testing.T) {
 		"macro":             "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}" + all,
 		"recursive for":     all + "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}",
 		"endless range":     all + "{% for i in range(1000000000000) %}{% endfor %}",
+		"loops in loops":    all + strings.Repeat("{% for i in range(60000) %}", 4) + strings.Repeat("{% endfor %}", 4),
 		"messages left out": "hello",
 		"refuses all":       "{{ raise_exception('never') }}",
 		"too long":          all + strings.Repeat(" ", maxTemplateBytes),

@@ -216,6 +216,54 @@ func TestSamplerPublish(t *testing.T) {
 	}
 }
 
+// asked is a context that tells when the sampler's loop has first asked for its end, as it does when it takes a request in.
+type asked struct {
+	context.Context
+	once *sync.Once
+	yes  chan struct{}
+}
+
+func (c asked) Err() error {
+	c.once.Do(func() { close(c.yes) })
+	return c.Context.Err()
+}
+
+// TestPublishWaits (trap 26): what is under way when new weights are published ends on the keys and values that it began with, and with its stamp:
+// nothing that comes after takes its place in the cache.
+func TestPublishWaits(t *testing.T) {
+	m := randomModel(t, tiny(true), ckpt.F32, 15)
+	e := newEngine(t, m, 1, Options{})
+	s := newSampler(t, e, SamplerOptions{Base: true})
+	rng := rand.New(rand.NewPCG(6, 6))
+	long := SampleRequest{Prompt: tokens(rng, 30, m.Config.VocabSize), MaxTokens: 450, Temperature: 1, Stop: []int32{}}
+	ctx, done := asked{context.Background(), new(sync.Once), make(chan struct{})}, make(chan Sample)
+	go func() {
+		r, err := s.Sample(ctx, long)
+		if err != nil {
+			t.Error(err)
+		}
+		done <- r
+	}()
+	<-ctx.yes
+	if err := s.Publish(context.Background(), 1, "one"); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 5 {
+		req := SampleRequest{Prompt: tokens(rng, 60, m.Config.VocabSize), MaxTokens: 20, Temperature: 1, Seed: uint64(i), Stop: []int32{}}
+		if _, err := s.Sample(context.Background(), req); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := <-done
+	lp, err := e.Score(context.Background(), []flow.Sequence{{Tokens: append(slices.Clone(long.Prompt), r.Action...), Start: len(long.Prompt)}}, 1, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.PolicyVersion != 0 || !slices.Equal(lp, r.LogProbs) {
+		t.Errorf("a sample that was under way: version %d, log-probs those of the model: %v", r.PolicyVersion, slices.Equal(lp, r.LogProbs))
+	}
+}
+
 // TestSamplerEnds: a cancelled request returns, leaving others alone; Close fails what is under way and frees the loop.
 func TestSamplerEnds(t *testing.T) {
 	m := randomModel(t, tiny(true), ckpt.F32, 14)

@@ -194,7 +194,8 @@ func TestReportRoundTrip(t *testing.T) {
 	if err := r.WriteTable(&table); err != nil || !strings.HasPrefix(table.String(), "gym: 30 tasks, 3 repeats\n") {
 		t.Errorf("%v: %s", err, table.String())
 	}
-	for _, bad := range []string{"", "{}", `{"Suite":"x"}`, `{"suite":"x","suite":"y"}`, strings.Replace(text, `"repeats"`, `"repeat"`, 1)} {
+	for _, bad := range []string{"", "{}", strings.Replace(text, `"suite"`, `"Suite"`, 1), `{"suite":"x",` + text[1:], `{"extra":1,` + text[1:],
+		strings.Replace(text, `"repeats"`, `"repeat"`, 1)} {
 		if _, err := ReadReport(strings.NewReader(bad)); err == nil {
 			t.Errorf("%.40q was read", bad)
 		}

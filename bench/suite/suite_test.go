@@ -148,6 +148,7 @@ func TestFaultyFiles(t *testing.T) {
 		{"late byte order mark", ".jsonl", "{\"question\":\"q\",\"answer\":\"a\"}\n\ufeff{}", "row 2: unusable rows: found no JSON", ErrFormat},
 		{"only a byte order mark", ".jsonl", "\ufeff", "found no rows", ErrFormat},
 		{"duplicate key", ".json", `[{"question":"q","question":"r","answer":"a"}]`, "duplicate", ErrFormat},
+		{"duplicate key in a line", ".jsonl", `{"question":"q","question":"r","answer":"a"}`, "duplicate", ErrFormat},
 		{"duplicate key deep", ".json", `[{"question":"q","answer":"a","x":{"y":1,"y":2}}]`, "duplicate", ErrFormat},
 		{"invalid UTF-8", ".json", "[{\"question\":\"\xff\",\"answer\":\"a\"}]", "UTF-8", ErrFormat},
 		{"wrong case", ".json", `[{"Question":"q","answer":"a"}]`, `found key "Question", expected "question"`, ErrFormat},

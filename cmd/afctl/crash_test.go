@@ -18,6 +18,7 @@ import (
 	"afctl/bench/gym"
 	"afctl/ckpt"
 	"afctl/ckpt/tokenizer"
+	"afctl/flow"
 )
 
 // actAsProgram makes the test binary the program itself, so that tests can kill it.
@@ -52,7 +53,8 @@ func TestKillAndResume(t *testing.T) {
 		} else {
 			args = append(args, "--model", model, "--steps", "4", "--set", "run.tasks_per_step=3", "--set", "flow.group_size=3", "--set", "flow.epochs=2",
 				"--set", "flow.max_action_tokens=12", "--set", "flow.temperature=1", "--set", "rollout.eval_max_turns=2", "--set", "tasks.eval_limit=6",
-				"--set", "run.eval_every=2", "--set", "optimizer.lr=0.01", "--set", "engine.threads=1", "--set", "engine.kv_tokens=20000", "--set", "lora.r=4")
+				"--set", "run.eval_every=2", "--set", "optimizer.lr=0.01", "--set", "engine.threads=1", "--set", "engine.kv_tokens=20000", "--set", "lora.r=4",
+				"--set", "flow.entropy=0.01") // noise earns no reward: without this bonus there is no gradient, and every moment is 0
 		}
 		cmd := exec.Command(os.Args[0], args...)
 		cmd.Env = append(os.Environ(), actAsProgram+"=1")
@@ -65,6 +67,11 @@ func TestKillAndResume(t *testing.T) {
 	}
 	length := time.Since(begin)
 	want := runContents(t, whole)
+	for i, m := range readLines[flow.Metrics](t, filepath.Join(whole, metricsFile)) {
+		if !(m.GradNorm > 0) || i >= 2 && !(m.KL > 0) {
+			t.Errorf("step %d: grad norm %v, kl %v: a run that trains nothing shows nothing", i+1, m.GradNorm, m.KL)
+		}
+	}
 
 	rng := rand.New(rand.NewPCG(uint64(kills), 17))
 	killed := 0

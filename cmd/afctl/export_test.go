@@ -11,19 +11,21 @@ import (
 	"afctl/ckpt"
 )
 
+// scored are the log-probs that `afctl score` gives for one line.
+func scored(t *testing.T, args ...string) []float64 {
+	t.Helper()
+	r := afctlIn(t, `{"tokens":[5,6,7,8,9,10,11,12],"start":2}`, append([]string{"score"}, args...)...)
+	if r.status != exitDone {
+		t.Fatal(r.stderr)
+	}
+	return parseLines[struct {
+		LogProbs []float64 `json:"logprobs"`
+	}](t, r.stdout)[0].LogProbs
+}
+
 // TestExportMerged: the merged model alone gives the log-probs of base and adapter; what the adapter does not touch, and the
 // tokenizer's files, are copied bit for bit.
 func TestExportMerged(t *testing.T) {
-	const in = `{"tokens":[5,6,7,8,9,10,11,12],"start":2}` + "\n"
-	logProbs := func(t *testing.T, args ...string) []float64 {
-		r := afctlIn(t, in, append([]string{"score"}, args...)...)
-		if r.status != exitDone {
-			t.Fatal(r.stderr)
-		}
-		return parseLines[struct {
-			LogProbs []float64 `json:"logprobs"`
-		}](t, r.stdout)[0].LogProbs
-	}
 	for _, c := range []struct {
 		stored    ckpt.DType
 		flag      string
@@ -46,9 +48,9 @@ func TestExportMerged(t *testing.T) {
 				args = append(args, "--dtype", c.flag)
 			}
 			must(t, args...)
-			want, plain := logProbs(t, "--model", base, "--adapter", adapter), logProbs(t, "--model", base)
+			want, plain := scored(t, "--model", base, "--adapter", adapter), scored(t, "--model", base)
 			effect := 0.0
-			for i, got := range logProbs(t, "--model", out) {
+			for i, got := range scored(t, "--model", out) {
 				effect = max(effect, math.Abs(want[i]-plain[i]))
 				if !(math.Abs(got-want[i]) <= c.tolerance) {
 					t.Errorf("log-prob %d: %v, with the adapter %v", i, got, want[i])
@@ -83,6 +85,18 @@ func openTestModel(t *testing.T, dir string) *ckpt.Model {
 	}
 	t.Cleanup(func() { m.Close() })
 	return m
+}
+
+// TestExportMergedScale (trap 25): what is merged has each module's own scale, alpha/sqrt(r) and patterns included.
+func TestExportMergedScale(t *testing.T) {
+	base, adapter, out := filepath.Join(golden, "models", "tied"), filepath.Join(golden, "adapters", "tied-rslora"), filepath.Join(t.TempDir(), "merged")
+	must(t, "export", "--model", base, "--adapter", adapter, "--to", "merged", "--dtype", "f32", "--out", out)
+	want := scored(t, "--model", base, "--adapter", adapter)
+	for i, got := range scored(t, "--model", out) {
+		if !(math.Abs(got-want[i]) <= 1e-5) { // float32 log-probs of a few nats
+			t.Errorf("log-prob %d: %v, with the adapter %v", i, got, want[i])
+		}
+	}
 }
 
 // TestExportPEFT: what comes out is the same adapter, patterns and scales included.

@@ -217,6 +217,57 @@ func TestSFT(t *testing.T) {
 	})
 }
 
+// TestHeldOutLoss (trap 31): it is the mean over tokens, not over completions, of what `score` says of the result.
+func TestHeldOutLoss(t *testing.T) {
+	model, out := tinyModel(t, true, ckpt.F32), filepath.Join(t.TempDir(), "out")
+	var data, in strings.Builder
+	for i := range 5 {
+		ids := strings.Repeat(fmt.Sprintf(",%d", 20+i), 3*i)
+		fmt.Fprintf(&data, `{"prompt":[1,2],"completion":[%d%s]}`+"\n", 10+i, ids)
+		fmt.Fprintf(&in, `{"tokens":[1,2,%d%s],"start":2}`+"\n", 10+i, ids)
+	}
+	file := writeFile(t, "d.jsonl", data.String())
+	must(t, "sft", "--model", model, "--data", file, "--heldout", file, "--out", out, "--set", "optimizer.lr=0.01")
+	sum, tokens := 0.0, 0
+	for _, l := range parseLines[struct {
+		LogProbs []float64 `json:"logprobs"`
+	}](t, afctlIn(t, in.String(), "score", "--model", model, "--adapter", out).stdout) {
+		for _, lp := range l.LogProbs {
+			sum, tokens = sum-lp, tokens+1
+		}
+	}
+	lines := readLines[sftMetrics](t, filepath.Join(out, metricsFile))
+	last := lines[len(lines)-1]
+	const tolerance = 1e-5 // float32 log-probs of a few nats
+	if last.HeldOutLoss == nil || last.Tokens != tokens || !(math.Abs(float64(*last.HeldOutLoss)-sum/float64(tokens)) <= tolerance) {
+		t.Errorf("found %+v, score gives %v over %d tokens", last, sum/float64(tokens), tokens)
+	}
+}
+
+// TestFreshAdapter (trap 25): a LoRA that no folder gives is the one that lora.* describes, its scale with it.
+func TestFreshAdapter(t *testing.T) {
+	m, err := ckpt.OpenModel(tinyModel(t, true, ckpt.F32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	for rslora, scale := range map[bool]float64{false: 6.0 / 4, true: 6.0 / 2} {
+		c := DefaultConfig()
+		c.LoRA = LoRAConfig{R: 4, Alpha: 6, Targets: []string{"v_proj"}, Seed: 5, RSLoRA: rslora}
+		a, err := startAdapter(&c, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := ckpt.NewAdapter(m.Config, 4, 6, []string{"v_proj"}, 5, rslora)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.Hash() != want.Hash() || a.Modules[0].Scale != scale || a.Config.UseRSLoRA != rslora {
+			t.Errorf("rslora %v: scale %v, config %+v", rslora, a.Modules[0].Scale, a.Config)
+		}
+	}
+}
+
 func TestBadSFTLines(t *testing.T) {
 	dir, _ := textModel(t, plainTokenizer)
 	for _, c := range []struct {

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"path/filepath"
+	"testing"
+
+	"afctl/ckpt"
+	"afctl/flow"
+)
+
+// TestStateCounts (traps 27, 28): what a checkpoint counts. A step that is skipped moves the schedule and the data, but not Adam's bias
+// correction, and skipped steps add up.
+func TestStateCounts(t *testing.T) {
+	dir := t.TempDir()
+	model := gymLikeModel(t, filepath.Join(dir, "model"))
+	for entropy, skipped := range map[string]int{"0.01": 0, "1e300": 3} { // whose gradient float32 does not hold
+		run := filepath.Join(dir, entropy)
+		must(t, smallTrain(run, model, "--steps", "3", "--set", "tasks.eval=", "--set", "flow.entropy="+entropy, "--set", "optimizer.schedule=linear")...)
+		c, _, err := ckpt.Latest(run)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := c.State; s.Step != 3 || s.ScheduleStep != 3 || s.SkippedSteps != skipped || s.AdamStep != 3-skipped || s.Data.Tasks != 6 {
+			t.Errorf("flow.entropy=%s: state %+v", entropy, s)
+		}
+		for i, m := range readLines[flow.Metrics](t, filepath.Join(run, metricsFile)) {
+			if want := DefaultConfig().Optimizer.LR * float64(3-i) / 3; !(float64(m.LR) > 0.999*want && float64(m.LR) < 1.001*want) || m.SkippedSteps != min(skipped, i+1) {
+				t.Errorf("flow.entropy=%s, step %d: lr %v, expected %v; %d steps skipped", entropy, i+1, m.LR, want, m.SkippedSteps)
+			}
+		}
+	}
+}
+
+// TestResumeRefusesAnother (trap 27): a checkpoint whose bits would not go on here is refused, for its base, config, seed, inputs and engine.
+func TestResumeRefusesAnother(t *testing.T) {
+	dir := t.TempDir()
+	model, run := gymLikeModel(t, filepath.Join(dir, "model")), filepath.Join(dir, "run")
+	must(t, smallTrain(run, model, "--steps", "1", "--set", "tasks.eval=")...)
+	good, _, err := ckpt.Latest(run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		spoil func(s *ckpt.State)
+		want  string
+	}{
+		{func(s *ckpt.State) { s.Base.Hash = "0" }, "another model"},
+		{func(s *ckpt.State) { s.ConfigHash = "0" }, "another config"},
+		{func(s *ckpt.State) { s.Seed++ }, "another config"},
+		{func(s *ckpt.State) { s.InputsHash = "0" }, "tasks.train"},
+		{func(s *ckpt.State) { s.Engine.Products += "2" }, "bits would differ"},
+		{func(s *ckpt.State) { s.Engine.Threads++ }, "bits would differ"},
+		{func(s *ckpt.State) { s.Engine.Backend = "cpu of another kind" }, "bits would differ"},
+	} {
+		spoilt := *good
+		c.spoil(&spoilt.State)
+		if err := ckpt.Save(run, &spoilt, 2); err != nil {
+			t.Fatal(err)
+		}
+		fails(t, []string{"train", "--resume", "--run", run, "--steps", "2"}, c.want)
+	}
+	if err := ckpt.Save(run, good, 2); err != nil {
+		t.Fatal(err)
+	}
+	must(t, "train", "--resume", "--run", run, "--steps", "2")
+}

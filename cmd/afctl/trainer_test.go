@@ -1,0 +1,110 @@
+package main
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"afctl/ckpt"
+	"afctl/rollout"
+)
+
+// openTrainer opens a small run in dir as `afctl train` does.
+func openTrainer(t *testing.T, dir string) *trainer {
+	t.Helper()
+	c := DefaultConfig()
+	c.Model, c.Run.Dir, c.Run.Steps, c.Run.TasksPerStep = gymLikeModel(t, filepath.Join(t.TempDir(), "model")), dir, 2, 2
+	c.Flow.GroupSize, c.Flow.MaxActionTokens, c.Flow.Temperature, c.Tasks.Eval, c.Engine.KVTokens = 2, 8, 1, "", 20000
+	tr, err := newTrainer(t.Context(), &c, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tr.Close() })
+	return tr
+}
+
+// TestStaleRollouts (trap 26): a rollout of another policy than the one that is trained is never kept, for its version as for its adapter.
+func TestStaleRollouts(t *testing.T) {
+	ctx := t.Context()
+	tr := openTrainer(t, t.TempDir())
+	version, hash := tr.state.PolicyVersion, tr.hash
+	for _, other := range []ckpt.Policy{{Version: version + 1, AdapterHash: hash}, {Version: version, AdapterHash: "another"}} {
+		if err := tr.y.policy.Publish(ctx, other.Version, other.AdapterHash); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tr.rollouts(ctx); err == nil || !strings.Contains(err.Error(), "does not follow the training") {
+			t.Errorf("%+v: %v", other, err)
+		}
+	}
+	have, err := tr.stored(ctx, phaseTrain, 1)
+	for _, r := range have {
+		if !r.Failed() {
+			t.Errorf("kept: group %s, sample %d of version %d", r.Group, r.Sample, r.PolicyVersion)
+		}
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestRolloutsAreKept (trap 27): what an update has of its rollouts in the store is not solved again.
+func TestRolloutsAreKept(t *testing.T) {
+	tr := openTrainer(t, t.TempDir())
+	first, err := tr.rollouts(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr.y.policy.Close() // nobody is left to solve
+	again, err := tr.rollouts(t.Context())
+	if err != nil || len(first) != 4 || len(again) != len(first) {
+		t.Fatalf("%d and %d rollouts, error %v; 4 expected", len(first), len(again), err)
+	}
+	for i, r := range again {
+		if r.Failed() || len(r.Turns) == 0 || !slices.Equal(r.Turns[0].Action, first[i].Turns[0].Action) {
+			t.Errorf("rollout %d is another the second time: %s %s", i, r.Failure, r.FailureDetail)
+		}
+	}
+}
+
+// TestMetricsBeforeCheckpoint (trap 27): a step's metrics are in log and store before a checkpoint speaks of the step, or a resume would miss them.
+func TestMetricsBeforeCheckpoint(t *testing.T) {
+	ctx, dir := t.Context(), t.TempDir()
+	tr := openTrainer(t, dir)
+	if err := os.WriteFile(filepath.Join(dir, "checkpoints"), nil, 0o666); err != nil { // in the way of the folder
+		t.Fatal(err)
+	}
+	if err := tr.update(ctx); err == nil || !strings.Contains(err.Error(), "checkpoint") {
+		t.Fatalf("%v: expected that the checkpoint cannot be saved", err)
+	}
+	log, err := os.ReadFile(filepath.Join(dir, metricsFile))
+	if err != nil || strings.Count(string(log), "\n") != 1 {
+		t.Errorf("%v: the log is %q", err, log)
+	}
+	if lines, err := tr.metricsLines(ctx); err != nil || len(lines) != 1 {
+		t.Errorf("%v: the store has %d lines", err, len(lines))
+	}
+}
+
+// TestLongPrompts (trap 30): a prompt that leaves no room is an error, which fails its rollout; it is never cut.
+func TestLongPrompts(t *testing.T) {
+	tr := openTrainer(t, t.TempDir())
+	m := *tr.y.model(tr.y.policy)
+	request := rollout.Request{Slot: rollout.SlotPlanner, Messages: []rollout.Message{{Role: "user", Content: strings.Repeat("which city? ", 9)}}, MaxTokens: 5, Temperature: 1}
+	prompt, err := m.codec.prompt(request.Messages)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for more, want := range map[int]int{-9: 0, 0: 0, 1: 1, 9: 5} { // tokens at most
+		m.most = len(prompt) + more
+		c, err := m.Complete(t.Context(), request)
+		if (err == nil) != (want > 0) {
+			t.Errorf("room for %d tokens beside the prompt: error %v", more, err)
+		}
+		if err == nil && (!slices.Equal(c.Turn.Prompt, prompt) || len(c.Turn.Action) > want) {
+			t.Errorf("room for %d tokens beside the prompt of %d: turn %v", more, len(prompt), c.Turn)
+		}
+	}
+}
