@@ -61,6 +61,9 @@ func guard(i int) float32 { return guards[i%len(guards)] }
 var guards = func() (g [61 * 64]float32) {
 	for i := range g {
 		g[i] = -float32(130 + i%61)
+		if i%3 == 1 {
+			g[i] = float32(math.Inf(-1)) // times 0 it is seen as well
+		}
 	}
 	return g
 }()

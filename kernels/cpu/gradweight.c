@@ -1,7 +1,8 @@
-// Gradients by a weight: dw [N, K] += scale dy^T x, the sum over rows in order. Contracts in af.h; the inner product is tile.c.
+// Gradients by a weight: dw [N, K] += scale dy^T x, the sum over rows in order. Contracts in af.h.
 //
-// One side of the sum becomes rows (its columns turned), the other a panel of rows as they lie. An element of either is a word of 32 bits: a
-// float, or two rows of bf16 as the dot product takes them. The narrow side of a low-rank gradient is the one that is turned.
+// Of the wide side 16 columns are read as they lie, once, into a register; the narrow side, packed into panels of
+// 16 columns, is broadcast against them, and the 16 x 16 sums stay in registers. An element of either is a word of 32 bits: a float, or two rows of
+// bf16 as the dot product takes them.
 #ifndef AF_LEVEL
 #define AF_SELF "gradweight.c"
 #include "pool.h"
@@ -13,6 +14,7 @@ enum {
 };
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 static int64_t pad16(int64_t n) { return (n + 15) & ~(int64_t)15; }
 static int64_t size_of(int dtype) { return dtype == AF_BF16 ? 2 : 4; }
 static char *at(af_tensor t, int64_t r, int64_t c) { return (char *)t.p + (r * t.stride + c) * size_of(t.dtype); }
@@ -21,9 +23,9 @@ static char *at(af_tensor t, int64_t r, int64_t c) { return (char *)t.p + (r * t
 
 struct grad_args {
 	af_ctx *c;
-	af_tensor dw, turned, panel;
+	af_tensor dw, narrow, wide;
 	float scale;
-	int swapped; // dw's rows are the panel's columns
+	int swapped; // dw's rows are the columns of the wide side
 	int64_t block, blocks;
 };
 
@@ -35,44 +37,40 @@ static void grad_task(void *arg, int64_t i, int thread) {
 	struct grad_args *a = arg;
 	af_ctx *c = a->c;
 	int64_t t0 = i / a->blocks * BLOCK, p0 = i % a->blocks * a->block;
-	int64_t m = min64(BLOCK, a->turned.cols - t0), n = min64(a->block, a->panel.cols - p0), wide = pad16(n);
-	uint32_t *turned = c->scratch[thread].p, *panels = turned + BLOCK * WORDS;
-	float *acc = (float *)(panels + BLOCK * WORDS);
-	int paired = a->turned.dtype == AF_BF16 && a->panel.dtype == AF_BF16;
+	int64_t m = min64(BLOCK, a->narrow.cols - t0), n = min64(a->block, a->wide.cols - p0), ld = pad16(n);
+	uint32_t *narrow = c->scratch[thread].p;
+	float *acc = (float *)(narrow + BLOCK * WORDS);
+	int paired = a->narrow.dtype == AF_BF16 && a->wide.dtype == AF_BF16;
 	// Floats are scaled before they are summed, on top of what is there; pairs cannot be.
 	float before = paired ? 1 : a->scale, after = paired ? a->scale : 1;
-	for (int64_t t = 0; t < m; t++) {
-		memset(acc + t * wide, 0, (size_t)wide * 4);
-		for (int64_t p = 0; after == 1 && p < n; p++) acc[t * wide + p] = *dw_at(a, t0 + t, p0 + p);
-	}
-	struct words tw = {.x = a->turned, .col = t0, .cols = m, .paired = paired, .scale = a->swapped ? before : 1};
-	struct words pw = {.x = a->panel, .col = p0, .cols = n, .paired = paired, .scale = a->swapped ? 1 : before};
+	memset(acc, 0, (size_t)(pad16(m) * ld) * 4);
+	for (int64_t t = 0; after == 1 && t < m; t++)
+		for (int64_t p = 0; p < n; p++) acc[t * ld + p] = *dw_at(a, t0 + t, p0 + p);
+	struct words nw = {.x = a->narrow, .col = t0, .cols = m, .paired = paired, .scale = before};
+	struct words ww = {.x = a->wide, .col = p0, .cols = n, .paired = paired, .scale = 1};
 	int64_t step = paired ? 2 * WORDS : WORDS;
-	for (int64_t r = 0; r < a->panel.rows; r += step) {
-		tw.row = pw.row = r;
-		tw.rows = pw.rows = min64(step, a->panel.rows - r);
-		int64_t k = paired ? (tw.rows + 1) & ~(int64_t)1 : tw.rows;
-		c->fn->words_turned(turned, WORDS, &tw);
-		c->fn->words_panels(panels, WORDS, &pw);
-		for (int64_t j = 0; j < wide; j += 64) {
-			int64_t w = min64(64, wide - j);
-			c->fn->tile(paired ? TILE_B : TILE_F, m, w, k, turned, step, panels + j * WORDS, w, acc + j, wide, 1);
-		}
+	for (int64_t r = 0; r < a->wide.rows; r += step) {
+		nw.row = ww.row = r;
+		nw.rows = ww.rows = min64(step, a->wide.rows - r);
+		c->fn->words_panels(narrow, WORDS, &nw);
+		c->fn->words_product(acc, ld, narrow, WORDS, m, &ww);
 	}
 	for (int64_t t = 0; t < m; t++)
 		for (int64_t p = 0; p < n; p++) {
-			float *d = dw_at(a, t0 + t, p0 + p), v = acc[t * wide + p];
+			float *d = dw_at(a, t0 + t, p0 + p), v = acc[t * ld + p];
 			*d = after == 1 ? v : *d + after * v;
 		}
 }
 
 int af_grad_weight(af_ctx *c, af_tensor dw, af_tensor dy, af_tensor x, float scale) {
-	struct grad_args a = {.c = c, .dw = dw, .turned = dy, .panel = x, .scale = scale, .swapped = dw.rows > dw.cols, .block = BLOCK};
-	if (a.swapped) a.turned = x, a.panel = dy;
-	int64_t rows = (a.turned.cols + BLOCK - 1) / BLOCK;
-	if (rows * ((a.panel.cols + BLOCK - 1) / BLOCK) < 2 * c->threads) a.block = 64; // every thread gets some
-	a.blocks = (a.panel.cols + a.block - 1) / a.block;
-	if (af_scratch_all(c, (2 * BLOCK * WORDS + BLOCK * BLOCK) * 4)) return AF_NOMEM;
+	struct grad_args a = {.c = c, .dw = dw, .narrow = dy, .wide = x, .scale = scale, .swapped = dw.rows > dw.cols};
+	if (a.swapped) a.narrow = x, a.wide = dy;
+	// Blocks of equal widths, and every thread gets some.
+	int64_t rows = (a.narrow.cols + BLOCK - 1) / BLOCK, cols = a.wide.cols;
+	int64_t blocks = max64((cols + BLOCK - 1) / BLOCK, (2 * c->threads + rows - 1) / rows);
+	a.block = max64(64, pad16((cols + blocks - 1) / blocks));
+	a.blocks = (cols + a.block - 1) / a.block;
+	if (af_scratch_all(c, (BLOCK * WORDS + BLOCK * BLOCK) * 4)) return AF_NOMEM;
 	af_run(c, rows * a.blocks, grad_task, &a);
 	return AF_OK;
 }
@@ -125,26 +123,67 @@ AF_INLINE vf AF(words)(const struct words *s, int64_t r, int64_t c, int paired, 
 	return AF(whole_words)(at(s->x, s->row + row, s->col + c), s->x.stride, s->scale, paired, b16);
 }
 
-AF_INLINE void AF(panels_of)(uint32_t *dst, int64_t room, const struct words *s, int paired, int b16) {
-	int64_t rows = (s->rows + paired) >> paired, wide = pad16(s->cols), es = b16 ? 2 : 4;
-	for (int64_t r = 0; r < rows; r++) {
-		for (int64_t i = (r + 8) << paired; i < (r + 9) << paired && i < s->rows; i++) // rows so far apart are nothing that a processor foresees
-			for (int64_t c = 0; c < s->cols; c += 64 / es) __builtin_prefetch(at(s->x, s->row + i, s->col + c), 0, 2);
-		for (int64_t j = 0; j < wide; j += 64) {
-			int64_t w = min64(64, wide - j);
-			for (int64_t c = 0; c < w; c += 16) vstore((float *)dst + j * room + r * w + c, AF(words)(s, r, j + c, paired, b16));
+// Panels of 16 columns, each with its word rows one after another; room for `room` of them.
+void AF(words_panels)(uint32_t *dst, int64_t room, const struct words *s) {
+	int64_t rows = (s->rows + s->paired) >> s->paired;
+	for (int64_t c = 0; c < s->cols; c += 16)
+		for (int64_t r = 0; r < rows; r++) vstore((float *)dst + c * room + r * 16, AF(words)(s, r, c, s->paired, s->x.dtype == AF_BF16));
+}
+
+// acc [height, 16] += columns of a panel by 16 columns of words from c on. What is `ahead` bytes on is asked for meanwhile: rows so far apart are
+// nothing that a processor foresees.
+AF_INLINE void AF(strip)(int height, float *acc, int64_t ld, const uint32_t *panel, const struct words *s, int64_t c, int64_t ahead, int paired, int b16) {
+	int64_t rows = (s->rows + paired) >> paired, whole = c + 16 <= s->cols ? s->rows >> paired : 0;
+	int64_t stride = s->x.stride * (b16 ? 2 : 4);
+	const char *p = at(s->x, s->row, s->col + c);
+	vf sum[16], v;
+	for (int i = 0; i < height; i++) sum[i] = vload(acc + i * ld);
+	for (int64_t r = 0; r < rows; r++, p += stride << paired, panel += 16) {
+		if (r < whole) {
+			__builtin_prefetch(p + ahead, 0, 2);
+			if (paired) __builtin_prefetch(p + stride + ahead, 0, 2);
+			v = AF(whole_words)(p, s->x.stride, 1, paired, b16);
+		} else
+			v = AF(edge_words)(s, r << paired, c);
+		_Pragma("GCC unroll 16") for (int i = 0; i < height; i++) {
+			if (paired)
+				sum[i] = vdot_bf16(sum[i], (vi){0} + (int32_t)panel[i], (vi)v);
+			else
+				sum[i] = vfma(vset1(((const float *)panel)[i]), v, sum[i]);
+		}
+	}
+	for (int i = 0; i < height; i++) vstore(acc + i * ld, sum[i]);
+}
+
+AF_INLINE void AF(product_of)(float *acc, int64_t ld, const uint32_t *panels, int64_t room, int64_t m, const struct words *s, int paired, int b16) {
+	for (int64_t c = 0; c < s->cols; c += 16) {
+		// The next columns of these rows (of bf16 those after them, a cache line on), or the first ones of the next rows.
+		int64_t ahead = c + 16 < s->cols ? 64 : s->rows * s->x.stride * (b16 ? 2 : 4) - c * (b16 ? 2 : 4);
+		for (int64_t t = 0; t < m; ahead = 0) {
+			float *to = acc + t * ld + c;
+			const uint32_t *from = panels + (t & ~(int64_t)15) * room + (t & 15);
+			if (AF_LEVEL < 2) {
+				AF(strip)(4, to, ld, from, s, c, ahead, paired, b16);
+				t += 4;
+			} else if (m - t > 8) {
+				AF(strip)(16, to, ld, from, s, c, ahead, paired, b16);
+				t += 16;
+			} else {
+				AF(strip)(8, to, ld, from, s, c, ahead, paired, b16);
+				t += 8;
+			}
 		}
 	}
 }
 
-// Panels of 64 columns (the last as wide as there are, in whole vectors), each with its word rows one after another; room for `room` of them.
-void AF(words_panels)(uint32_t *dst, int64_t room, const struct words *s) {
+// acc [m, cols] += panels' m columns by the columns of words, summed over their rows; m and cols in whole blocks of 16.
+void AF(words_product)(float *acc, int64_t ld, const uint32_t *panels, int64_t room, int64_t m, const struct words *s) {
 	if (s->paired)
-		AF(panels_of)(dst, room, s, 1, 1);
+		AF(product_of)(acc, ld, panels, room, m, s, 1, 1);
 	else if (s->x.dtype == AF_BF16)
-		AF(panels_of)(dst, room, s, 0, 1);
+		AF(product_of)(acc, ld, panels, room, m, s, 0, 1);
 	else
-		AF(panels_of)(dst, room, s, 0, 0);
+		AF(product_of)(acc, ld, panels, room, m, s, 0, 0);
 }
 
 // Columns as rows of ld words; written in whole blocks of 16 x 16, past the end with 0.
