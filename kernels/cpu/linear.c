@@ -53,19 +53,17 @@ struct linear_args {
 	const af_matrix *w, *b;
 	const float *bias;
 	int add;
-	int64_t panels, block, part; // tasks: panels x blocks of rows; terms per part of a sum
+	int64_t panels, run, block, part; // tasks: runs of panels x blocks of rows; terms per part of a sum
 };
 
 static const void *panel_at(const af_matrix *m, int64_t n0) {
 	return (const char *)m->data + n0 * (m->dtype == AF_BF16 ? 2 * (m->k + (m->k & 1)) : 4 * m->k);
 }
 
-static void linear_task(void *arg, int64_t i, int thread) {
-	struct linear_args *a = arg;
+// Rows t0..t1 of one panel's outputs, n0 and on.
+static void linear_panel(const struct linear_args *a, int64_t n0, int64_t t0, int64_t t1, int thread) {
 	af_ctx *c = a->c;
 	const af_matrix *w = a->w;
-	int64_t blocks = (a->x.rows + a->block - 1) / a->block, n0 = i / blocks * 64;
-	int64_t t0 = i % blocks * a->block, t1 = min64(t0 + a->block, a->x.rows);
 	int64_t width = min64(pad16(w->n) - n0, 64), n = min64(w->n - n0, width);
 	const char *panel = panel_at(w, n0);
 	int64_t step = a->part < w->k ? LONG_ROWS : ROWS;
@@ -87,6 +85,13 @@ static void linear_task(void *arg, int64_t i, int thread) {
 			            panel_at(a->b, n0), width, out, ldo, 1);
 		if (!direct) put(c, a->y, t, rows, n0, n, buf, width, a->bias, a->add);
 	}
+}
+
+static void linear_task(void *arg, int64_t i, int thread) {
+	const struct linear_args *a = arg;
+	int64_t blocks = (a->x.rows + a->block - 1) / a->block;
+	int64_t t0 = i % blocks * a->block, t1 = min64(t0 + a->block, a->x.rows);
+	for (int64_t p = i / blocks * a->run, end = min64(p + a->run, a->panels); p < end; p++) linear_panel(a, p * 64, t0, t1, thread);
 }
 
 // ---- by the library: operands side by side, so that the low-rank part is more terms of the same sum
@@ -191,7 +196,7 @@ int af_linear(af_ctx *c, af_tensor y, af_tensor x, const af_matrix *w, const flo
 		int rc = library_linear(c, y, x, w, bias, u, b, add);
 		if (rc != AF_SHAPE) return rc; // what the library refuses is done here
 	}
-	struct linear_args a = {c, y, x, u, w, b, bias, add, 0, 0, 0};
+	struct linear_args a = {c, y, x, u, w, b, bias, add, 0, 1, 0, 0};
 	a.part = part_len(w->k, x.dtype == AF_BF16 || w->dtype == AF_BF16 ? 2 : 4);
 	a.panels = (w->n + 63) / 64;
 	// Blocks of rows so that every thread gets some, in whole passes.
@@ -199,7 +204,9 @@ int af_linear(af_ctx *c, af_tensor y, af_tensor x, const af_matrix *w, const flo
 	a.block = max64(ROWS, (x.rows / want + ROWS - 1) / ROWS * ROWS);
 	if (a.block > 1008) a.block = 1008;
 	if (a.part < w->k && af_scratch_all(c, LONG_ROWS * 64 * 4)) return AF_NOMEM;
-	af_run(c, a.panels * ((x.rows + a.block - 1) / a.block), linear_task, &a);
+	// Few rows wait for memory: a thread takes panels that follow one another, so that what it brings near is what it takes next.
+	if (x.rows <= ROWS) a.run = max64(1, a.panels / (4 * c->threads));
+	af_run(c, (a.panels + a.run - 1) / a.run * ((x.rows + a.block - 1) / a.block), linear_task, &a);
 	return AF_OK;
 }
 
