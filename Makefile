@@ -1,8 +1,8 @@
 # afctl: see README.md. `make` builds, `make test` tests, `make demo` trains the embedded planner.
 
 GO    ?= go
-# oneDNN (Debian: libdnnl-dev) is linked where the headers of its 2.x are found; without it everything builds and passes all the same.
-DNNL  := $(shell $(or $(CC),cc) -E -dM -x c -include dnnl.h /dev/null 2>/dev/null | grep -q 'DNNL_VERSION_MAJOR 2$$' && echo dnnl)
+# oneDNN (Debian: libdnnl-dev) is linked where the headers of its 2.x or 3.x are found; without it everything builds and passes all the same.
+DNNL  := $(shell all=$$($(or $(CC),cc) -E -dM -x c -include dnnl.h -include omp.h /dev/null 2>/dev/null) && echo "$$all" | grep -q 'DNNL_VERSION_MAJOR [23]$$' && echo dnnl)
 TAGS  ?= $(DNNL)
 BIN   := bin/afctl
 NOW   := $(shell date +%Y%m%d-%H%M%S)
