@@ -12,7 +12,7 @@ import (
 func exactCases() []Case {
 	var cases []Case
 	for _, kind := range linearKinds {
-		cases = append(cases, exactLinear(kind, linearShape{130, 80, 65, 16}), exactLinear(kind, linearShape{130, 33, 6300, 0}))
+		cases = append(cases, exactLinear(kind, linearShape{130, 80, 65, 16}), exactLinear(kind, linearShape{130, 33, 6300, 0}), exactLinear(kind, linearShape{130, 590, 531, 16}))
 	}
 	for _, d := range floats {
 		cases = append(cases, exactRMSNorm(130, 100, d))

@@ -27,11 +27,12 @@ typedef struct {
 
 typedef struct af_ctx af_ctx;
 
-// threads >= 1; level -1 takes the best that the machine has, else at most that one. NULL when out of memory.
+// threads >= 1; level -1 takes the fastest that the machine has, else the highest up to that one. NULL when out of memory.
 af_ctx *af_new(int threads, int level);
 void af_free(af_ctx *c);
 int af_level(const af_ctx *c);
-int af_best_level(void);
+int af_highest_level(void); // what the machine can run
+int af_best_level(void);    // what it runs fastest
 int af_threads(const af_ctx *c);
 // The product library that is linked (NULL: none), whether this machine makes it faster than our own, and whether to use it for products of many rows.
 const char *af_products_name(void);

@@ -9,7 +9,7 @@ import (
 	"afctl/kernels/cpu"
 )
 
-var levels = []cpu.Level{cpu.Baseline, cpu.AVX2, cpu.AVX512, cpu.AVX512BF16}
+var levels = []cpu.Level{cpu.Baseline, cpu.AVX2, cpu.AVX512, cpu.AVX512BF16, cpu.AVX512Dot}
 
 // open starts a back end for the length of a test, or skips it where the machine cannot run the level.
 func open(t testing.TB, level cpu.Level, threads int) *cpu.Backend {

@@ -38,13 +38,14 @@ import (
 // Level is an instruction-set level of the C code.
 type Level int
 
-// Levels; Auto takes the best that the machine has.
+// Levels; Auto takes the one that this machine is fastest at.
 const (
 	Auto       Level = -1
 	Baseline   Level = 0
 	AVX2       Level = 1
 	AVX512     Level = 2
-	AVX512BF16 Level = 3
+	AVX512BF16 Level = 3 // conversions to bf16; products of bf16 by f32 multiply-adds
+	AVX512Dot  Level = 4 // and by the bf16 dot product
 )
 
 // String names the level.
@@ -56,11 +57,13 @@ func (l Level) String() string {
 		return "AVX-512"
 	case AVX512BF16:
 		return "AVX-512 bf16"
+	case AVX512Dot:
+		return "AVX-512 bf16 dot product"
 	}
 	return "baseline " + runtime.GOARCH
 }
 
-// BestLevel returns what this machine can run.
+// BestLevel returns what this machine is fastest at: not always the highest that it can run (dispatch.c).
 func BestLevel() Level { return Level(C.af_best_level()) }
 
 // Options choose threads and instruction set. The zero value takes all processors and, for Level, the baseline: use DefaultOptions.

@@ -40,7 +40,7 @@ static void grad_task(void *arg, int64_t i, int thread) {
 	int64_t m = min64(BLOCK, a->narrow.cols - t0), n = min64(a->block, a->wide.cols - p0), ld = pad16(n);
 	uint32_t *narrow = c->scratch[thread].p;
 	float *acc = (float *)(narrow + BLOCK * WORDS);
-	int paired = a->narrow.dtype == AF_BF16 && a->wide.dtype == AF_BF16;
+	int paired = !af_widens(c) && a->narrow.dtype == AF_BF16 && a->wide.dtype == AF_BF16; // by the dot product; else widened
 	// Floats are scaled before they are summed, on top of what is there; pairs cannot be.
 	float before = paired ? 1 : a->scale, after = paired ? a->scale : 1;
 	memset(acc, 0, (size_t)(pad16(m) * ld) * 4);

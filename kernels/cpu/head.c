@@ -15,27 +15,33 @@
 #include "multi.h"
 
 enum {
-	TILE = 256, // tokens
-	ROWS = 48,  // hidden rows whose logits exist at a time
-	RUN = 4,    // neighbouring tiles that a thread takes when it samples: what it brings near is what it takes next
-	MANY = 512, // hidden rows that a thread takes through the vocabulary
+	TILE = 256,             // tokens
+	ROWS = 48,              // hidden rows whose logits exist at a time
+	RUN = 4,                // neighbouring tiles that a thread takes when it samples: what it brings near is what it takes next
+	MANY = 512,             // hidden rows that a thread takes through the vocabulary
+	WIDE_BYTES = 768 << 10, // of hidden rows whose logits exist at a time, where they and W are widened (tile.c)
 };
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 static int64_t pad16(int64_t n) { return (n + 15) & ~(int64_t)15; }
 static int64_t size_of(int dtype) { return dtype == AF_BF16 ? 2 : 4; }
 static int kind_of(int x, int w) { return x == AF_BF16 ? TILE_B : w == AF_BF16 ? TILE_X : TILE_F; }
 static const char *row_at(af_tensor t, int64_t r) { return (const char *)t.p + r * t.stride * size_of(t.dtype); }
 
-// Logits of tokens v0.. (at most TILE) for rows of h, into z [rows, TILE]; returns the padded width. Columns past V are -inf after head_scale.
-static int64_t tile_logits(af_ctx *c, const af_matrix *w, int64_t v0, af_tensor h, int64_t r0, int64_t rows, float *z) {
+// Logits of tokens v0.. (at most TILE) for rows of ldx elements, of a kind of tile.c, into z [rows, TILE]; returns the padded width. Columns
+// past V are -inf after head_scale.
+static int64_t logits_of(af_ctx *c, int kind, const af_matrix *w, int64_t v0, const void *x, int64_t ldx, int64_t rows, float *z) {
 	int64_t width = min64(TILE, pad16(w->n) - v0), es = w->dtype == AF_BF16 ? 2 * (w->k + (w->k & 1)) : 4 * w->k;
 	for (int64_t j = 0; j < width; j += 64) {
 		int64_t pw = min64(64, width - j);
-		c->fn->tile(kind_of(h.dtype, w->dtype) | TILE_AHEAD, rows, pw, w->k, row_at(h, r0), h.stride, (const char *)w->data + (v0 + j) * es, pw,
-		            z + j, TILE, 0);
+		c->fn->tile(kind | TILE_AHEAD, rows, pw, w->k, x, ldx, (const char *)w->data + (v0 + j) * es, pw, z + j, TILE, 0);
 	}
 	return width;
+}
+
+static int64_t tile_logits(af_ctx *c, const af_matrix *w, int64_t v0, af_tensor h, int64_t r0, int64_t rows, float *z) {
+	return logits_of(c, kind_of(h.dtype, w->dtype), w, v0, row_at(h, r0), h.stride, rows, z);
 }
 
 // The running maximum and sums of a row.
@@ -73,19 +79,22 @@ struct head_args {
 	float *lp, *entropy, *lse;
 	const float *g, *dent;
 	int64_t chunk; // rows per task
+	int64_t rows;  // of them whose logits exist at a time
+	int wide;      // hidden rows are widened first, and their weights are f32
 };
 
 static void head_task(void *arg, int64_t i, int thread) {
 	struct head_args *a = arg;
 	af_ctx *c = a->c;
 	const af_matrix *w = a->w;
-	int b16 = a->h.dtype == AF_BF16;
-	int64_t r0 = i * a->chunk, r1 = min64(r0 + a->chunk, a->h.rows), d = w->k, dpad = pad16(d), es = b16 ? 2 : 4;
+	int b16 = a->h.dtype == AF_BF16 && !a->wide, kind = a->wide ? TILE_X : kind_of(a->h.dtype, w->dtype);
+	int64_t r0 = i * a->chunk, r1 = min64(r0 + a->chunk, a->h.rows), d = w->k, dpad = pad16(d), es = b16 ? 2 : 4, ldx = a->wide ? dpad + 16 : a->h.stride;
 	struct row_state *st = c->scratch[thread].p;
 	char *at = (char *)(st + a->chunk);
 	at = (char *)(((uintptr_t)at + 63) & ~(uintptr_t)63);
 	float *z = (float *)at;
-	char *p = (char *)(z + ROWS * TILE), *q = p + ROWS * TILE * es, *back = q + ROWS * TILE * es;
+	char *p = (char *)(z + a->rows * TILE), *q = p + a->rows * TILE * es, *back = q + a->rows * TILE * es;
+	float *wide = (float *)(back + TILE * dpad * es);
 	int need = a->ew.p != NULL, need2 = a->elw.p != NULL;
 	for (int64_t r = r0; r < r1; r++) {
 		st[r - r0] = (struct row_state){0, 0, -INFINITY};
@@ -94,8 +103,10 @@ static void head_task(void *arg, int64_t i, int thread) {
 	}
 	for (int64_t v0 = 0; v0 < w->n; v0 += TILE) {
 		int64_t valid = min64(TILE, w->n - v0);
-		for (int64_t rb = r0; rb < r1; rb += ROWS) {
-			int64_t rows = min64(ROWS, r1 - rb), width = tile_logits(c, w, v0, a->h, rb, rows, z);
+		for (int64_t rb = r0; rb < r1; rb += a->rows) {
+			int64_t rows = min64(a->rows, r1 - rb);
+			for (int64_t r = 0; r < rows && a->wide; r++) c->fn->to_f32(wide + r * ldx, (const bf16 *)row_at(a->h, rb + r), d);
+			int64_t width = logits_of(c, kind, w, v0, a->wide ? wide : (const void *)row_at(a->h, rb), ldx, rows, z);
 			for (int64_t r = 0; r < rows; r++) {
 				struct row_state *x = &st[rb - r0 + r];
 				float *zr = z + r * TILE, m = c->fn->head_scale(zr, width, valid, a->inv_temp);
@@ -148,9 +159,16 @@ int af_head(af_ctx *c, af_tensor h, const af_matrix *w, const int32_t *first, co
 	a.chunk = parts ? (h.rows + parts - 1) / parts : 1;
 	if (a.chunk >= 4 * ROWS) a.chunk = (a.chunk + 5) / 6 * 6;
 	if (a.chunk < 1) a.chunk = 1;
-	int64_t es = size_of(h.dtype);
-	size_t bytes = (size_t)a.chunk * sizeof(struct row_state) + 64 + ROWS * TILE * (size_t)(4 + 2 * es);
-	if (ew.p) bytes += (size_t)(TILE * pad16(w->k) * es);
+	a.rows = ROWS;
+	if (af_widens(c) && w->dtype == AF_BF16) { // W is widened for all rows of a time at once: more of them, as many as a cache holds
+		a.wide = h.dtype == AF_BF16;
+		int64_t most = min64(4 * ROWS, max64(ROWS, WIDE_BYTES / (4 * w->k))), times = (a.chunk + most - 1) / most;
+		a.rows = min64(most, ((a.chunk + times - 1) / times + 5) / 6 * 6);
+	}
+	int64_t es = a.wide ? 4 : size_of(h.dtype);
+	size_t bytes = (size_t)a.chunk * sizeof(struct row_state) + 64 + (size_t)(a.rows * TILE * (4 + 2 * es));
+	if (ew.p || a.wide) bytes += (size_t)(TILE * pad16(w->k) * es);
+	if (a.wide) bytes += (size_t)(a.rows * (pad16(w->k) + 16)) * 4;
 	if (af_scratch_all(c, bytes)) return AF_NOMEM;
 	af_run(c, (h.rows + a.chunk - 1) / a.chunk, head_task, &a);
 	return AF_OK;

@@ -5,7 +5,8 @@
 //	AF_LEVEL 0  baseline of the compiler's target (SSE2, NEON, ...)
 //	         1  AVX2 + FMA
 //	         2  AVX-512 (F, BW, VL, DQ)
-//	         3  AVX-512 with the bf16 dot product
+//	         3  AVX-512 with conversions to bf16
+//	         4  the same, with the bf16 dot product
 //
 // A vf is always 16 floats, so that a layout in memory is the same at every level; where registers are narrower the
 // compiler splits it.
@@ -146,7 +147,7 @@ AF_INLINE vi vpair_bf16(vf lo, vf hi) {
 
 // (c[i] + a_hi * b_hi[i]) + a_lo * b_lo[i], all lanes of a being the same pair: the instruction adds the high half first.
 AF_INLINE vf vdot_bf16(vf c, vi a, vi b) {
-#if AF_LEVEL >= 3
+#if AF_LEVEL >= 4
 	return (vf)_mm512_dpbf16_ps((__m512)c, (__m512bh)a, (__m512bh)b);
 #else
 	vi top = (vi){0} - 65536;

@@ -8,6 +8,10 @@ enum {
 	LONG_ROWS = 480,         // the same where a panel is cut along its sum, and the block waits in the second level
 	PANEL_BYTES = 768 << 10, // of a panel that is streamed in one piece
 	LIBRARY_ROWS = 128,      // from which on the product library, where it is chosen, takes a product
+	WIDE_ROWS = 256,         // of x that are widened at a time, with
+	WIDE_PART = 512,         // terms of the sum, for
+	WIDE_RUN = 8,            // panels: all in the second-level cache
+	NARROW = 128,            // outputs that are too few for it
 };
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -92,6 +96,66 @@ static void linear_task(void *arg, int64_t i, int thread) {
 	int64_t blocks = (a->x.rows + a->block - 1) / a->block;
 	int64_t t0 = i % blocks * a->block, t1 = min64(t0 + a->block, a->x.rows);
 	for (int64_t p = i / blocks * a->run, end = min64(p + a->run, a->panels); p < end; p++) linear_panel(a, p * 64, t0, t1, thread);
+}
+
+// ---- where bf16 is widened (tile.c): x's rows once for a run of panels, a part of the sum at a time
+
+enum { WIDE_LD = WIDE_PART + 16 }; // of widened rows: a power of two would put them all in the same sets of the cache
+
+struct wide_args {
+	struct linear_args to; // for the backward product y is dx, x dy, u du, w W and b A
+	int back;
+	int64_t terms, outputs; // of the sum; columns of y
+};
+
+static size_t wide_bytes(const struct wide_args *a) {
+	return (size_t)(WIDE_ROWS * WIDE_LD + WIDE_RUN * WIDE_ROWS * 64) * 4 + (a->back ? (size_t)max64(WIDE_PART, a->to.b ? pad16(a->to.b->n) : 0) * 64 * 2 : 0);
+}
+
+static int64_t wide_blocks(const struct wide_args *a) { return (a->to.x.rows + a->to.block - 1) / a->to.block; }
+
+static void wide_task(void *arg, int64_t i, int thread) {
+	const struct wide_args *a = arg;
+	const struct linear_args *l = &a->to;
+	af_ctx *c = l->c;
+	af_tensor x = l->x;
+	int64_t t0 = i % wide_blocks(a) * l->block, rows = min64(l->block, x.rows - t0);
+	int64_t n0 = i / wide_blocks(a) * WIDE_RUN * 64, n1 = min64(n0 + WIDE_RUN * 64, a->outputs);
+	float *wide = c->scratch[thread].p, *out = wide + WIDE_ROWS * WIDE_LD;
+	void *turned = out + WIDE_RUN * WIDE_ROWS * 64;
+	int plain = x.dtype == AF_F32;
+	for (int64_t k = 0; k < a->terms; k += WIDE_PART) {
+		int64_t len = min64(WIDE_PART, a->terms - k);
+		for (int64_t r = 0; r < rows && !plain; r++) c->fn->to_f32(wide + r * WIDE_LD, (const bf16 *)at(x, t0 + r, k), len);
+		for (int64_t n = n0; n < n1; n += 64) {
+			int64_t width = min64(pad16(a->outputs) - n, 64);
+			const void *panel = turned;
+			if (a->back)
+				c->fn->panel_back(turned, 1, width, l->w, k, k + len, n);
+			else
+				panel = (const bf16 *)panel_at(l->w, n) + k * width;
+			c->fn->tile(TILE_X, rows, width, len, plain ? (const void *)at(x, t0, k) : wide, plain ? x.stride : WIDE_LD, panel, width,
+			            out + (n - n0) * WIDE_ROWS, width, k > 0);
+		}
+	}
+	for (int64_t n = n0; n < n1; n += 64, out += 64 * WIDE_ROWS) {
+		int64_t width = min64(pad16(a->outputs) - n, 64), valid = min64(a->outputs - n, width);
+		fetch_rows(l->y, t0, rows, n, valid);
+		if (l->b && a->back) c->fn->panel_back(turned, 1, width, l->b, 0, l->b->n, n);
+		if (l->b)
+			c->fn->tile(kind_of(l->u.dtype, l->b->dtype), rows, width, a->back ? l->b->n : l->b->k, at(l->u, t0, 0), l->u.stride,
+			            a->back ? turned : panel_at(l->b, n), width, out, width, 1);
+		put(c, l->y, t0, rows, n, valid, out, width, l->bias, l->add);
+	}
+}
+
+static int wide_run(struct wide_args *a) {
+	struct linear_args *l = &a->to;
+	int64_t blocks = (l->x.rows + WIDE_ROWS - 1) / WIDE_ROWS, runs = (a->outputs + WIDE_RUN * 64 - 1) / (WIDE_RUN * 64);
+	l->block = min64(WIDE_ROWS, ((l->x.rows + blocks - 1) / blocks + 5) / 6 * 6); // blocks of equal heights
+	if (af_scratch_all(l->c, wide_bytes(a))) return AF_NOMEM;
+	af_run(l->c, runs * wide_blocks(a), wide_task, a);
+	return AF_OK;
 }
 
 // ---- by the library: operands side by side, so that the low-rank part is more terms of the same sum
@@ -199,6 +263,10 @@ int af_linear(af_ctx *c, af_tensor y, af_tensor x, const af_matrix *w, const flo
 	struct linear_args a = {c, y, x, u, w, b, bias, add, 0, 1, 0, 0};
 	a.part = part_len(w->k, x.dtype == AF_BF16 || w->dtype == AF_BF16 ? 2 : 4);
 	a.panels = (w->n + 63) / 64;
+	if (af_widens(c) && x.rows > ROWS && w->n > NARROW && w->dtype == AF_BF16) {
+		struct wide_args wide = {a, 0, w->k, w->n};
+		return wide_run(&wide);
+	}
 	// Blocks of rows so that every thread gets some, in whole passes.
 	int64_t want = max64(1, 4 * c->threads / a.panels);
 	a.block = max64(ROWS, (x.rows / want + ROWS - 1) / ROWS * ROWS);
@@ -252,6 +320,10 @@ int af_linear_back(af_ctx *c, af_tensor dx, af_tensor dy, const af_matrix *w, af
 	if (by_library(c, dy, w)) {
 		int rc = library_back(c, dx, dy, w, du, low, add);
 		if (rc != AF_SHAPE) return rc;
+	}
+	if (af_widens(c) && dy.rows > ROWS && w->k > NARROW && dy.dtype == AF_BF16) {
+		struct wide_args wide = {{.c = c, .y = dx, .x = dy, .u = du, .w = w, .b = low, .add = add}, 1, w->n, w->k};
+		return wide_run(&wide);
 	}
 	struct back_args a = {c, dx, dy, du, w, low, add, 0, 0, 0};
 	int64_t es = size_of(dy.dtype), panels = (w->k + 63) / 64;

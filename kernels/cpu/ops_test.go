@@ -163,6 +163,16 @@ func hotOps(s shape, d kernels.DType) []struct {
 	})
 	add("rope", func(e *bench) hotOp {
 		x, table := e.tensor(d, s.T, s.H*s.dh), e.tensor(f32, s.T, s.dh)
+		angles := make([]float32, s.T*s.dh) // rotations: other values would shrink x to subnormal numbers, repetition by repetition
+		for i := range angles {
+			t, d := i/s.dh, i%s.dh
+			if angle := float64(t+d%(s.dh/2)) / 100; d < s.dh/2 {
+				angles[i] = float32(math.Cos(angle))
+			} else {
+				angles[i] = float32(math.Sin(angle))
+			}
+		}
+		e.must(e.b.Upload(table, angles))
 		positions := e.ids(s.T, func(i int) int32 { return int32(i) })
 		inverse := false
 		return hotOp{run: func() error { inverse = !inverse; return e.b.RoPE(x, positions, table, s.dh, inverse) }, bytes: 2 * T * float64(s.H*s.dh) * size}

@@ -138,9 +138,9 @@ static struct af_pool *pool_new(int threads) {
 af_ctx *af_new(int threads, int level) {
 	af_ctx *c = calloc(1, sizeof *c);
 	if (!c) return NULL;
-	int best = af_best_level();
+	int highest = af_highest_level();
 	c->threads = threads < 1 ? 1 : threads;
-	c->level = level < 0 || level > best ? best : level;
+	c->level = level < 0 ? af_best_level() : level < highest ? level : highest;
 	c->fn = af_table_of(c->level);
 	c->scratch = calloc(c->threads, sizeof *c->scratch);
 	c->pool = pool_new(c->threads);

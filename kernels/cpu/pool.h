@@ -22,6 +22,9 @@ struct af_ctx {
 	struct af_products *products;
 };
 
+// Whether products widen bf16 to f32, for want of a fast dot product (tile.c).
+static inline int af_widens(const af_ctx *c) { return c->level < 4; }
+
 // Runs task(arg, i, thread) for i in [0, n), handed out in order to whichever thread is free; returns when all are done.
 void af_run(af_ctx *c, int64_t n, af_task task, void *arg);
 

@@ -4,7 +4,8 @@
 
 #include "af.h"
 
-enum { TILE_F = 0, TILE_B = 1, TILE_X = 2, TILE_AHEAD = 4 }; // f32 x f32, bf16 x bf16, f32 x bf16; a flag; see tile.c
+// Kinds of a product, see tile.c: f32 x f32, bf16 x bf16, f32 x bf16; its own; a flag.
+enum { TILE_F = 0, TILE_B = 1, TILE_X = 2, TILE_P = 1, TILE_AHEAD = 4 };
 
 struct head_args;
 struct attn_args;
@@ -52,7 +53,7 @@ struct words {
 
 typedef uint16_t bf16_t;
 
-#define AF_DECLARE(ret, name, args) ret name##_l0 args; ret name##_l1 args; ret name##_l2 args; ret name##_l3 args;
+#define AF_DECLARE(ret, name, args) ret name##_l0 args; ret name##_l1 args; ret name##_l2 args; ret name##_l3 args; ret name##_l4 args;
 AF_OPS(AF_DECLARE)
 #undef AF_DECLARE
 

@@ -2,9 +2,13 @@
 //
 //	C[m, n] (+)= sum_k A[m, k] B[k, n],  A row-major, B a panel, C f32
 //
-// in three kinds: f32 x f32, bf16 x bf16 (pairs along k by the bf16 dot product) and f32 x bf16 (a bf16 panel is widened
+// in these kinds: f32 x f32, bf16 x bf16 (pairs along k by the bf16 dot product) and f32 x bf16 (a bf16 panel is widened
 // in registers: weights stored in bf16, activations in f32). Each element of C is one chain of additions over k in order,
 // kept in a register: the shape of the block that it sits in does not touch its bits.
+//
+// Below level 4 there is no dot product, or it is slower than the two multiply-adds that it stands for: bf16 operands are then widened
+// to f32, B a chunk at a time for all rows, and bf16 x bf16 is f32 x bf16 of a widened A. A pair's upper half is added first there, as the
+// instruction has it.
 //
 // A is broadcast straight from its rows, unpacked: a row is read once per panel, and the panel (64 outputs x k) stays in
 // the second-level cache. Measured without any further blocking: 392-437 GFLOP/s bf16 and 210-223 f32 on two cores whose
@@ -45,7 +49,7 @@
 		}                                                                                                              \
 	}                                                                                                                  \
 	if (K & 1) {                                                                                                       \
-		for (int i = 0; i < MR; i++)                                                                                   \
+		_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++)                                                           \
 			for (int j = 0; j < NV; j++) {                                                                             \
 				vi bv;                                                                                                 \
 				memcpy(&bv, b + 32 * j, 64);                                                                           \
@@ -55,29 +59,42 @@
 #define STEP_X(MR, NV)                                                                                                 \
 	for (int64_t k = 0; k + 1 < K; k += 2, b += 2 * ldb) {                                                             \
 		__builtin_prefetch(ahead + 32 * k, 0, 2);                                                                      \
-		vf lo[NV], hi[NV];                                                                                             \
+		vf half[2][NV];                                                                                                \
 		for (int j = 0; j < NV; j++) {                                                                                 \
 			vi v;                                                                                                      \
 			memcpy(&v, b + 32 * j, 64);                                                                                \
-			lo[j] = (vf)(v << 16);                                                                                     \
-			hi[j] = (vf)(v & -65536);                                                                                  \
+			half[0][j] = (vf)(v << 16);                                                                                \
+			half[1][j] = (vf)(v & -65536);                                                                             \
 		}                                                                                                              \
-		_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++) {                                                         \
-			vf x = vset1(a[i * lda + k]);                                                                              \
-			for (int j = 0; j < NV; j++) c[i][j] = vfma(x, lo[j], c[i][j]);                                            \
-		}                                                                                                              \
-		_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++) {                                                         \
-			vf x = vset1(a[i * lda + k + 1]);                                                                          \
-			for (int j = 0; j < NV; j++) c[i][j] = vfma(x, hi[j], c[i][j]);                                            \
-		}                                                                                                              \
+		_Pragma("GCC unroll 2") for (int h = 0; h < 2; h++)                                                            \
+			_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++) {                                                     \
+				vf x = vset1(a[i * lda + k + (h ^ UPPER_FIRST)]);                                                      \
+				for (int j = 0; j < NV; j++) c[i][j] = vfma(x, half[h ^ UPPER_FIRST][j], c[i][j]);                     \
+			}                                                                                                          \
 	}                                                                                                                  \
 	if (K & 1) {                                                                                                       \
-		for (int i = 0; i < MR; i++)                                                                                   \
+		_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++)                                                           \
 			for (int j = 0; j < NV; j++) {                                                                             \
 				vi v;                                                                                                  \
 				memcpy(&v, b + 32 * j, 64);                                                                            \
 				c[i][j] = vfma(vset1(a[i * lda + K - 1]), (vf)(v << 16), c[i][j]);                                     \
 			}                                                                                                          \
+	}
+// As X, on a panel of pairs that was widened, upper halves before lower ones: b's row k meets the neighbour of a's k.
+#define STEP_P(MR, NV)                                                                                                 \
+	for (int64_t k = 0, e = K & ~(int64_t)1; k < e; k++, b += ldb) {                                                   \
+		__builtin_prefetch(ahead + 32 * k, 0, 2);                                                                      \
+		vf bv[NV];                                                                                                     \
+		for (int j = 0; j < NV; j++) bv[j] = vload(b + 16 * j);                                                        \
+		const float *ak = a + (k ^ 1);                                                                                 \
+		_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++) {                                                         \
+			vf x = vset1(ak[i * lda]);                                                                                 \
+			for (int j = 0; j < NV; j++) c[i][j] = vfma(x, bv[j], c[i][j]);                                            \
+		}                                                                                                              \
+	}                                                                                                                  \
+	if (K & 1) {                                                                                                       \
+		_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++)                                                           \
+			for (int j = 0; j < NV; j++) c[i][j] = vfma(vset1(a[i * lda + K - 1]), vload(b + ldb + 16 * j), c[i][j]);  \
 	}
 
 #define BLOCK(STEP, TA, TB, MR, NV)                                                                                    \
@@ -86,13 +103,19 @@
 		const TA *a = A;                                                                                               \
 		const TB *b = B;                                                                                               \
 		vf c[MR][NV];                                                                                                  \
-		for (int i = 0; i < MR; i++)                                                                                   \
+		_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++)                                                           \
 			for (int j = 0; j < NV; j++) c[i][j] = acc ? vload(C + i * ldc + 16 * j) : vset1(0);                       \
-		STEP_##STEP(MR, NV) for (int i = 0; i < MR; i++) for (int j = 0; j < NV; j++)                                  \
-		    vstore(C + i * ldc + 16 * j, c[i][j]);                                                                     \
+		STEP_##STEP(MR, NV)                                                                                            \
+		_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++)                                                           \
+			for (int j = 0; j < NV; j++) vstore(C + i * ldc + 16 * j, c[i][j]);                                        \
 	}
-#define BLOCKS(MR, NV)                                                                                                 \
-	BLOCK(F, float, float, MR, NV) BLOCK(B, bf16, bf16, MR, NV) BLOCK(X, float, bf16, MR, NV)
+#if AF_LEVEL >= 4
+#define UPPER_FIRST 0
+#define BLOCKS(MR, NV) BLOCK(F, float, float, MR, NV) BLOCK(X, float, bf16, MR, NV) BLOCK(B, bf16, bf16, MR, NV)
+#else
+#define UPPER_FIRST 1
+#define BLOCKS(MR, NV) BLOCK(F, float, float, MR, NV) BLOCK(X, float, bf16, MR, NV) BLOCK(P, float, float, MR, NV)
+#endif
 
 typedef void (*AF(block_fn))(int64_t, const void *, int64_t, const void *, int64_t, float *, int64_t, int, const char *);
 #define NAME(STEP, MR, NV) AF(block_##STEP##_##MR##_##NV)
@@ -114,14 +137,70 @@ BLOCKS_SIX(1)
 static const int AF(most_rows)[NVMAX] = {6};
 #define WIDTHS(STEP) {{SIX(STEP, 1)}}
 #endif
-static const AF(block_fn) AF(blocks)[3][NVMAX][8] = {WIDTHS(F), WIDTHS(B), WIDTHS(X)};
+static const AF(block_fn) AF(blocks)[3][NVMAX][8] = {
+    [TILE_F] = WIDTHS(F),
+    [TILE_X] = WIDTHS(X),
+#if AF_LEVEL >= 4
+    [TILE_B] = WIDTHS(B),
+#else
+    [TILE_P] = WIDTHS(P),
+#endif
+};
+
+#if AF_LEVEL < 4
+enum { AF(CHUNK) = 128 }; // terms of a sum that are widened at a time: B's of 64 columns stay in the first-level cache
+
+// TILE_B and TILE_X. What is widened of B serves all rows; where they are few, it is widened in registers.
+static void AF(tile_widened)(int kind, int64_t m, int64_t n, int64_t k, const void *A, int64_t lda, const bf16 *B, int64_t ldb, float *C,
+                             int64_t ldc, int acc, int ahead) {
+	enum { CHUNK = AF(CHUNK), MOST = 8, MANY = 16 };
+	float a[MOST * CHUNK] __attribute__((aligned(64))), b[CHUNK * 64] __attribute__((aligned(64)));
+	for (int64_t j = 0; j < n; j += 64) {
+		int64_t width = n - j < 64 ? n - j : 64, nv = width / 16 < NVMAX ? width / 16 : NVMAX, most = AF(most_rows)[nv - 1];
+		for (int64_t k0 = 0; k0 < k; k0 += CHUNK) {
+			int64_t len = k - k0 < CHUNK ? k - k0 : CHUNK, even = (len + 1) & ~(int64_t)1;
+			const bf16 *s = B + k0 * ldb + 2 * j, *next = s + (k + (k & 1)) * ldb, *end = next + even * ldb;
+			for (int64_t p = 0; p < even && m >= MANY; p += 2)
+				for (int64_t l = 0; l < width; l += 16) {
+					vi v;
+					memcpy(&v, s + p * ldb + 2 * l, 64);
+					vstore(b + p * width + l, (vf)(v & -65536));
+					vstore(b + (p + 1) * width + l, (vf)(v << 16));
+				}
+			for (int64_t i = 0, rows, left = (m + most - 1) / most; i < m; i += rows, left--, next += 16 * even) {
+				rows = (m - i + left - 1) / left;
+				const float *x = (const float *)A + i * lda + k0;
+				int64_t ldx = lda;
+				if (kind == TILE_B) {
+					for (int64_t r = 0; r < rows; r++) AF(to_f32)(a + r * CHUNK, (const bf16 *)A + (i + r) * lda + k0, len);
+					x = a, ldx = CHUNK;
+				}
+				for (int64_t l = 0; l < width; l += 16 * nv) {
+					const char *near = (const char *)(ahead && next < end ? next : s);
+					float *to = C + i * ldc + j + l;
+					if (m >= MANY)
+						AF(blocks)[TILE_P][nv - 1][rows - 1](len, x, ldx, b + l, width, to, ldc, acc || k0 > 0, near);
+					else
+						AF(blocks)[TILE_X][nv - 1][rows - 1](len, x, ldx, s + 2 * l, ldb, to, ldc, acc || k0 > 0, near);
+				}
+			}
+		}
+	}
+}
+#endif
 
 // n is a multiple of 16. ldb is the width of a panel row. With TILE_AHEAD in kind the panel that follows in memory is brought near meanwhile.
 void AF(tile)(int kind, int64_t m, int64_t n, int64_t k, const void *A, int64_t lda, const void *B, int64_t ldb, float *C,
               int64_t ldc, int acc) {
 	int ahead = kind & TILE_AHEAD;
 	kind &= ~TILE_AHEAD;
-	int64_t ea = kind == TILE_B ? 2 : 4, eb = kind == TILE_F ? 4 : 4; // bytes per element of A, per (pair) column of B
+#if AF_LEVEL < 4
+	if (kind != TILE_F) {
+		AF(tile_widened)(kind, m, n, k, A, lda, B, ldb, C, ldc, acc, ahead);
+		return;
+	}
+#endif
+	int64_t ea = kind == TILE_B ? 2 : 4, eb = 4; // bytes per element of A, per (pair) column of B
 	int64_t pairs = kind == TILE_F ? k : (k + 1) / 2; // steps
 	for (int64_t j = 0; j < n;) {
 		int64_t wide = (n - j) / 16;
@@ -144,6 +223,8 @@ void AF(tile)(int kind, int64_t m, int64_t n, int64_t k, const void *A, int64_t 
 #undef STEP_F
 #undef STEP_B
 #undef STEP_X
+#undef STEP_P
+#undef UPPER_FIRST
 #undef BLOCK
 #undef BLOCKS
 #undef NAME
