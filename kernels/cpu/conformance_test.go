@@ -99,3 +99,17 @@ func ExampleNew() {
 	// <nil>
 	// 169 <nil>
 }
+
+// What a back end starts with is what BestLevel names, and a higher level is never given for one that was asked for.
+func TestLevelIsWhatWasAskedFor(t *testing.T) {
+	for _, c := range []struct{ ask, most cpu.Level }{{cpu.Auto, cpu.BestLevel()}, {cpu.Baseline, cpu.Baseline}, {cpu.AVX2, cpu.AVX2}, {cpu.AVX512BF16, cpu.AVX512BF16}} {
+		b, err := cpu.New(cpu.Options{Threads: 1, Level: c.ask})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := b.Level(); got > c.most || c.ask == cpu.Auto && got != c.most {
+			t.Errorf("asked for level %d: got %v, expected %v", c.ask, got, c.most)
+		}
+		b.Close()
+	}
+}
