@@ -23,29 +23,36 @@ func Normalize(text string) string {
 	runes := []rune(folded)
 	digit := func(i int) bool { return i >= 0 && i < len(runes) && unicode.IsDigit(runes[i]) }
 	var b strings.Builder
+	last := ' ' // rune that was kept: what is dropped in between decides nothing, or a second pass would decide otherwise
+	keep := func(r rune) {
+		b.WriteRune(r)
+		last = r
+	}
 	for i, r := range runes {
-		startsWord := i == 0 || unicode.IsSpace(runes[i-1]) || strings.ContainsRune("($€£", runes[i-1])
+		startsWord := last == ' ' || strings.ContainsRune("($€£", runes[i-1])
 		switch {
 		case unicode.Is(unicode.Mn, r):
-		case r == '.' && digit(i+1) && (i == 0 || !unicode.IsLetter(runes[i-1])), r == '+', r == '#':
-			b.WriteRune(r)
+		case r == '.' && digit(i+1) && !unicode.IsLetter(last), r == '+', r == '#':
+			keep(r)
 		case r == '-' && startsWord && (digit(i+1) || i+1 < len(runes) && runes[i+1] == '.' && digit(i+2)):
-			b.WriteRune(r)
+			if last != ' ' {
+				keep(' ')
+			}
+			keep(r)
 		case unicode.Is(unicode.Pd, r), r == '/', r == '_', unicode.IsSpace(r):
-			b.WriteByte(' ')
+			keep(' ')
 		case unicode.IsPunct(r), unicode.IsSymbol(r), unicode.IsControl(r), unicode.Is(unicode.Cf, r):
 		default:
-			b.WriteRune(r)
+			keep(r)
 		}
 	}
-	words := strings.Fields(b.String())
+	words := strings.Fields(norm.NFKD.String(b.String())) // marks that are neighbours now have an order of their own
 	if len(words) == 0 {
 		return strings.Join(strings.Fields(folded), " ")
 	}
-	last := len(words) - 1
 	kept := make([]string, 0, len(words))
 	for i, w := range words {
-		if i == last || w != "a" && w != "an" && w != "the" {
+		if i == len(words)-1 || w != "a" && w != "an" && w != "the" {
 			kept = append(kept, w)
 		}
 	}
