@@ -38,7 +38,7 @@ int af_threads(const af_ctx *c);
 const char *af_products_name(void);
 int af_products_faster(int is_bf16);
 void af_use_products(af_ctx *c, int on);
-// Peak GFLOP/s of one register-resident loop on all threads, bf16 != 0: of the bf16 dot product.
+// Peak GFLOP/s of one register-resident loop on all threads, bf16 != 0: of bf16 products as the level makes them.
 double af_peak(af_ctx *c, int is_bf16, double seconds);
 // Read bandwidth in GB/s over `bytes` of memory, all threads.
 double af_bandwidth(af_ctx *c, const void *p, size_t bytes, double seconds);

@@ -148,12 +148,14 @@ static const AF(block_fn) AF(blocks)[3][NVMAX][8] = {
 };
 
 #if AF_LEVEL < 4
-enum { AF(CHUNK) = 128 }; // terms of a sum that are widened at a time: B's of 64 columns stay in the first-level cache
-
 // TILE_B and TILE_X. What is widened of B serves all rows; where they are few, it is widened in registers.
 static void AF(tile_widened)(int kind, int64_t m, int64_t n, int64_t k, const void *A, int64_t lda, const bf16 *B, int64_t ldb, float *C,
                              int64_t ldc, int acc, int ahead) {
-	enum { CHUNK = AF(CHUNK), MOST = 8, MANY = 16 };
+	enum {
+		CHUNK = 128, // terms of a sum that are widened at a time: B's of 64 columns stay in the first-level cache
+		MOST = 8,    // rows of a block
+		MANY = 16,
+	};
 	float a[MOST * CHUNK] __attribute__((aligned(64))), b[CHUNK * 64] __attribute__((aligned(64)));
 	for (int64_t j = 0; j < n; j += 64) {
 		int64_t width = n - j < 64 ? n - j : 64, nv = width / 16 < NVMAX ? width / 16 : NVMAX, most = AF(most_rows)[nv - 1];
