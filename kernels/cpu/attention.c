@@ -183,13 +183,23 @@ int af_kv_put(af_ctx *c, const af_kv *kv, af_tensor k, af_tensor v, const int32_
 
 #else
 
-// Lane l of a tile is query row l / group, head h * group + l % group.
-#define TOKEN(l) (t->row + (l) / g)
-#define COLUMN(l) ((h * g + (l) % g) * dh)
+// Lane l of a tile is query row l / group, head h * group + l % group. Its dh columns of x, lane after lane:
+struct AF(lanes) {
+	char *at;
+	int64_t head, group, next, down; // of at in its row; bytes to the next head, and from the last to the first one of the next row
+};
 
-// The lanes of a tile as rows of x that a head has its dh columns of.
-AF_INLINE char *AF(lane)(af_tensor x, const af_tile *t, int64_t h, int64_t g, int64_t dh, int64_t l) {
-	return (char *)x.p + (TOKEN(l) * x.stride + COLUMN(l)) * (x.dtype == AF_BF16 ? 2 : 4);
+AF_INLINE struct AF(lanes) AF(lanes_of)(af_tensor x, const af_tile *t, int64_t h, int64_t g, int64_t dh) {
+	int64_t es = x.dtype == AF_BF16 ? 2 : 4;
+	return (struct AF(lanes)){(char *)x.p + (t->row * x.stride + h * g * dh) * es, 0, g, dh * es, (x.stride - (g - 1) * dh) * es};
+}
+
+AF_INLINE char *AF(next_lane)(struct AF(lanes) *l) {
+	char *p = l->at;
+	int last = ++l->head == l->group;
+	l->at += last ? l->down : l->next;
+	if (last) l->head = 0;
+	return p;
 }
 
 // The first n <= 16 words at p, then 0.
@@ -204,9 +214,10 @@ AF_INLINE vf AF(some_words)(const char *p, int64_t n) {
 // tile are 0.
 AF_INLINE void AF(pack_lanes)(void *dst, af_tensor x, const af_tile *t, int64_t h, int64_t g, int64_t dh, int64_t lanes) {
 	int64_t n = t->rows * g, words = x.dtype == AF_BF16 ? dh / 2 : dh;
+	struct AF(lanes) next = AF(lanes_of)(x, t, h, g, dh);
 	for (int64_t l = 0; l < lanes; l += 16) {
 		const char *lane[16];
-		for (int k = 0; k < 16; k++) lane[k] = l + k < n ? AF(lane)(x, t, h, g, dh, l + k) : NULL;
+		for (int k = 0; k < 16; k++) lane[k] = l + k < n ? AF(next_lane)(&next) : NULL;
 		for (int64_t i = 0; i < words; i += 16) {
 			int64_t some = min64(16, words - i);
 			vf v[16];
@@ -220,9 +231,10 @@ AF_INLINE void AF(pack_lanes)(void *dst, af_tensor x, const af_tile *t, int64_t 
 // x of the tile's lanes as a panel for a sum over lanes: [lanes][ld] f32, or [lanes/2][ld][2] bf16; 0 past the tile and past dh.
 AF_INLINE void AF(pack_rows)(void *dst, af_tensor x, const af_tile *t, int64_t h, int64_t g, int64_t dh, int64_t ld, int64_t lanes) {
 	int64_t n = t->rows * g, es = x.dtype == AF_BF16 ? 2 : 4;
+	struct AF(lanes) next = AF(lanes_of)(x, t, h, g, dh);
 	memset(dst, 0, (size_t)(lanes * ld * es));
 	for (int64_t l = 0; l < n; l++) {
-		const char *s = AF(lane)(x, t, h, g, dh, l);
+		const char *s = AF(next_lane)(&next);
 		if (x.dtype == AF_F32) {
 			memcpy((float *)dst + l * ld, s, (size_t)dh * 4);
 			continue;
@@ -232,80 +244,133 @@ AF_INLINE void AF(pack_rows)(void *dst, af_tensor x, const af_tile *t, int64_t h
 	}
 }
 
-// out^T [dh, lanes] to rows of x.
-AF_INLINE void AF(unpack_lanes)(af_tensor x, const float *src, const af_tile *t, int64_t h, int64_t g, int64_t dh, int64_t lanes) {
+// out^T [dh, lanes], lane l times by[l] where there is one, to rows of x.
+AF_INLINE void AF(unpack_lanes)(af_tensor x, const float *src, const float *by, const af_tile *t, int64_t h, int64_t g, int64_t dh, int64_t lanes) {
 	int64_t n = t->rows * g;
-	for (int64_t l = 0; l < n; l += 16)
+	struct AF(lanes) next = AF(lanes_of)(x, t, h, g, dh);
+	for (int64_t l = 0; l < n; l += 16) {
+		char *lane[16];
+		for (int k = 0; k < 16 && l + k < n; k++) lane[k] = AF(next_lane)(&next);
 		for (int64_t i = 0; i < dh; i += 16) {
 			int64_t some = min64(16, dh - i);
-			vf v[16];
-			for (int k = 0; k < 16; k++) v[k] = k < some ? vload(src + (i + k) * lanes + l) : vset1(0);
+			vf v[16], f = by ? vload(by + l) : vset1(1);
+			for (int k = 0; k < 16; k++) v[k] = (k < some ? vload(src + (i + k) * lanes + l) : vset1(0)) * f;
 			AF(transpose16)(v);
 			for (int k = 0; k < 16 && l + k < n; k++) {
-				char *d = AF(lane)(x, t, h, g, dh, l + k);
 				if (x.dtype == AF_BF16) {
 					bf16 b[16];
 					vstore_bf16(b, v[k]);
-					memcpy(d + 2 * i, b, (size_t)some * 2);
-				} else
-					memcpy(d + 4 * i, &v[k], (size_t)some * 4);
+					memcpy(lane[k] + 2 * i, b, (size_t)some * 2);
+				} else if (some == 16)
+					vstore((float *)(lane[k] + 4 * i), v[k]);
+				else
+					memcpy(lane[k] + 4 * i, &v[k], (size_t)some * 4);
 			}
 		}
+	}
 }
 
-// Lane l0 + i attends to keys 0..lim[i] of segment i; *all is how many of them every lane of the vector attends to.
-AF_INLINE vi AF(limit)(const af_tile *t, int64_t i, af_seg sg, int64_t g, int64_t l0, int64_t *all) {
+// How many vectors of lanes are weighed together, in registers: their chains of additions are independent, and a row of scores is read along.
+#if AF_LEVEL >= 2
+#define VECTORS 4
+#else
+#define VECTORS 1
+#endif
+#define UNROLL _Pragma("GCC unroll 4")
+
+// Scores of a few vectors of lanes, side by side in rows of w, to weights; what is kept of each vector of 16 lanes:
+struct AF(softmax) {
+	vf max, sum; // of the scores; of e^(scale (s - max))
+	vf dot;      // of those times dp, where there is one
+};
+
+// Lane i of a vector attends to keys 0..lim[i] of a segment.
+struct AF(limit) {
+	vi lim;
+	int64_t all, end; // keys that every lane attends to; and from there on none does
+};
+
+AF_INLINE struct AF(limit) AF(limit)(const af_tile *t, int64_t i, af_seg sg, int64_t g, int64_t l0) {
 	static const vi lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+	struct AF(limit) r = {.all = sg.len, .end = sg.len};
 	if (i < t->nseg) {
 		int32_t from = sg.to ? (int32_t)(sg.from * g - l0) : 0, to = sg.to ? (int32_t)(sg.to * g - l0) : 16;
-		*all = from <= 0 && to >= 16 ? sg.len : 0;
-		return ((lane >= from) & (lane < to) & sg.len) - 1;
+		if (from > 0 || to < 16) r.all = 0;
+		r.lim = ((lane >= from) & (lane < to) & sg.len) - 1;
+		return r;
 	}
-	int32_t v[16];
-	for (int k = 0; k < 16; k++) v[k] = t->before + (int32_t)((l0 + k) / g);
-	*all = v[0] + 1;
-	vi lim;
-	memcpy(&lim, v, 64);
-	return lim;
+	int32_t v[16], last = t->before + (int32_t)(l0 / g);
+	for (int64_t k = 0, rest = l0 % g; k < 16; k++) {
+		v[k] = last;
+		if (++rest == g) rest = 0, last++;
+	}
+	r.all = min64(v[0] + 1, sg.len);
+	r.end = min64(v[15] + 1, sg.len);
+	memcpy(&r.lim, v, 64);
+	return r;
 }
 
-// Scores of 16 lanes to weights e^(scale s - max) in place; returns their sum, over keys in order, and the maximum. Keys that a lane does not
-// attend to weigh exactly 0.
-AF_INLINE vf AF(weights)(const struct attn_args *a, const af_tile *t, int64_t g, float *s, int64_t lanes, int64_t l, vf *max) {
-	vf m = vset1(-INFINITY), scale = vset1(a->scale), z = vset1(0);
+// Keys that a lane does not attend to do not count, and weigh exactly 0. Both go over keys in order.
+AF_INLINE void AF(raise)(struct AF(softmax) *x, const float *s, int64_t w, const struct AF(limit) *lim, const int nv) {
+	int64_t j = 0;
+	for (; j < lim[0].all; j++)
+		UNROLL for (int v = 0; v < nv; v++) x[v].max = vmax(x[v].max, vload(s + j * w + 16 * v));
+	for (; j < lim[nv - 1].end; j++)
+		UNROLL for (int v = 0; v < nv; v++)
+			x[v].max = vselect((vi){0} + (int32_t)j > lim[v].lim, x[v].max, vmax(x[v].max, vload(s + j * w + 16 * v)));
+}
+
+AF_INLINE void AF(weigh)(struct AF(softmax) *x, float *s, const float *dp, vf scale, int64_t w, const struct AF(limit) *lim, int64_t len, const int nv) {
+	int64_t j = 0;
+	for (; j < lim[0].all; j++)
+		UNROLL for (int v = 0; v < nv; v++) {
+			int64_t o = j * w + 16 * v;
+			vf e = vexp2((vload(s + o) - x[v].max) * scale);
+			vstore(s + o, e);
+			x[v].sum = x[v].sum + e;
+			if (dp) x[v].dot = vfma(e, vload(dp + o), x[v].dot);
+		}
+	for (; j < lim[nv - 1].end; j++)
+		UNROLL for (int v = 0; v < nv; v++) {
+			int64_t o = j * w + 16 * v;
+			vf e = vexp2((vload(s + o) - x[v].max) * scale);
+			e = vselect((vi){0} + (int32_t)j > lim[v].lim, vset1(0), e);
+			vstore(s + o, e);
+			x[v].sum = x[v].sum + e;
+			if (dp) x[v].dot = vfma(e, vload(dp + o), x[v].dot);
+		}
+	for (; j < len; j++)
+		UNROLL for (int v = 0; v < nv; v++) vstore(s + j * w + 16 * v, vset1(0));
+}
+
+// Scores of the lanes from l on, nv vectors, to weights e^(scale (s - max)) in place: exactly 1 at the maximum. dp has the scores' layout.
+AF_INLINE void AF(weights)(struct AF(softmax) *x, const struct attn_args *a, const af_tile *t, float *s, const float *dp, int64_t lanes, int64_t l, const int nv) {
+	int64_t g = a->group;
+	vf scale = vset1(a->scale * 1.44269504088896341f); // weights are powers of 2
+	UNROLL for (int v = 0; v < nv; v++) x[v] = (struct AF(softmax)){vset1(-INFINITY), vset1(0), vset1(0)};
 	for (int pass = 0; pass < 2; pass++) {
-		float *p = s;
+		int64_t at = l;
 		for (int64_t i = 0; i <= t->nseg; i++) {
 			af_seg sg = segment(a, t, i);
-			int64_t l0 = first_lane(sg, g), w = end_lane(sg, g, lanes) - l0, j = 0, all;
-			float *q = p + l - l0;
-			p += sg.len * w;
-			if (l < l0 || l >= l0 + w) continue;
-			vi lim = AF(limit)(t, i, sg, g, l, &all);
-			if (pass == 0) {
-				for (; j < all; j++) m = vmax(m, vload(q + j * w));
-				for (; j < sg.len; j++) {
-					vf x = vmax(m, vload(q + j * w));
-					m = vselect((vi){0} + (int32_t)j > lim, m, x);
+			int64_t l0 = first_lane(sg, g), w = end_lane(sg, g, lanes) - l0;
+			struct AF(limit) lim[nv];
+			for (int v = 0; v < nv; v++) lim[v] = AF(limit)(t, i, sg, g, l + 16 * v);
+			if (!sg.to) {
+				if (pass == 0)
+					AF(raise)(x, s + at, w, lim, nv);
+				else
+					AF(weigh)(x, s + at, dp ? dp + at : NULL, scale, w, lim, sg.len, nv);
+			} else // for some lanes, and in no backward pass
+				UNROLL for (int v = 0; v < nv; v++) {
+					if (l + 16 * v < l0 || l + 16 * v >= l0 + w) continue;
+					if (pass == 0)
+						AF(raise)(x + v, s + at - l0 + 16 * v, w, lim + v, 1);
+					else
+						AF(weigh)(x + v, s + at - l0 + 16 * v, NULL, scale, w, lim + v, sg.len, 1);
 				}
-			} else {
-				for (; j < all; j++) {
-					vf e = vexp(vfma(vload(q + j * w), scale, -m));
-					vstore(q + j * w, e);
-					z = z + e;
-				}
-				for (; j < sg.len; j++) {
-					vf e = vexp(vfma(vload(q + j * w), scale, -m));
-					e = vselect((vi){0} + (int32_t)j > lim, vset1(0), e);
-					vstore(q + j * w, e);
-					z = z + e;
-				}
-			}
+			at += sg.len * w;
 		}
-		if (pass == 0) m = m * scale;
 	}
-	*max = m;
-	return z;
 }
 
 // Rows of a segment, [len][lanes] f32, as pairs along keys by slot, the later key in the low half, from the even slot at or before
@@ -327,6 +392,49 @@ AF_INLINE int64_t AF(pair_keys)(uint32_t *pairs, const float *p, int64_t lanes, 
 
 #define ALIGN(p) ((void *)(((uintptr_t)(p) + 63) & ~(uintptr_t)63))
 
+// Weights of nv vectors of lanes from l on, what their sums divide by, and lse; returns the lane after them.
+AF_INLINE int64_t AF(forward_weights)(const struct attn_args *a, const af_tile *t, int64_t h, float *s, float *inv, int64_t lanes, int64_t l, const int nv) {
+	struct AF(softmax) x[nv];
+	AF(weights)(x, a, t, s, NULL, lanes, l, nv);
+	int64_t g = a->group, heads = a->kv->heads * g, row = l / g, head = l % g;
+	UNROLL for (int v = 0; v < nv; v++, l += 16) {
+		float m[16], z[16];
+		vstore(m, x[v].max);
+		vstore(z, x[v].sum);
+		vstore(inv + l, 1.0f / x[v].sum);
+		for (int i = 0; i < 16 && row < t->rows; i++) {
+			a->lse[(t->row + row) * heads + h * g + head] = m[i] * a->scale + logf(z[i]);
+			if (++head == g) head = 0, row++;
+		}
+	}
+	return l;
+}
+
+// Weights to probabilities and dp to ds, of nv vectors of lanes; in bf16 as operands p16 and ds16, with p no longer needed.
+AF_INLINE int64_t AF(back_weights)(const struct attn_args *a, const af_tile *t, float *s, float *dp, bf16 *p16, bf16 *ds16, int64_t lanes, int64_t l, const int nv) {
+	int b16 = a->kv->dtype == AF_BF16;
+	struct AF(softmax) x[nv];
+	AF(weights)(x, a, t, s, dp, lanes, l, nv);
+	vf inv[nv], mean[nv], scale = vset1(a->scale);
+	UNROLL for (int v = 0; v < nv; v++) {
+		inv[v] = 1.0f / x[v].sum;
+		for (int64_t i = t->rows * a->group - (l + 16 * v); i < 16; i++) inv[v][i] = 0; // lanes past the tile
+		mean[v] = x[v].dot * inv[v];
+	}
+	for (int64_t j = 0; j < t->keys; j++)
+		UNROLL for (int v = 0; v < nv; v++) {
+			int64_t o = j * lanes + l + 16 * v;
+			vf p = vload(s + o) * inv[v], d = p * (vload(dp + o) - mean[v]) * scale;
+			vstore(dp + o, d);
+			if (b16) {
+				vstore_bf16(p16 + o, p);
+				vstore_bf16(ds16 + o, d);
+			} else
+				vstore(s + o, p);
+		}
+	return l + 16 * nv;
+}
+
 int AF(attention_tile)(const struct attn_args *a, int64_t ti, int64_t h, void *scratch) {
 	const af_kv *kv = a->kv;
 	const af_tile *t = &a->tiles[ti];
@@ -337,7 +445,7 @@ int AF(attention_tile)(const struct attn_args *a, int64_t ti, int64_t h, void *s
 	float *s = ALIGN(panel + lanes * dh * es);
 	uint32_t *pairs = ALIGN((char *)s + scores * 4);
 	float *out = b16 ? ALIGN((char *)pairs + (scores + 4 * lanes) * 2) : (float *)pairs;
-	float *sum = out + lanes * dh;
+	float *inv = out + lanes * dh;
 	AF(pack_lanes)(panel, a->q, t, h, g, dh, lanes);
 	float *p = s;
 	for (int64_t i = 0; i <= t->nseg; i++) {
@@ -346,15 +454,12 @@ int AF(attention_tile)(const struct attn_args *a, int64_t ti, int64_t h, void *s
 		AF(tile)(kind, sg.len, w, dh, (const char *)kv->k.p + (sg.row * kv->k.stride + h * dh) * es, kv->k.stride, panel + l0 * 4, lanes, p, w, 0);
 		p += sg.len * w;
 	}
-	for (int64_t l = 0; l < lanes; l += 16) {
-		vf m, z = AF(weights)(a, t, g, s, lanes, l, &m);
-		vstore(sum + l, z);
-		float mv[16], zv[16];
-		vstore(mv, m);
-		vstore(zv, z);
-		for (int64_t i = 0; i < 16 && l + i < t->rows * g; i++)
-			a->lse[TOKEN(l + i) * (kv->heads * g) + h * g + (l + i) % g] = mv[i] + logf(zv[i]);
-	}
+	for (int64_t l = 0; l < lanes;) switch (min64(VECTORS, (lanes - l) / 16)) {
+		case 4: l = AF(forward_weights)(a, t, h, s, inv, lanes, l, 4); break;
+		case 3: l = AF(forward_weights)(a, t, h, s, inv, lanes, l, 3); break;
+		case 2: l = AF(forward_weights)(a, t, h, s, inv, lanes, l, 2); break;
+		default: l = AF(forward_weights)(a, t, h, s, inv, lanes, l, 1);
+		}
 	memset(out, 0, (size_t)(lanes * dh) * 4);
 	p = s;
 	for (int64_t i = 0; i <= t->nseg; i++) {
@@ -368,9 +473,7 @@ int AF(attention_tile)(const struct attn_args *a, int64_t ti, int64_t h, void *s
 		AF(tile)(kind, dh, w, len, (const char *)kv->vt + (h * dh * kv->slots + first) * es, kv->slots, b, w, out + l0, lanes, 1);
 		p += sg.len * w;
 	}
-	for (int64_t i = 0; i < dh; i++)
-		for (int64_t l = 0; l < lanes; l += 16) vstore(out + i * lanes + l, vload(out + i * lanes + l) / vload(sum + l));
-	AF(unpack_lanes)(a->o, out, t, h, g, dh, lanes);
+	AF(unpack_lanes)(a->o, out, inv, t, h, g, dh, lanes);
 	return AF_OK;
 }
 
@@ -399,23 +502,12 @@ int AF(attention_back_tile)(const struct attn_args *a, int64_t ti, int64_t h, fl
 		         dp + k * lanes, lanes, 0);
 		k += sg.len;
 	}
-	for (int64_t l = 0; l < lanes; l += 16) {
-		vf m, inv = 1.0f / AF(weights)(a, t, g, s, lanes, l, &m), sum = vset1(0), scale = vset1(a->scale);
-		for (int64_t i = t->rows * g - l; i < 16; i++) inv[i] = 0; // lanes past the tile
-		for (int64_t j = 0; j < keys; j++) {
-			vf p = vload(s + j * lanes + l) * inv;
-			vstore(s + j * lanes + l, p);
-			sum = vfma(p, vload(dp + j * lanes + l), sum);
+	for (int64_t l = 0; l < lanes;) switch (min64(VECTORS, (lanes - l) / 16)) {
+		case 4: l = AF(back_weights)(a, t, s, dp, p16, ds16, lanes, l, 4); break;
+		case 3: l = AF(back_weights)(a, t, s, dp, p16, ds16, lanes, l, 3); break;
+		case 2: l = AF(back_weights)(a, t, s, dp, p16, ds16, lanes, l, 2); break;
+		default: l = AF(back_weights)(a, t, s, dp, p16, ds16, lanes, l, 1);
 		}
-		for (int64_t j = 0; j < keys; j++) {
-			vf p = vload(s + j * lanes + l), d = p * (vload(dp + j * lanes + l) - sum) * scale;
-			vstore(dp + j * lanes + l, d);
-			if (b16) {
-				vstore_bf16(p16 + j * lanes + l, p);
-				vstore_bf16(ds16 + j * lanes + l, d);
-			}
-		}
-	}
 	k = 0;
 	for (int64_t i = 0; i <= t->nseg; i++) {
 		af_seg sg = segment(a, t, i);
@@ -432,10 +524,10 @@ int AF(attention_back_tile)(const struct attn_args *a, int64_t ti, int64_t h, fl
 		AF(tile)(kind, dh, lanes, len, (const char *)kv->kt + (h * dh * kv->slots + first) * es, kv->slots, b, lanes, dq, lanes, i > 0);
 		k += sg.len;
 	}
-	AF(unpack_lanes)(a->dq, dq, t, h, g, dh, lanes);
+	AF(unpack_lanes)(a->dq, dq, NULL, t, h, g, dh, lanes);
 	return AF_OK;
 }
-#undef TOKEN
-#undef COLUMN
 #undef ALIGN
+#undef VECTORS
+#undef UNROLL
 #endif

@@ -364,7 +364,7 @@ float AF(head_scale)(float *z, int64_t n, int64_t valid, float inv_temp) {
 double AF(head_weights)(const float *z, int64_t n, float m, float gap, float f, double *tz, void *p, void *q, int is_bf16) {
 	vf s = vset1(0), t = vset1(0), mv = vset1(m), floor = vset1(-1e4f), fv = vset1(f), gv = vset1(gap);
 	for (int64_t j = 0; j < n; j += 16) {
-		vf x = vload(z + j) - mv, e = vexp(x);
+		vf x = vload(z + j) - mv, e = vexp2(x * 1.44269504088896341f);
 		x = vmax(x, floor); // -inf (past the vocabulary) has weight 0
 		s = s + e;
 		t = t + e * x;

@@ -61,6 +61,7 @@ AF_INLINE bf16 f32_to_bf16(float f) {
 #define vscale2 AF(vscale2)
 #define vround AF(vround)
 #define vexp AF(vexp)
+#define vexp2 AF(vexp2)
 #define vload_bf16 AF(vload_bf16)
 #define vstore_bf16 AF(vstore_bf16)
 #define vpair_bf16 AF(vpair_bf16)
@@ -204,22 +205,47 @@ AF_INLINE float vhmax(vf v) {
 	return t[0];
 }
 
-// e^x to 1.5 ulp on [-87.33, 88.72]; 0 below, also for -inf; +inf above. Cephes' reduction with a degree-6 polynomial.
+// e^x to 1.2 ulp on [-87.33, 88.72]; 0 below, also for -inf; +inf above; NaN of NaN. x = n log 2 + r, and a polynomial that is minimax for
+// e^r with its constant 1, so that e^0 is 1.
 AF_INLINE vf vexp(vf x) {
+#if AF_LEVEL >= 2
+	x = (vf)_mm512_min_ps(_mm512_set1_ps(89), (__m512)x); // the second where one is NaN
+#endif
 	vf n = vround(x * 1.44269504088896341f);
 	vf r = vfma(n, vset1(-0.693359375f), x);
 	r = vfma(n, vset1(2.12194440e-4f), r);
-	vf p = vset1(1.9875691500e-4f);
-	p = vfma(p, r, vset1(1.3981999507e-3f));
-	p = vfma(p, r, vset1(8.3334519073e-3f));
-	p = vfma(p, r, vset1(4.1665795894e-2f));
-	p = vfma(p, r, vset1(1.6666665459e-1f));
-	p = vfma(p, r, vset1(5.0000001201e-1f));
-	p = vfma(p, r * r, r) + 1.0f;
+	vf p = vset1(1.3843644e-3f);
+	p = vfma(p, r, vset1(8.374163e-3f));
+	p = vfma(p, r, vset1(4.1668e-2f));
+	p = vfma(p, r, vset1(1.6666432e-1f));
+	p = vfma(p, r, vset1(4.9999994e-1f));
+	p = vfma(p, r, vset1(1));
+	p = vfma(p, r, vset1(1));
+#if AF_LEVEL >= 2 // past 2^128 the instruction gives +inf
+	return (vf)_mm512_maskz_scalef_ps(_mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(-87.33654f), _CMP_NLT_UQ), (__m512)p, (__m512)n);
+#else
 	vf lo = vset1(-87.33654f), hi = vset1(88.72283f), zero = vset1(0);
-#if AF_LEVEL < 2 // the instruction of the others takes any n
 	n = vless(x, lo, zero, vless(hi, x, zero, n));
-#endif
 	return vless(x, lo, zero, vless(hi, x, vset1(INFINITY), vscale2(p, n)));
+#endif
+}
+
+// 2^t of t <= 0, to 1 ulp; 0 below -126, also for -inf; NaN of NaN. For weights under a maximum: the rounding of t itself matters less, the
+// smaller they are.
+AF_INLINE vf vexp2(vf t) {
+	vf n = vround(t);
+	vf p = vset1(1.5353362e-4f), f = t - n;
+	p = vfma(p, f, vset1(1.3398874e-3f));
+	p = vfma(p, f, vset1(9.618437e-3f));
+	p = vfma(p, f, vset1(5.5503324e-2f));
+	p = vfma(p, f, vset1(2.4022648e-1f));
+	p = vfma(p, f, vset1(6.931472e-1f));
+	p = vfma(p, f, vset1(1));
+#if AF_LEVEL >= 2
+	return (vf)_mm512_maskz_scalef_ps(_mm512_cmp_ps_mask((__m512)t, _mm512_set1_ps(-126), _CMP_NLT_UQ), (__m512)p, (__m512)n);
+#else
+	vf lo = vset1(-126), zero = vset1(0);
+	return vless(t, lo, zero, vscale2(p, vless(t, lo, zero, n)));
+#endif
 }
 #endif

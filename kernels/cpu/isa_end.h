@@ -10,6 +10,7 @@
 #undef vscale2
 #undef vround
 #undef vexp
+#undef vexp2
 #undef vload_bf16
 #undef vstore_bf16
 #undef vpair_bf16

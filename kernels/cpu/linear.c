@@ -123,7 +123,7 @@ static void wide_task(void *arg, int64_t i, int thread) {
 	int64_t n0 = i / wide_blocks(a) * WIDE_RUN * 64, n1 = min64(n0 + WIDE_RUN * 64, a->outputs);
 	float *wide = c->scratch[thread].p, *out = wide + WIDE_ROWS * WIDE_LD;
 	void *turned = out + WIDE_RUN * WIDE_ROWS * 64;
-	int plain = x.dtype == AF_F32;
+	int plain = x.dtype == AF_F32, direct = l->y.dtype == AF_F32 && !l->add && !l->bias && (a->outputs & 15) == 0;
 	for (int64_t k = 0; k < a->terms; k += WIDE_PART) {
 		int64_t len = min64(WIDE_PART, a->terms - k);
 		for (int64_t r = 0; r < rows && !plain; r++) c->fn->to_f32(wide + r * WIDE_LD, (const bf16 *)at(x, t0 + r, k), len);
@@ -135,17 +135,17 @@ static void wide_task(void *arg, int64_t i, int thread) {
 			else
 				panel = (const bf16 *)panel_at(l->w, n) + k * width;
 			c->fn->tile(TILE_X, rows, width, len, plain ? (const void *)at(x, t0, k) : wide, plain ? x.stride : WIDE_LD, panel, width,
-			            out + (n - n0) * WIDE_ROWS, width, k > 0);
+			            direct ? (float *)at(l->y, t0, n) : out + (n - n0) * WIDE_ROWS, direct ? l->y.stride : width, k > 0);
 		}
 	}
 	for (int64_t n = n0; n < n1; n += 64, out += 64 * WIDE_ROWS) {
 		int64_t width = min64(pad16(a->outputs) - n, 64), valid = min64(a->outputs - n, width);
-		fetch_rows(l->y, t0, rows, n, valid);
+		if (!direct) fetch_rows(l->y, t0, rows, n, valid);
 		if (l->b && a->back) c->fn->panel_back(turned, 1, width, l->b, 0, l->b->n, n);
 		if (l->b)
 			c->fn->tile(kind_of(l->u.dtype, l->b->dtype), rows, width, a->back ? l->b->n : l->b->k, at(l->u, t0, 0), l->u.stride,
-			            a->back ? turned : panel_at(l->b, n), width, out, width, 1);
-		put(c, l->y, t0, rows, n, valid, out, width, l->bias, l->add);
+			            a->back ? turned : panel_at(l->b, n), width, direct ? (float *)at(l->y, t0, n) : out, direct ? l->y.stride : width, 1);
+		if (!direct) put(c, l->y, t0, rows, n, valid, out, width, l->bias, l->add);
 	}
 }
 

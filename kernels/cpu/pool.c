@@ -18,8 +18,9 @@
 enum { SPIN = 2000 };
 
 struct af_pool {
-	_Atomic uint32_t epoch; // odd bits never matter: any change wakes the workers
+	_Atomic uint32_t epoch; // any change starts the workers
 	_Atomic uint32_t running;
+	_Atomic uint32_t sleeping; // how many wait in the kernel for either: none needs a call to wake it while it polls
 	_Atomic int64_t next;
 	_Atomic int stop;
 	int64_t n;
@@ -42,21 +43,25 @@ static void relax(void) {
 #endif
 }
 
-static void wait_while(_Atomic uint32_t *w, uint32_t old) {
+static void wait_while(struct af_pool *p, _Atomic uint32_t *w, uint32_t old) {
 	for (int i = 0; i < SPIN; i++) {
 		if (atomic_load_explicit(w, memory_order_acquire) != old) return;
 		relax();
 	}
-	while (atomic_load_explicit(w, memory_order_acquire) == old) {
+	// Sleepers count themselves before the kernel compares *w, wakers change *w before they read the count: one of them sees the other.
+	atomic_fetch_add(&p->sleeping, 1);
+	while (atomic_load(w) == old) {
 #if defined(__linux__)
 		syscall(SYS_futex, w, FUTEX_WAIT_PRIVATE, old, NULL, NULL, 0);
 #else
 		usleep(50);
 #endif
 	}
+	atomic_fetch_sub(&p->sleeping, 1);
 }
 
-static void wake(_Atomic uint32_t *w, int n) {
+static void wake(struct af_pool *p, _Atomic uint32_t *w, int n) {
+	if (atomic_load(&p->sleeping) == 0) return;
 #if defined(__linux__)
 	syscall(SYS_futex, w, FUTEX_WAKE_PRIVATE, n, NULL, NULL, 0);
 #else
@@ -78,11 +83,11 @@ static void *worker(void *arg) {
 	free(arg);
 	uint32_t seen = 0;
 	for (;;) {
-		wait_while(&s.p->epoch, seen);
+		wait_while(s.p, &s.p->epoch, seen);
 		seen = atomic_load_explicit(&s.p->epoch, memory_order_acquire);
 		if (atomic_load(&s.p->stop)) return NULL;
 		work(s.p, s.id);
-		if (atomic_fetch_sub_explicit(&s.p->running, 1, memory_order_release) == 1) wake(&s.p->running, 1);
+		if (atomic_fetch_sub(&s.p->running, 1) == 1) wake(s.p, &s.p->running, 1);
 	}
 }
 
@@ -97,18 +102,18 @@ void af_run(af_ctx *c, int64_t n, af_task task, void *arg) {
 	p->arg = arg;
 	atomic_store_explicit(&p->next, 0, memory_order_relaxed);
 	atomic_store_explicit(&p->running, (uint32_t)p->workers, memory_order_relaxed);
-	atomic_fetch_add_explicit(&p->epoch, 1, memory_order_release);
-	wake(&p->epoch, p->workers);
+	atomic_fetch_add(&p->epoch, 1);
+	wake(p, &p->epoch, p->workers);
 	work(p, 0);
 	uint32_t left;
-	while ((left = atomic_load_explicit(&p->running, memory_order_acquire)) != 0) wait_while(&p->running, left);
+	while ((left = atomic_load_explicit(&p->running, memory_order_acquire)) != 0) wait_while(p, &p->running, left);
 }
 
 static void pool_free(struct af_pool *p) {
 	if (!p) return;
 	atomic_store(&p->stop, 1);
-	atomic_fetch_add_explicit(&p->epoch, 1, memory_order_release);
-	wake(&p->epoch, p->workers);
+	atomic_fetch_add(&p->epoch, 1);
+	wake(p, &p->epoch, p->workers);
 	for (int i = 0; i < p->workers; i++) pthread_join(p->thread[i], NULL);
 	free(p->thread);
 	free(p);

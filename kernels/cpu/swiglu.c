@@ -40,48 +40,77 @@ int af_swiglu_back(af_ctx *c, af_tensor dgate, af_tensor dup, af_tensor dact, af
 
 #else
 
+// Columns j..j+n of row t, n at most 16.
 AF_INLINE vf AF(ld)(af_tensor x, int64_t t, int64_t j, int64_t n) {
-	int64_t o = t * x.stride + j;
-	if (n == 16) return x.dtype == AF_BF16 ? vload_bf16((const bf16 *)x.p + o) : vload((const float *)x.p + o);
-	float f[16] = {0};
-	for (int64_t i = 0; i < n; i++) f[i] = x.dtype == AF_BF16 ? bf16_to_f32(((const bf16 *)x.p)[o + i]) : ((const float *)x.p)[o + i];
-	return vload(f);
+	int b16 = x.dtype == AF_BF16;
+	const char *p = (const char *)x.p + (t * x.stride + j) * (b16 ? 2 : 4);
+	float some[16] = {0};
+	if (n < 16) p = memcpy(some, p, (size_t)n * (b16 ? 2 : 4));
+	return b16 ? vload_bf16((const bf16 *)p) : vload((const float *)p);
 }
 
 AF_INLINE void AF(st)(af_tensor x, int64_t t, int64_t j, int64_t n, vf v) {
-	int64_t o = t * x.stride + j;
-	if (x.dtype == AF_BF16) {
-		bf16 b[16];
-		vstore_bf16(b, v);
-		memcpy((bf16 *)x.p + o, b, (size_t)n * 2);
-	} else {
-		float f[16];
-		vstore(f, v);
-		memcpy((float *)x.p + o, f, (size_t)n * 4);
+	int b16 = x.dtype == AF_BF16;
+	char *p = (char *)x.p + (t * x.stride + j) * (b16 ? 2 : 4);
+	float some[16];
+	void *to = n < 16 ? (void *)some : p;
+	if (b16)
+		vstore_bf16(to, v);
+	else
+		vstore(to, v);
+	if (n < 16) memcpy(p, some, (size_t)n * (b16 ? 2 : 4));
+}
+
+AF_INLINE void AF(forward16)(af_tensor act, af_tensor gate, af_tensor up, int64_t t, int64_t j, int64_t n) {
+	vf g = AF(ld)(gate, t, j, n), u = AF(ld)(up, t, j, n);
+	AF(st)(act, t, j, n, g / (1.0f + vexp(-g)) * u);
+}
+
+AF_INLINE void AF(forward)(af_tensor act, af_tensor gate, af_tensor up, int64_t t0, int64_t t1) {
+	for (int64_t t = t0; t < t1; t++) {
+		int64_t j = 0;
+		for (; j + 16 <= act.cols; j += 16) AF(forward16)(act, gate, up, t, j, 16);
+		if (j < act.cols) AF(forward16)(act, gate, up, t, j, act.cols - j);
 	}
 }
 
+// Where all tensors have one dtype, it is known to the loops.
 void AF(swiglu_rows)(af_tensor act, af_tensor gate, af_tensor up, int64_t t0, int64_t t1) {
-	for (int64_t t = t0; t < t1; t++)
-		for (int64_t j = 0; j < act.cols; j += 16) {
-			int64_t n = act.cols - j < 16 ? act.cols - j : 16;
-			vf g = AF(ld)(gate, t, j, n), u = AF(ld)(up, t, j, n);
-			vf y = g / (1.0f + vexp(-g)) * u;
-			if (n == 16 && act.dtype == AF_BF16)
-				vstore_bf16((bf16 *)act.p + t * act.stride + j, y);
-			else
-				AF(st)(act, t, j, n, y);
-		}
+	int same = act.dtype == gate.dtype && act.dtype == up.dtype;
+	if (same && act.dtype == AF_BF16) {
+		act.dtype = gate.dtype = up.dtype = AF_BF16;
+		AF(forward)(act, gate, up, t0, t1);
+	} else if (same) {
+		act.dtype = gate.dtype = up.dtype = AF_F32;
+		AF(forward)(act, gate, up, t0, t1);
+	} else
+		AF(forward)(act, gate, up, t0, t1);
+}
+
+AF_INLINE void AF(back16)(af_tensor dgate, af_tensor dup, af_tensor dact, af_tensor gate, af_tensor up, int64_t t, int64_t j, int64_t n) {
+	vf g = AF(ld)(gate, t, j, n), u = AF(ld)(up, t, j, n), d = AF(ld)(dact, t, j, n);
+	vf s = 1.0f / (1.0f + vexp(-g)), gs = g * s;
+	AF(st)(dup, t, j, n, d * gs);
+	AF(st)(dgate, t, j, n, d * u * s * (1.0f + g - gs));
+}
+
+AF_INLINE void AF(back)(af_tensor dgate, af_tensor dup, af_tensor dact, af_tensor gate, af_tensor up, int64_t t0, int64_t t1) {
+	for (int64_t t = t0; t < t1; t++) {
+		int64_t j = 0;
+		for (; j + 16 <= dact.cols; j += 16) AF(back16)(dgate, dup, dact, gate, up, t, j, 16);
+		if (j < dact.cols) AF(back16)(dgate, dup, dact, gate, up, t, j, dact.cols - j);
+	}
 }
 
 void AF(swiglu_back_rows)(af_tensor dgate, af_tensor dup, af_tensor dact, af_tensor gate, af_tensor up, int64_t t0, int64_t t1) {
-	for (int64_t t = t0; t < t1; t++)
-		for (int64_t j = 0; j < dact.cols; j += 16) {
-			int64_t n = dact.cols - j < 16 ? dact.cols - j : 16;
-			vf g = AF(ld)(gate, t, j, n), u = AF(ld)(up, t, j, n), d = AF(ld)(dact, t, j, n);
-			vf s = 1.0f / (1.0f + vexp(-g)), gs = g * s;
-			AF(st)(dup, t, j, n, d * gs);
-			AF(st)(dgate, t, j, n, d * u * s * (1.0f + g - gs));
-		}
+	int same = dact.dtype == gate.dtype && dact.dtype == up.dtype && dact.dtype == dgate.dtype && dact.dtype == dup.dtype;
+	if (same && dact.dtype == AF_BF16) {
+		dgate.dtype = dup.dtype = dact.dtype = gate.dtype = up.dtype = AF_BF16;
+		AF(back)(dgate, dup, dact, gate, up, t0, t1);
+	} else if (same) {
+		dgate.dtype = dup.dtype = dact.dtype = gate.dtype = up.dtype = AF_F32;
+		AF(back)(dgate, dup, dact, gate, up, t0, t1);
+	} else
+		AF(back)(dgate, dup, dact, gate, up, t0, t1);
 }
 #endif
