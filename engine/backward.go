@@ -82,15 +82,14 @@ func (p *pass) backLayer(i int) {
 	S := dx.Rows
 
 	// MLP: dx is the gradient of its output, and of the residual stream beside it.
-	act, dact := t.act.RowRange(0, S), t.dact.RowRange(0, S)
+	act := t.act.RowRange(0, S) // first its gradient
 	dy := p.operand(dx)
-	p.do(b.SwiGLU(act, k.gate, k.up))
 	g := p.adapted(i, groupDown)
 	p.lowRankBack(g, projDown, t.du[groupDown], dy, k.u[groupDown])
+	p.input(i, projDown, act, dy, g, t.du[groupDown], false)
+	p.do(b.SwiGLUBack(k.gate, k.up, act, act, k.gate, k.up)) // gate, up become their gradients
 	p.lowRankInput(g, t.du[groupDown], act)
 	p.gradFull(i, projDown, dy, act)
-	p.input(i, projDown, dact, dy, g, t.du[groupDown], false)
-	p.do(b.SwiGLUBack(k.gate, k.up, dact, k.gate, k.up)) // gate, up become their gradients
 	p.do(b.RMSNorm(h, kernels.Tensor{}, k.x2, w.norm2, c.RMSNormEps))
 	g = p.adapted(i, groupGateUp)
 	p.lowRankBack(g, projGate, t.du[groupGateUp], k.gate, k.u[groupGateUp])

@@ -21,7 +21,7 @@ type tensors struct {
 
 	x, h    kernels.Tensor // residual stream [T, D] f32; normed [T, D] op
 	xs, hs  kernels.Tensor // the selection's [S, D]; x and h themselves where all rows are selected
-	act     kernels.Tensor // [T, F] op
+	act     kernels.Tensor // [T, F] op; in the backward pass its gradient, then itself
 	vt, kt  kernels.Tensor // [KV, slots] op; kt for the backward pass
 	layers  []kept
 	fin     kernels.Tensor // [S, D] op: final hidden states, normed
@@ -36,7 +36,6 @@ type tensors struct {
 	dx, dh   kernels.Tensor // [T, D] f32
 	dxs, dhs kernels.Tensor // [S, D] f32
 	dy       kernels.Tensor // [T, D] op: dx as an operand
-	dact     kernels.Tensor // [T, F] op
 	dq, dout kernels.Tensor // [T, Q] op
 	dk, dv   kernels.Tensor // [T, KV] op
 	du       [numGroups]kernels.Tensor
@@ -107,7 +106,7 @@ func (p *pass) layout(a *kernels.Arena) {
 	if d != kernels.F32 {
 		t.dy = op(p.T, D)
 	}
-	t.dact, t.dq, t.dout, t.dk, t.dv = op(p.T, F), op(p.T, Q), op(p.T, Q), op(p.T, KV), op(p.T, KV)
+	t.dq, t.dout, t.dk, t.dv = op(p.T, Q), op(p.T, Q), op(p.T, KV), op(p.T, KV)
 	for g := range t.du {
 		if w := p.e.widest[g]; w > 0 {
 			t.du[g] = op(p.T, w)

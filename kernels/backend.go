@@ -217,9 +217,10 @@ type Backend interface {
 	// AttentionBack writes dq, dk, dv from dout, o, lse.
 	AttentionBack(dq, dk, dv, dout, o, lse, q Tensor, kv KV, p *Plan, scale float64) error
 
-	// SwiGLU: act = silu(gate) * up (Shazeer 2020). SwiGLUBack may write dgate over gate and dup over up.
+	// SwiGLU: act = silu(gate) * up (Shazeer 2020). SwiGLUBack gives act again, for whoever did not keep it; it may write dgate over gate, dup
+	// over up and act over dact.
 	SwiGLU(act, gate, up Tensor) error
-	SwiGLUBack(dgate, dup, dact, gate, up Tensor) error
+	SwiGLUBack(dgate, dup, act, dact, gate, up Tensor) error
 
 	LogProbs(a LogProbs) error
 	LogProbsBack(a LogProbsBack) error

@@ -233,9 +233,10 @@ func normMisfits() []misfit {
 	}
 	list = append(list, misfits("swiglu", act, func(p *probe, a S) error { return p.SwiGLU(a.act, a.gate, a.up) }, append([]change[S]{
 		{"act width", func(o *operands, a *S) { a.act = o.f(sT, sD+1) }}}, inputs...))...)
-	return append(list, misfits("swigluback", act, func(p *probe, a S) error { return p.SwiGLUBack(a.dgate, a.dup, a.dact, a.gate, a.up) }, append([]change[S]{
+	return append(list, misfits("swigluback", act, func(p *probe, a S) error { return p.SwiGLUBack(a.dgate, a.dup, a.act, a.dact, a.gate, a.up) }, append([]change[S]{
 		{"dgate width", func(o *operands, a *S) { a.dgate = o.f(sT, sD+1) }},
 		{"dup rows", func(o *operands, a *S) { a.dup = o.f(sT+1, sD) }},
+		{"act width", func(o *operands, a *S) { a.act = o.f(sT, sD-1) }},
 		{"dact ids", func(o *operands, a *S) { a.dact = o.tensor(kernels.I32, sT, sD) }}}, inputs...))...)
 }
 

@@ -26,7 +26,7 @@ func swigluCases() []Case {
 	return cases
 }
 
-// swigluCase runs forward and backward on gates up to where the exponential overflows and underflows; with inPlace the gradients go over gate and up.
+// swigluCase runs forward and backward on gates up to where the exponential overflows and underflows; with inPlace the gradients go over gate and up, and act over its gradient.
 func swigluCase(t, f int, d, dOut kernels.DType, inPlace bool, gap spare) Case {
 	what := "swiglu"
 	if inPlace {
@@ -51,16 +51,17 @@ func swigluCase(t, f int, d, dOut kernels.DType, inPlace bool, gap spare) Case {
 		return in
 	}, func(p *probe, in swigluInput) {
 		act := p.out("act", dOut, t, f, gap)
-		gate, up, dact := p.buffer("gate", d, t, f, gap, in.gate), p.buffer("up", d, t, f, gap, in.up), p.in("dact", d, t, f, gap, in.dact)
-		gate.input, up.input = !inPlace, !inPlace
+		gate, up, dact := p.buffer("gate", d, t, f, gap, in.gate), p.buffer("up", d, t, f, gap, in.up), p.buffer("dact", d, t, f, gap, in.dact)
+		gate.input, up.input, dact.input = !inPlace, !inPlace, !inPlace
 		p.must(p.SwiGLU(act.Tensor, gate.Tensor, up.Tensor))
 		p.expect(act, in.act)
-		dgate, dup := gate, up
+		dgate, dup, again := gate, up, dact
 		if !inPlace {
-			dgate, dup = p.out("dgate", dOut, t, f, gap), p.out("dup", dOut, t, f, gap)
+			dgate, dup, again = p.out("dgate", dOut, t, f, gap), p.out("dup", dOut, t, f, gap), p.out("act again", dOut, t, f, gap)
 		}
-		p.must(p.SwiGLUBack(dgate.Tensor, dup.Tensor, dact.Tensor, gate.Tensor, up.Tensor))
+		p.must(p.SwiGLUBack(dgate.Tensor, dup.Tensor, again.Tensor, dact.Tensor, gate.Tensor, up.Tensor))
 		p.expect(dgate, in.dgate)
 		p.expect(dup, in.dup)
+		p.expect(again, in.act)
 	})
 }

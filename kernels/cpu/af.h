@@ -98,7 +98,7 @@ int af_rope(af_ctx *c, af_tensor x, const int32_t *positions, const float *cos_s
 
 // act = silu(gate) * up; backward gives dgate, dup from dact and may write over gate, up.
 int af_swiglu(af_ctx *c, af_tensor act, af_tensor gate, af_tensor up);
-int af_swiglu_back(af_ctx *c, af_tensor dgate, af_tensor dup, af_tensor dact, af_tensor gate, af_tensor up);
+int af_swiglu_back(af_ctx *c, af_tensor dgate, af_tensor dup, af_tensor act, af_tensor dact, af_tensor gate, af_tensor up);
 // ---- attention over a forest
 
 // Keys and values that attention reads. k: rows of K * dh. vt, and kt for the backward pass: the same transposed, [K * dh] rows of

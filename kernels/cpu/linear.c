@@ -29,18 +29,9 @@ static int64_t part_len(int64_t n, int64_t es) {
 static int kind_of(int x, int w) { return x == AF_BF16 ? TILE_B : w == AF_BF16 ? TILE_X : TILE_F; }
 
 // y[t0.., n0..n0+n] = (or +=) buf (+ bias), buf of row width w.
-static void put(af_ctx *c, af_tensor y, int64_t t0, int64_t rows, int64_t n0, int64_t n, float *buf, int64_t w,
+static void put(af_ctx *c, af_tensor y, int64_t t0, int64_t rows, int64_t n0, int64_t n, const float *buf, int64_t w,
                 const float *bias, int add) {
-	for (int64_t r = 0; r < rows; r++) {
-		float *b = buf + r * w;
-		if (bias) c->fn->axpy(b, bias + n0, 1, n);
-		if (y.dtype == AF_BF16)
-			c->fn->to_bf16((bf16 *)at(y, t0 + r, n0), b, n);
-		else if (add)
-			c->fn->axpy((float *)at(y, t0 + r, n0), b, 1, n);
-		else
-			memcpy(at(y, t0 + r, n0), b, (size_t)n * 4);
-	}
+	c->fn->put_rows(at(y, t0, n0), y.dtype == AF_BF16, y.stride, rows, n, buf, w, bias ? bias + n0 : NULL, add);
 }
 
 // Brings near what put will write: rows so far apart are nothing that a processor foresees.

@@ -211,11 +211,11 @@ func (b *Backend) SwiGLU(act, gate, up kernels.Tensor) error {
 }
 
 // SwiGLUBack implements kernels.Backend.
-func (b *Backend) SwiGLUBack(dgate, dup, dact, gate, up kernels.Tensor) error {
-	if err := kernels.CheckSwiGLU(dact, dgate, dup, gate, up); err != nil {
+func (b *Backend) SwiGLUBack(dgate, dup, act, dact, gate, up kernels.Tensor) error {
+	if err := kernels.CheckSwiGLU(dact, dgate, dup, act, gate, up); err != nil {
 		return err
 	}
-	return result("swiglu backward", C.af_swiglu_back(b.c, tensor(dgate), tensor(dup), tensor(dact), tensor(gate), tensor(up)))
+	return result("swiglu backward", C.af_swiglu_back(b.c, tensor(dgate), tensor(dup), tensor(act), tensor(dact), tensor(gate), tensor(up)))
 }
 
 // LogProbs implements kernels.Backend.

@@ -182,8 +182,8 @@ func hotOps(s shape, d kernels.DType) []struct {
 		return hotOp{run: func() error { return e.b.SwiGLU(act, gate, up) }, bytes: 3 * T * F * size}
 	})
 	add("swigluback", func(e *bench) hotOp {
-		dgate, dup, dact, gate, up := e.tensor(d, s.T, s.F), e.tensor(d, s.T, s.F), e.tensor(d, s.T, s.F), e.tensor(d, s.T, s.F), e.tensor(d, s.T, s.F)
-		return hotOp{run: func() error { return e.b.SwiGLUBack(dgate, dup, dact, gate, up) }, bytes: 5 * T * F * size}
+		dgate, dup, act, dact, gate, up := e.tensor(d, s.T, s.F), e.tensor(d, s.T, s.F), e.tensor(d, s.T, s.F), e.tensor(d, s.T, s.F), e.tensor(d, s.T, s.F), e.tensor(d, s.T, s.F)
+		return hotOp{run: func() error { return e.b.SwiGLUBack(dgate, dup, act, dact, gate, up) }, bytes: 6 * T * F * size}
 	})
 	attention := func(name string, back bool) {
 		add(name, func(e *bench) hotOp {

@@ -1,6 +1,6 @@
 // SwiGLU (Shazeer 2020): act = silu(gate) * up, silu(g) = g * s, s = 1/(1 + e^-g).
-// Backward: dup = dact * g * s,  dgate = dact * up * s * (1 + g (1 - s)). All f32 or bf16, arithmetic in f32. dgate may be gate and
-// dup may be up.
+// Backward: dup = dact * g * s,  dgate = dact * up * s * (1 + g (1 - s)), and act once more. All f32 or bf16, arithmetic in f32. dgate may be
+// gate, dup up, and act dact.
 #ifndef AF_LEVEL
 #define AF_SELF "swiglu.c"
 #include "pool.h"
@@ -29,11 +29,11 @@ static void back_task(void *arg, int64_t i, int thread) {
 	(void)thread;
 	struct swiglu_args *a = arg;
 	int64_t t = i * BLOCK, e = t + BLOCK < a->dact.rows ? t + BLOCK : a->dact.rows;
-	a->c->fn->swiglu_back_rows(a->dgate, a->dup, a->dact, a->gate, a->up, t, e);
+	a->c->fn->swiglu_back_rows(a->dgate, a->dup, a->act, a->dact, a->gate, a->up, t, e);
 }
 
-int af_swiglu_back(af_ctx *c, af_tensor dgate, af_tensor dup, af_tensor dact, af_tensor gate, af_tensor up) {
-	struct swiglu_args a = {c, {0}, gate, up, dgate, dup, dact};
+int af_swiglu_back(af_ctx *c, af_tensor dgate, af_tensor dup, af_tensor act, af_tensor dact, af_tensor gate, af_tensor up) {
+	struct swiglu_args a = {c, act, gate, up, dgate, dup, dact};
 	af_run(c, (dact.rows + BLOCK - 1) / BLOCK, back_task, &a);
 	return AF_OK;
 }
@@ -87,30 +87,31 @@ void AF(swiglu_rows)(af_tensor act, af_tensor gate, af_tensor up, int64_t t0, in
 		AF(forward)(act, gate, up, t0, t1);
 }
 
-AF_INLINE void AF(back16)(af_tensor dgate, af_tensor dup, af_tensor dact, af_tensor gate, af_tensor up, int64_t t, int64_t j, int64_t n) {
+AF_INLINE void AF(back16)(af_tensor dgate, af_tensor dup, af_tensor act, af_tensor dact, af_tensor gate, af_tensor up, int64_t t, int64_t j, int64_t n) {
 	vf g = AF(ld)(gate, t, j, n), u = AF(ld)(up, t, j, n), d = AF(ld)(dact, t, j, n);
 	vf s = 1.0f / (1.0f + vexp(-g)), gs = g * s;
+	AF(st)(act, t, j, n, gs * u);
 	AF(st)(dup, t, j, n, d * gs);
 	AF(st)(dgate, t, j, n, d * u * s * (1.0f + g - gs));
 }
 
-AF_INLINE void AF(back)(af_tensor dgate, af_tensor dup, af_tensor dact, af_tensor gate, af_tensor up, int64_t t0, int64_t t1) {
+AF_INLINE void AF(back)(af_tensor dgate, af_tensor dup, af_tensor act, af_tensor dact, af_tensor gate, af_tensor up, int64_t t0, int64_t t1) {
 	for (int64_t t = t0; t < t1; t++) {
 		int64_t j = 0;
-		for (; j + 16 <= dact.cols; j += 16) AF(back16)(dgate, dup, dact, gate, up, t, j, 16);
-		if (j < dact.cols) AF(back16)(dgate, dup, dact, gate, up, t, j, dact.cols - j);
+		for (; j + 16 <= dact.cols; j += 16) AF(back16)(dgate, dup, act, dact, gate, up, t, j, 16);
+		if (j < dact.cols) AF(back16)(dgate, dup, act, dact, gate, up, t, j, dact.cols - j);
 	}
 }
 
-void AF(swiglu_back_rows)(af_tensor dgate, af_tensor dup, af_tensor dact, af_tensor gate, af_tensor up, int64_t t0, int64_t t1) {
-	int same = dact.dtype == gate.dtype && dact.dtype == up.dtype && dact.dtype == dgate.dtype && dact.dtype == dup.dtype;
+void AF(swiglu_back_rows)(af_tensor dgate, af_tensor dup, af_tensor act, af_tensor dact, af_tensor gate, af_tensor up, int64_t t0, int64_t t1) {
+	int same = dact.dtype == gate.dtype && dact.dtype == up.dtype && dact.dtype == dgate.dtype && dact.dtype == dup.dtype && dact.dtype == act.dtype;
 	if (same && dact.dtype == AF_BF16) {
-		dgate.dtype = dup.dtype = dact.dtype = gate.dtype = up.dtype = AF_BF16;
-		AF(back)(dgate, dup, dact, gate, up, t0, t1);
+		dgate.dtype = dup.dtype = act.dtype = dact.dtype = gate.dtype = up.dtype = AF_BF16;
+		AF(back)(dgate, dup, act, dact, gate, up, t0, t1);
 	} else if (same) {
-		dgate.dtype = dup.dtype = dact.dtype = gate.dtype = up.dtype = AF_F32;
-		AF(back)(dgate, dup, dact, gate, up, t0, t1);
+		dgate.dtype = dup.dtype = act.dtype = dact.dtype = gate.dtype = up.dtype = AF_F32;
+		AF(back)(dgate, dup, act, dact, gate, up, t0, t1);
 	} else
-		AF(back)(dgate, dup, dact, gate, up, t0, t1);
+		AF(back)(dgate, dup, act, dact, gate, up, t0, t1);
 }
 #endif

@@ -28,6 +28,8 @@ struct words {
 	OP(void, words_turned, (uint32_t *dst, int64_t ld, const struct words *s))                                         \
 	OP(void, to_f32, (float *y, const bf16_t *x, int64_t n))                                                           \
 	OP(void, to_bf16, (bf16_t *y, const float *x, int64_t n))                                                          \
+	OP(void, put_rows, (void *y, int is_bf16, int64_t ldy, int64_t rows, int64_t n, const float *x, int64_t ldx,      \
+	                    const float *bias, int add))                                                                   \
 	OP(void, axpy, (float *y, const float *x, float a, int64_t n))                                                     \
 	OP(void, add_bf16, (float *y, const bf16_t *x, int64_t n))                                                         \
 	OP(void, panel_back, (void *dst, int dst_bf16, int64_t width, const af_matrix *w, int64_t n0, int64_t n1, int64_t k0)) \
@@ -36,8 +38,8 @@ struct words {
 	OP(void, rope_rows, (af_tensor x, const int32_t *pos, const float *cs, int64_t heads, int64_t dh, int inverse,     \
 	                     int64_t t0, int64_t t1))                                                                      \
 	OP(void, swiglu_rows, (af_tensor act, af_tensor gate, af_tensor up, int64_t t0, int64_t t1))                       \
-	OP(void, swiglu_back_rows, (af_tensor dgate, af_tensor dup, af_tensor dact, af_tensor gate, af_tensor up,          \
-	                            int64_t t0, int64_t t1))                                                               \
+	OP(void, swiglu_back_rows, (af_tensor dgate, af_tensor dup, af_tensor act, af_tensor dact, af_tensor gate,         \
+	                            af_tensor up, int64_t t0, int64_t t1))                                                 \
 	OP(int, attention_tile, (const struct attn_args *a, int64_t tile, int64_t head, void *scratch))                     \
 	OP(int, attention_back_tile, (const struct attn_args *a, int64_t tile, int64_t head, float *dk, float *dv,         \
 	                              void *scratch))                                                                      \

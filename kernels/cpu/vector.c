@@ -70,6 +70,40 @@ void AF(to_bf16)(bf16 *y, const float *x, int64_t n) {
 	for (; i < n; i++) y[i] = f32_to_bf16(x[i]);
 }
 
+// Rows of y, f32 or bf16, = (or, f32 only, +=) x (+ bias).
+AF_INLINE void AF(put)(void *y, int is_bf16, int64_t ldy, int64_t rows, int64_t n, const float *x, int64_t ldx, const float *bias, int add) {
+	for (int64_t r = 0; r < rows; r++, x += ldx) {
+		float *f = (float *)y + r * ldy;
+		bf16 *b = (bf16 *)y + r * ldy;
+		int64_t i = 0;
+		for (; i + 16 <= n; i += 16) {
+			vf v = vload(x + i);
+			if (bias) v = v + vload(bias + i);
+			if (add) v = v + vload(f + i);
+			if (is_bf16)
+				vstore_bf16(b + i, v);
+			else
+				vstore(f + i, v);
+		}
+		for (; i < n; i++) {
+			float v = x[i] + (bias ? bias[i] : 0);
+			if (is_bf16)
+				b[i] = f32_to_bf16(v);
+			else
+				f[i] = add ? f[i] + v : v;
+		}
+	}
+}
+
+void AF(put_rows)(void *y, int is_bf16, int64_t ldy, int64_t rows, int64_t n, const float *x, int64_t ldx, const float *bias, int add) {
+	if (is_bf16)
+		AF(put)(y, 1, ldy, rows, n, x, ldx, bias, 0);
+	else if (add)
+		AF(put)(y, 0, ldy, rows, n, x, ldx, bias, 1);
+	else
+		AF(put)(y, 0, ldy, rows, n, x, ldx, bias, 0);
+}
+
 void AF(axpy)(float *y, const float *x, float a, int64_t n) {
 	int64_t i = 0;
 	vf v = vset1(a);
