@@ -12,6 +12,7 @@ enum {
 	WIDE_PART = 512,         // terms of the sum, for
 	WIDE_RUN = 8,            // panels: all in the second-level cache
 	NARROW = 128,            // outputs that are too few for it
+	NEAR_BYTES = 1 << 20,    // of a weight that stays in a cache of a thread's own
 };
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -24,6 +25,16 @@ static char *at(af_tensor t, int64_t r, int64_t c) { return (char *)t.p + (r * t
 static int64_t part_len(int64_t n, int64_t es) {
 	int64_t parts = (n * 64 * es + PANEL_BYTES - 1) / PANEL_BYTES;
 	return ((n + parts - 1) / parts + 63) & ~(int64_t)63;
+}
+
+// Whether tasks go through a weight's panels within a block of rows, not through the rows within panels: a weight that stays near is read
+// again for nothing, and a thread meets its own rows in every operation.
+static int rows_first(const af_matrix *w) { return w->n * w->k * size_of(w->dtype) <= NEAR_BYTES; }
+
+// Blocks of rows that are equal, of at most `most` rows, in multiples of `unit`, a multiple of `parts` of them.
+static int64_t equal_blocks(int64_t rows, int64_t most, int64_t parts, int64_t unit) {
+	int64_t blocks = max64(1, (rows + most * parts - 1) / (most * parts) * parts);
+	return max64(unit, ((rows + blocks - 1) / blocks + unit - 1) / unit * unit);
 }
 
 static int kind_of(int x, int w) { return x == AF_BF16 ? TILE_B : w == AF_BF16 ? TILE_X : TILE_F; }
@@ -84,9 +95,10 @@ static void linear_panel(const struct linear_args *a, int64_t n0, int64_t t0, in
 
 static void linear_task(void *arg, int64_t i, int thread) {
 	const struct linear_args *a = arg;
-	int64_t blocks = (a->x.rows + a->block - 1) / a->block;
-	int64_t t0 = i % blocks * a->block, t1 = min64(t0 + a->block, a->x.rows);
-	for (int64_t p = i / blocks * a->run, end = min64(p + a->run, a->panels); p < end; p++) linear_panel(a, p * 64, t0, t1, thread);
+	int64_t blocks = (a->x.rows + a->block - 1) / a->block, runs = (a->panels + a->run - 1) / a->run;
+	int64_t block = rows_first(a->w) ? i / runs : i % blocks, run = rows_first(a->w) ? i % runs : i / blocks;
+	int64_t t0 = block * a->block, t1 = min64(t0 + a->block, a->x.rows);
+	for (int64_t p = run * a->run, end = min64(p + a->run, a->panels); p < end; p++) linear_panel(a, p * 64, t0, t1, thread);
 }
 
 // ---- where bf16 is widened (tile.c): x's rows once for a run of panels, a part of the sum at a time
@@ -104,14 +116,17 @@ static size_t wide_bytes(const struct wide_args *a) {
 }
 
 static int64_t wide_blocks(const struct wide_args *a) { return (a->to.x.rows + a->to.block - 1) / a->to.block; }
+static int64_t wide_runs(const struct wide_args *a) { return (a->outputs + WIDE_RUN * 64 - 1) / (WIDE_RUN * 64); }
 
 static void wide_task(void *arg, int64_t i, int thread) {
 	const struct wide_args *a = arg;
 	const struct linear_args *l = &a->to;
 	af_ctx *c = l->c;
 	af_tensor x = l->x;
-	int64_t t0 = i % wide_blocks(a) * l->block, rows = min64(l->block, x.rows - t0);
-	int64_t n0 = i / wide_blocks(a) * WIDE_RUN * 64, n1 = min64(n0 + WIDE_RUN * 64, a->outputs);
+	int64_t blocks = wide_blocks(a), runs = wide_runs(a);
+	int64_t block = rows_first(l->w) ? i / runs : i % blocks, run = rows_first(l->w) ? i % runs : i / blocks;
+	int64_t t0 = block * l->block, rows = min64(l->block, x.rows - t0);
+	int64_t n0 = run * WIDE_RUN * 64, n1 = min64(n0 + WIDE_RUN * 64, a->outputs);
 	float *wide = c->scratch[thread].p, *out = wide + WIDE_ROWS * WIDE_LD;
 	void *turned = out + WIDE_RUN * WIDE_ROWS * 64;
 	int plain = x.dtype == AF_F32, direct = l->y.dtype == AF_F32 && !l->add && !l->bias && (a->outputs & 15) == 0;
@@ -142,10 +157,9 @@ static void wide_task(void *arg, int64_t i, int thread) {
 
 static int wide_run(struct wide_args *a) {
 	struct linear_args *l = &a->to;
-	int64_t blocks = (l->x.rows + WIDE_ROWS - 1) / WIDE_ROWS, runs = (a->outputs + WIDE_RUN * 64 - 1) / (WIDE_RUN * 64);
-	l->block = min64(WIDE_ROWS, ((l->x.rows + blocks - 1) / blocks + 5) / 6 * 6); // blocks of equal heights
+	l->block = min64(WIDE_ROWS, equal_blocks(l->x.rows, WIDE_ROWS, rows_first(l->w) ? l->c->threads : 1, 6));
 	if (af_scratch_all(l->c, wide_bytes(a))) return AF_NOMEM;
-	af_run(l->c, runs * wide_blocks(a), wide_task, a);
+	af_run(l->c, wide_runs(a) * wide_blocks(a), wide_task, a);
 	return AF_OK;
 }
 
@@ -254,7 +268,7 @@ int af_linear(af_ctx *c, af_tensor y, af_tensor x, const af_matrix *w, const flo
 	struct linear_args a = {c, y, x, u, w, b, bias, add, 0, 1, 0, 0};
 	a.part = part_len(w->k, x.dtype == AF_BF16 || w->dtype == AF_BF16 ? 2 : 4);
 	a.panels = (w->n + 63) / 64;
-	if (af_widens(c) && x.rows > ROWS && w->n > NARROW && w->dtype == AF_BF16) {
+	if (af_widens(c) && x.rows > ROWS && (w->n > NARROW || x.dtype == AF_F32) && w->dtype == AF_BF16) {
 		struct wide_args wide = {a, 0, w->k, w->n};
 		return wide_run(&wide);
 	}
@@ -262,6 +276,7 @@ int af_linear(af_ctx *c, af_tensor y, af_tensor x, const af_matrix *w, const flo
 	int64_t want = max64(1, 4 * c->threads / a.panels);
 	a.block = max64(ROWS, (x.rows / want + ROWS - 1) / ROWS * ROWS);
 	if (a.block > 1008) a.block = 1008;
+	if (rows_first(w) && x.rows > ROWS) a.block = equal_blocks(x.rows, LONG_ROWS, c->threads, ROWS);
 	if (a.part < w->k && af_scratch_all(c, LONG_ROWS * 64 * 4)) return AF_NOMEM;
 	// Few rows wait for memory: a thread takes panels that follow one another, so that what it brings near is what it takes next.
 	if (x.rows <= ROWS) a.run = max64(1, a.panels / (4 * c->threads));
@@ -281,7 +296,8 @@ static void back_task(void *arg, int64_t i, int thread) {
 	struct back_args *a = arg;
 	af_ctx *c = a->c;
 	const af_matrix *w = a->w;
-	int64_t k0 = i / a->blocks * 64, t0 = i % a->blocks * a->block, t1 = min64(t0 + a->block, a->dy.rows);
+	int64_t panels = (w->k + 63) / 64, block = rows_first(w) ? i / panels : i % a->blocks;
+	int64_t k0 = (rows_first(w) ? i % panels : i / a->blocks) * 64, t0 = block * a->block, t1 = min64(t0 + a->block, a->dy.rows);
 	int64_t width = min64(pad16(w->k - k0), 64), k = min64(w->k - k0, width);
 	int b16 = a->dy.dtype == AF_BF16, kind = b16 ? TILE_B : TILE_F;
 	int64_t es = b16 ? 2 : 4, parts = (w->n + a->part - 1) / a->part;
@@ -321,6 +337,7 @@ int af_linear_back(af_ctx *c, af_tensor dx, af_tensor dy, const af_matrix *w, af
 	a.part = part_len(w->n, es);
 	int64_t want = max64(1, 2 * c->threads / panels);
 	a.block = max64(LONG_ROWS, (dy.rows + want - 1) / want);
+	if (rows_first(w)) a.block = equal_blocks(dy.rows, LONG_ROWS, c->threads, ROWS);
 	a.blocks = (dy.rows + a.block - 1) / a.block;
 	size_t bytes = (size_t)((a.part + 1) * 64 * es + (low ? pad16(low->n) * 64 * es : 0) + LONG_ROWS * 64 * 4);
 	if (af_scratch_all(c, bytes)) return AF_NOMEM;

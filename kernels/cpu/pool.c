@@ -17,13 +17,18 @@
 // A worker polls this often before it sleeps: about 20 us, the gap between two operations of a small model.
 enum { SPIN = 2000 };
 
+// The tasks that a thread begins with; whoever is done takes those of others.
+struct share {
+	_Alignas(64) _Atomic int64_t next;
+	int64_t end;
+};
+
 struct af_pool {
 	_Atomic uint32_t epoch; // any change starts the workers
 	_Atomic uint32_t running;
 	_Atomic uint32_t sleeping; // how many wait in the kernel for either: none needs a call to wake it while it polls
-	_Atomic int64_t next;
 	_Atomic int stop;
-	int64_t n;
+	struct share *shares; // one per thread
 	af_task task;
 	void *arg;
 	int workers;
@@ -71,10 +76,10 @@ static void wake(struct af_pool *p, _Atomic uint32_t *w, int n) {
 }
 
 static void work(struct af_pool *p, int id) {
-	for (;;) {
-		int64_t i = atomic_fetch_add_explicit(&p->next, 1, memory_order_relaxed);
-		if (i >= p->n) return;
-		p->task(p->arg, i, id);
+	for (int k = 0; k <= p->workers; k++) {
+		struct share *s = &p->shares[(id + k) % (p->workers + 1)];
+		int64_t i;
+		while ((i = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed)) < s->end) p->task(p->arg, i, id);
 	}
 }
 
@@ -97,10 +102,12 @@ void af_run(af_ctx *c, int64_t n, af_task task, void *arg) {
 		for (int64_t i = 0; i < n; i++) task(arg, i, 0);
 		return;
 	}
-	p->n = n;
 	p->task = task;
 	p->arg = arg;
-	atomic_store_explicit(&p->next, 0, memory_order_relaxed);
+	for (int64_t k = 0, all = p->workers + 1; k < all; k++) {
+		atomic_store_explicit(&p->shares[k].next, n * k / all, memory_order_relaxed);
+		p->shares[k].end = n * (k + 1) / all;
+	}
 	atomic_store_explicit(&p->running, (uint32_t)p->workers, memory_order_relaxed);
 	atomic_fetch_add(&p->epoch, 1);
 	wake(p, &p->epoch, p->workers);
@@ -115,6 +122,7 @@ static void pool_free(struct af_pool *p) {
 	atomic_fetch_add(&p->epoch, 1);
 	wake(p, &p->epoch, p->workers);
 	for (int i = 0; i < p->workers; i++) pthread_join(p->thread[i], NULL);
+	free(p->shares);
 	free(p->thread);
 	free(p);
 }
@@ -122,9 +130,10 @@ static void pool_free(struct af_pool *p) {
 static struct af_pool *pool_new(int threads) {
 	struct af_pool *p = calloc(1, sizeof *p);
 	if (!p) return NULL;
-	p->thread = calloc(threads > 1 ? threads - 1 : 1, sizeof *p->thread);
-	if (!p->thread) {
-		free(p);
+	p->thread = calloc(threads, sizeof *p->thread);
+	p->shares = aligned_alloc(_Alignof(struct share), (size_t)threads * sizeof *p->shares);
+	if (!p->thread || !p->shares) {
+		pool_free(p);
 		return NULL;
 	}
 	for (int i = 1; i < threads; i++) {

@@ -25,7 +25,8 @@ struct af_ctx {
 // Whether products widen bf16 to f32, for want of a fast dot product (tile.c).
 static inline int af_widens(const af_ctx *c) { return c->level < 4; }
 
-// Runs task(arg, i, thread) for i in [0, n), handed out in order to whichever thread is free; returns when all are done.
+// Runs task(arg, i, thread) for i in [0, n); returns when all are done. Each thread begins with a stretch of its own, the same one for the same n:
+// what it wrote in one operation is in its cache when the next one reads it.
 void af_run(af_ctx *c, int64_t n, af_task task, void *arg);
 
 // Memory of at least `bytes` for this thread (or for the running op), kept from call to call. NULL when out of memory.
