@@ -188,21 +188,29 @@ AF_INLINE void AF(transpose16)(vf *r) {
 }
 #endif
 
-// Sum of the lanes in a fixed order.
+// Sum of the lanes in a fixed order: halves onto halves.
 AF_INLINE float vsum(vf v) {
+#if AF_LEVEL >= 2
+	return _mm512_reduce_add_ps((__m512)v);
+#else
 	float t[16];
 	memcpy(t, &v, 64);
 	for (int w = 8; w; w >>= 1)
 		for (int i = 0; i < w; i++) t[i] += t[i + w];
 	return t[0];
+#endif
 }
 
 AF_INLINE float vhmax(vf v) {
+#if AF_LEVEL >= 2
+	return _mm512_reduce_max_ps((__m512)v);
+#else
 	float t[16];
 	memcpy(t, &v, 64);
 	for (int w = 8; w; w >>= 1)
 		for (int i = 0; i < w; i++) t[i] = t[i] > t[i + w] ? t[i] : t[i + w];
 	return t[0];
+#endif
 }
 
 // e^x to 1.2 ulp on [-87.33, 88.72]; 0 below, also for -inf; +inf above; NaN of NaN. x = n log 2 + r, and a polynomial that is minimax for
