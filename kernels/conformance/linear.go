@@ -21,7 +21,7 @@ var linearShapes = []linearShape{
 }
 
 // Where back ends cut a long sum or many rows into parts.
-var longShapes = []linearShape{{50, 70, 6300, 8}, {481, 17, 3150, 0}, {1100, 20, 6, 3}, {270, 601, 530, 5}}
+var longShapes = []linearShape{{50, 70, 6300, 8}, {481, 17, 3150, 0}, {1100, 20, 6, 3}, {270, 601, 530, 5}, {270, 1030, 530, 3}}
 
 // linearKind is the dtypes of a product; the low-rank matrix has x's: in a float32 pass over bf16 weights the adapter stays float32.
 type linearKind struct{ x, w, y kernels.DType }
