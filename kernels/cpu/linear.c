@@ -11,7 +11,7 @@ enum {
 	WIDE_ROWS = 256,         // of x that are widened at a time, with
 	WIDE_PART = 512,         // terms of the sum, for
 	WIDE_RUN = 8,            // panels: all in the second-level cache
-	NARROW = 128,            // outputs that are too few for it
+	NARROW = 128,            // outputs that are too few to widen x for
 	NEAR_BYTES = 1 << 20,    // of a weight that stays in a cache of a thread's own
 };
 
@@ -30,6 +30,15 @@ static int64_t part_len(int64_t n, int64_t es) {
 // Whether tasks go through a weight's panels within a block of rows, not through the rows within panels: a weight that stays near is read
 // again for nothing, and a thread meets its own rows in every operation.
 static int rows_first(const af_matrix *w) { return w->n * w->k * size_of(w->dtype) <= NEAR_BYTES; }
+
+// Task i of blocks of rows times runs of panels.
+struct place {
+	int64_t block, run;
+};
+
+static struct place place_of(const af_matrix *w, int64_t i, int64_t blocks, int64_t runs) {
+	return rows_first(w) ? (struct place){i / runs, i % runs} : (struct place){i % blocks, i / blocks};
+}
 
 // Blocks of rows that are equal, of at most `most` rows, in multiples of `unit`, a multiple of `parts` of them.
 static int64_t equal_blocks(int64_t rows, int64_t most, int64_t parts, int64_t unit) {
@@ -96,9 +105,9 @@ static void linear_panel(const struct linear_args *a, int64_t n0, int64_t t0, in
 static void linear_task(void *arg, int64_t i, int thread) {
 	const struct linear_args *a = arg;
 	int64_t blocks = (a->x.rows + a->block - 1) / a->block, runs = (a->panels + a->run - 1) / a->run;
-	int64_t block = rows_first(a->w) ? i / runs : i % blocks, run = rows_first(a->w) ? i % runs : i / blocks;
-	int64_t t0 = block * a->block, t1 = min64(t0 + a->block, a->x.rows);
-	for (int64_t p = run * a->run, end = min64(p + a->run, a->panels); p < end; p++) linear_panel(a, p * 64, t0, t1, thread);
+	struct place at = place_of(a->w, i, blocks, runs);
+	int64_t t0 = at.block * a->block, t1 = min64(t0 + a->block, a->x.rows);
+	for (int64_t p = at.run * a->run, end = min64(p + a->run, a->panels); p < end; p++) linear_panel(a, p * 64, t0, t1, thread);
 }
 
 // ---- where bf16 is widened (tile.c): x's rows once for a run of panels, a part of the sum at a time
@@ -123,10 +132,9 @@ static void wide_task(void *arg, int64_t i, int thread) {
 	const struct linear_args *l = &a->to;
 	af_ctx *c = l->c;
 	af_tensor x = l->x;
-	int64_t blocks = wide_blocks(a), runs = wide_runs(a);
-	int64_t block = rows_first(l->w) ? i / runs : i % blocks, run = rows_first(l->w) ? i % runs : i / blocks;
-	int64_t t0 = block * l->block, rows = min64(l->block, x.rows - t0);
-	int64_t n0 = run * WIDE_RUN * 64, n1 = min64(n0 + WIDE_RUN * 64, a->outputs);
+	struct place place = place_of(l->w, i, wide_blocks(a), wide_runs(a));
+	int64_t t0 = place.block * l->block, rows = min64(l->block, x.rows - t0);
+	int64_t n0 = place.run * WIDE_RUN * 64, n1 = min64(n0 + WIDE_RUN * 64, a->outputs);
 	float *wide = c->scratch[thread].p, *out = wide + WIDE_ROWS * WIDE_LD;
 	void *turned = out + WIDE_RUN * WIDE_ROWS * 64;
 	int plain = x.dtype == AF_F32, direct = l->y.dtype == AF_F32 && !l->add && !l->bias && (a->outputs & 15) == 0;
@@ -140,18 +148,20 @@ static void wide_task(void *arg, int64_t i, int thread) {
 				c->fn->panel_back(turned, 1, width, l->w, k, k + len, n);
 			else
 				panel = (const bf16 *)panel_at(l->w, n) + k * width;
-			c->fn->tile(TILE_X, rows, width, len, plain ? (const void *)at(x, t0, k) : wide, plain ? x.stride : WIDE_LD, panel, width,
-			            direct ? (float *)at(l->y, t0, n) : out + (n - n0) * WIDE_ROWS, direct ? l->y.stride : width, k > 0);
+			float *to = direct ? (float *)at(l->y, t0, n) : out + (n - n0) * WIDE_ROWS;
+			c->fn->tile(TILE_X, rows, width, len, plain ? (const void *)at(x, t0, k) : wide, plain ? x.stride : WIDE_LD, panel, width, to,
+			            direct ? l->y.stride : width, k > 0);
 		}
 	}
-	for (int64_t n = n0; n < n1; n += 64, out += 64 * WIDE_ROWS) {
+	for (int64_t n = n0; n < n1; n += 64) {
 		int64_t width = min64(pad16(a->outputs) - n, 64), valid = min64(a->outputs - n, width);
+		float *to = direct ? (float *)at(l->y, t0, n) : out + (n - n0) * WIDE_ROWS;
 		if (!direct) fetch_rows(l->y, t0, rows, n, valid);
 		if (l->b && a->back) c->fn->panel_back(turned, 1, width, l->b, 0, l->b->n, n);
 		if (l->b)
 			c->fn->tile(kind_of(l->u.dtype, l->b->dtype), rows, width, a->back ? l->b->n : l->b->k, at(l->u, t0, 0), l->u.stride,
-			            a->back ? turned : panel_at(l->b, n), width, direct ? (float *)at(l->y, t0, n) : out, direct ? l->y.stride : width, 1);
-		if (!direct) put(c, l->y, t0, rows, n, valid, out, width, l->bias, l->add);
+			            a->back ? turned : panel_at(l->b, n), width, to, direct ? l->y.stride : width, 1);
+		if (!direct) put(c, l->y, t0, rows, n, valid, to, width, l->bias, l->add);
 	}
 }
 
@@ -296,8 +306,8 @@ static void back_task(void *arg, int64_t i, int thread) {
 	struct back_args *a = arg;
 	af_ctx *c = a->c;
 	const af_matrix *w = a->w;
-	int64_t panels = (w->k + 63) / 64, block = rows_first(w) ? i / panels : i % a->blocks;
-	int64_t k0 = (rows_first(w) ? i % panels : i / a->blocks) * 64, t0 = block * a->block, t1 = min64(t0 + a->block, a->dy.rows);
+	struct place place = place_of(w, i, a->blocks, (w->k + 63) / 64);
+	int64_t k0 = place.run * 64, t0 = place.block * a->block, t1 = min64(t0 + a->block, a->dy.rows);
 	int64_t width = min64(pad16(w->k - k0), 64), k = min64(w->k - k0, width);
 	int b16 = a->dy.dtype == AF_BF16, kind = b16 ? TILE_B : TILE_F;
 	int64_t es = b16 ? 2 : 4, parts = (w->n + a->part - 1) / a->part;

@@ -1,0 +1,40 @@
+// Transposed copies of keys and values, a column per slot, and rows put into a cache of them. In bf16 each pair of slots is stored swapped
+// (attention.c says why).
+#include "pool.h"
+#include "isa.h"
+
+struct transpose_args {
+	void *xt;
+	int64_t len;
+	af_tensor x;
+	const int32_t *slots;
+};
+
+static void transpose_task(void *arg, int64_t i, int thread) {
+	(void)thread;
+	struct transpose_args *a = arg;
+	int64_t c0 = i * 32, c1 = c0 + 32 < a->x.cols ? c0 + 32 : a->x.cols;
+	for (int64_t t0 = 0; t0 < a->x.rows; t0 += 64) {
+		int64_t t1 = t0 + 64 < a->x.rows ? t0 + 64 : a->x.rows;
+		for (int64_t c = c0; c < c1; c++)
+			for (int64_t t = t0; t < t1; t++) {
+				if (a->x.dtype == AF_BF16)
+					((bf16 *)a->xt)[c * a->len + (a->slots[t] ^ 1)] = ((const bf16 *)a->x.p)[t * a->x.stride + c];
+				else
+					((float *)a->xt)[c * a->len + a->slots[t]] = ((const float *)a->x.p)[t * a->x.stride + c];
+			}
+	}
+}
+
+int af_transpose(af_ctx *c, void *xt, int64_t slots_len, af_tensor x, const int32_t *slots) {
+	struct transpose_args a = {xt, slots_len, x, slots};
+	af_run(c, (x.cols + 31) / 32, transpose_task, &a);
+	return AF_OK;
+}
+
+int af_kv_put(af_ctx *c, const af_kv *kv, af_tensor k, af_tensor v, const int32_t *slots) {
+	int64_t es = kv->dtype == AF_BF16 ? 2 : 4;
+	for (int64_t t = 0; t < k.rows; t++)
+		memcpy((char *)kv->k.p + slots[t] * kv->k.stride * es, (char *)k.p + t * k.stride * es, (size_t)(k.cols * es));
+	return af_transpose(c, kv->vt, kv->slots, v, slots);
+}
