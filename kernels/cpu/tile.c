@@ -83,7 +83,7 @@
 // As X, on a panel of pairs that was widened, upper halves before lower ones: b's row k meets the neighbour of a's k.
 #define STEP_P(MR, NV)                                                                                                 \
 	for (int64_t k = 0, e = K & ~(int64_t)1; k < e; k++, b += ldb) {                                                   \
-		__builtin_prefetch(ahead + 32 * k, 0, 2);                                                                      \
+		__builtin_prefetch(ahead + 32 * k, 0, 3);                                                                      \
 		vf bv[NV];                                                                                                     \
 		for (int j = 0; j < NV; j++) bv[j] = vload(b + 16 * j);                                                        \
 		const float *ak = a + (k ^ 1);                                                                                 \
@@ -153,15 +153,17 @@ static void AF(tile_widened)(int kind, int64_t m, int64_t n, int64_t k, const vo
                              int64_t ldc, int acc, int ahead) {
 	enum {
 		CHUNK = 128, // terms of a sum that are widened at a time: B's of 64 columns stay in the first-level cache
+		FEW = 48,    // rows for which half as many are, so that what they are widened from stays there too
 		MOST = 8,    // rows of a block
 		MANY = 16,
 	};
+	int64_t chunk = m <= FEW ? CHUNK / 2 : CHUNK;
 	float a[MOST * CHUNK] __attribute__((aligned(64))), b[CHUNK * 64] __attribute__((aligned(64)));
 	for (int64_t j = 0; j < n; j += 64) {
 		int64_t width = n - j < 64 ? n - j : 64, nv = width / 16 < NVMAX ? width / 16 : NVMAX, most = AF(most_rows)[nv - 1];
-		for (int64_t k0 = 0; k0 < k; k0 += CHUNK) {
-			int64_t len = k - k0 < CHUNK ? k - k0 : CHUNK, even = (len + 1) & ~(int64_t)1;
-			const bf16 *s = B + k0 * ldb + 2 * j, *next = s + (k + (k & 1)) * ldb, *end = next + even * ldb;
+		for (int64_t k0 = 0; k0 < k; k0 += chunk) {
+			int64_t len = k - k0 < chunk ? k - k0 : chunk, even = (len + 1) & ~(int64_t)1;
+			const bf16 *s = B + k0 * ldb + 2 * j, *next = s + even * ldb, *end = next + even * ldb;
 			for (int64_t p = 0; p < even && m >= MANY; p += 2)
 				for (int64_t l = 0; l < width; l += 16) {
 					vi v;
