@@ -17,7 +17,6 @@
 enum {
 	TILE = 256,             // tokens
 	ROWS = 48,              // hidden rows whose logits exist at a time
-	RUN = 4,                // neighbouring tiles that a thread takes when it samples: what it brings near is what it takes next
 	MANY = 512,             // hidden rows that a thread takes through the vocabulary
 	WIDE_BYTES = 768 << 10, // of hidden rows whose logits exist at a time, where they and W are widened (tile.c)
 };
@@ -276,17 +275,14 @@ static void sums_task(void *arg, int64_t i, int thread) {
 	struct sample_args *a = arg;
 	af_ctx *c = a->c;
 	float *z = c->scratch[thread].p;
-	int64_t n = a->h.rows;
+	int64_t n = a->h.rows, v0 = i * TILE, valid = min64(TILE, a->w->n - v0);
 	double tz;
-	for (int64_t k = i * RUN, end = min64(k + RUN, a->tiles); k < end; k++) {
-		int64_t v0 = k * TILE, valid = min64(TILE, a->w->n - v0);
-		for (int64_t rb = 0; rb < n; rb += ROWS) {
-			int64_t rows = min64(ROWS, n - rb), width = tile_logits(c, a->w, v0, a->h, rb, rows, z);
-			for (int64_t r = 0; r < rows; r++) {
-				float m = c->fn->head_scale(z + r * TILE, width, valid, row_scale(a, rb + r));
-				a->top[k * n + rb + r] = m;
-				a->sum[k * n + rb + r] = c->fn->head_weights(z + r * TILE, width, m, 0, 1, &tz, NULL, NULL, 0);
-			}
+	for (int64_t rb = 0; rb < n; rb += ROWS) {
+		int64_t rows = min64(ROWS, n - rb), width = tile_logits(c, a->w, v0, a->h, rb, rows, z);
+		for (int64_t r = 0; r < rows; r++) {
+			float m = c->fn->head_scale(z + r * TILE, width, valid, row_scale(a, rb + r));
+			a->top[i * n + rb + r] = m;
+			a->sum[i * n + rb + r] = c->fn->head_weights(z + r * TILE, width, m, 0, 1, &tz, NULL, NULL, 0);
 		}
 	}
 }
@@ -345,7 +341,7 @@ int af_sample(af_ctx *c, af_tensor h, const af_matrix *w, const double *temperat
 		a.h = (af_tensor){.p = a.top + h.rows * a.tiles, .rows = h.rows, .cols = h.cols, .stride = ldx, .dtype = AF_F32};
 		for (int64_t r = 0; r < h.rows; r++) c->fn->to_f32((float *)a.h.p + r * ldx, (const bf16 *)row_at(h, r), w->k);
 	}
-	af_run(c, (a.tiles + RUN - 1) / RUN, sums_task, &a);
+	af_run(c, a.tiles, sums_task, &a);
 	af_run(c, h.rows, draw_task, &a);
 	return AF_OK;
 }

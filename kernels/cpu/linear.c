@@ -68,7 +68,7 @@ struct linear_args {
 	const af_matrix *w, *b;
 	const float *bias;
 	int add;
-	int64_t panels, run, block, part; // tasks: runs of panels x blocks of rows; terms per part of a sum
+	int64_t panels, block, part; // tasks: panels x blocks of rows; terms per part of a sum
 };
 
 static const void *panel_at(const af_matrix *m, int64_t n0) {
@@ -104,10 +104,9 @@ static void linear_panel(const struct linear_args *a, int64_t n0, int64_t t0, in
 
 static void linear_task(void *arg, int64_t i, int thread) {
 	const struct linear_args *a = arg;
-	int64_t blocks = (a->x.rows + a->block - 1) / a->block, runs = (a->panels + a->run - 1) / a->run;
-	struct place at = place_of(a->w, i, blocks, runs);
+	struct place at = place_of(a->w, i, (a->x.rows + a->block - 1) / a->block, a->panels);
 	int64_t t0 = at.block * a->block, t1 = min64(t0 + a->block, a->x.rows);
-	for (int64_t p = at.run * a->run, end = min64(p + a->run, a->panels); p < end; p++) linear_panel(a, p * 64, t0, t1, thread);
+	linear_panel(a, at.run * 64, t0, t1, thread);
 }
 
 // ---- where bf16 is widened (tile.c): x's rows once for a run of panels, a part of the sum at a time
@@ -275,7 +274,7 @@ int af_linear(af_ctx *c, af_tensor y, af_tensor x, const af_matrix *w, const flo
 		int rc = library_linear(c, y, x, w, bias, u, b, add);
 		if (rc != AF_SHAPE) return rc; // what the library refuses is done here
 	}
-	struct linear_args a = {c, y, x, u, w, b, bias, add, 0, 1, 0, 0};
+	struct linear_args a = {c, y, x, u, w, b, bias, add, 0, 0, 0};
 	a.part = part_len(w->k, x.dtype == AF_BF16 || w->dtype == AF_BF16 ? 2 : 4);
 	a.panels = (w->n + 63) / 64;
 	if (af_widens(c) && x.rows > ROWS && (w->n > NARROW || x.dtype == AF_F32) && w->dtype == AF_BF16) {
@@ -294,9 +293,7 @@ int af_linear(af_ctx *c, af_tensor y, af_tensor x, const af_matrix *w, const flo
 	if (a.block > 1008) a.block = 1008;
 	if (rows_first(w) && x.rows > ROWS) a.block = equal_blocks(x.rows, LONG_ROWS, c->threads, ROWS);
 	if (a.part < w->k && af_scratch_all(c, LONG_ROWS * 64 * 4)) return AF_NOMEM;
-	// Few rows wait for memory: a thread takes panels that follow one another, so that what it brings near is what it takes next.
-	if (x.rows <= ROWS) a.run = max64(1, a.panels / (4 * c->threads));
-	af_run(c, (a.panels + a.run - 1) / a.run * ((x.rows + a.block - 1) / a.block), linear_task, &a);
+	af_run(c, a.panels * ((x.rows + a.block - 1) / a.block), linear_task, &a);
 	return AF_OK;
 }
 

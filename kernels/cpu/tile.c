@@ -58,7 +58,7 @@
 	}
 #define STEP_X(MR, NV)                                                                                                 \
 	for (int64_t k = 0; k + 1 < K; k += 2, b += 2 * ldb) {                                                             \
-		__builtin_prefetch(ahead + 32 * k, 0, 2);                                                                      \
+		for (int j = 0; j < NV; j++) __builtin_prefetch(ahead + 2 * ldb * k + 64 * j, 0, 3);                           \
 		vf half[2][NV];                                                                                                \
 		for (int j = 0; j < NV; j++) {                                                                                 \
 			vi v;                                                                                                      \
@@ -152,12 +152,13 @@ static const AF(block_fn) AF(blocks)[3][NVMAX][8] = {
 static void AF(tile_widened)(int kind, int64_t m, int64_t n, int64_t k, const void *A, int64_t lda, const bf16 *B, int64_t ldb, float *C,
                              int64_t ldc, int acc, int ahead) {
 	enum {
-		CHUNK = 128, // terms of a sum that are widened at a time: B's of 64 columns stay in the first-level cache
-		FEW = 48,    // rows for which half as many are, so that what they are widened from stays there too
-		MOST = 8,    // rows of a block
-		MANY = 16,
+		CHUNK = 128,      // terms of a sum that are widened at a time: B's of 64 columns stay in the first-level cache
+		FEW = 48,         // rows for which half as many are, so that what they are widened from stays there too
+		MANY = 16,        // rows from which on B is widened before it is used
+		MOST = 8,         // rows of a block
+		AHEAD = 16 << 10, // bytes from what is read to what is asked for meanwhile, below MANY
 	};
-	int64_t chunk = m <= FEW ? CHUNK / 2 : CHUNK;
+	int64_t chunk = m < MANY && kind == TILE_X ? k + (k & 1) : m <= FEW ? CHUNK / 2 : CHUNK;
 	float a[MOST * CHUNK] __attribute__((aligned(64))), b[CHUNK * 64] __attribute__((aligned(64)));
 	for (int64_t j = 0; j < n; j += 64) {
 		int64_t width = n - j < 64 ? n - j : 64, nv = width / 16 < NVMAX ? width / 16 : NVMAX, most = AF(most_rows)[nv - 1];
@@ -180,7 +181,11 @@ static void AF(tile_widened)(int kind, int64_t m, int64_t n, int64_t k, const vo
 					x = a, ldx = CHUNK;
 				}
 				for (int64_t l = 0; l < width; l += 16 * nv) {
-					const char *near = (const char *)(ahead && next < end ? next : s);
+					const char *near = (const char *)(s + 2 * l);
+					if (ahead && m < MANY)
+						near += i ? 0 : AHEAD;
+					else if (ahead && next < end)
+						near = (const char *)next;
 					float *to = C + i * ldc + j + l;
 					if (m >= MANY)
 						AF(blocks)[TILE_P][nv - 1][rows - 1](len, x, ldx, b + l, width, to, ldc, acc || k0 > 0, near);
