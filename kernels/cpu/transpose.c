@@ -4,30 +4,40 @@
 #include "isa.h"
 
 struct transpose_args {
+	af_ctx *c;
 	void *xt;
 	int64_t len;
 	af_tensor x;
 	const int32_t *slots;
 };
 
+// Rows t0..t1, columns c0..c1, one by one.
+static void transpose_some(const struct transpose_args *a, int64_t t0, int64_t t1, int64_t c0, int64_t c1) {
+	for (int64_t c = c0; c < c1; c++)
+		for (int64_t t = t0; t < t1; t++) {
+			if (a->x.dtype == AF_BF16)
+				((bf16 *)a->xt)[c * a->len + (a->slots[t] ^ 1)] = ((const bf16 *)a->x.p)[t * a->x.stride + c];
+			else
+				((float *)a->xt)[c * a->len + a->slots[t]] = ((const float *)a->x.p)[t * a->x.stride + c];
+		}
+}
+
 static void transpose_task(void *arg, int64_t i, int thread) {
 	(void)thread;
 	struct transpose_args *a = arg;
 	int64_t c0 = i * 32, c1 = c0 + 32 < a->x.cols ? c0 + 32 : a->x.cols;
-	for (int64_t t0 = 0; t0 < a->x.rows; t0 += 64) {
-		int64_t t1 = t0 + 64 < a->x.rows ? t0 + 64 : a->x.rows;
-		for (int64_t c = c0; c < c1; c++)
-			for (int64_t t = t0; t < t1; t++) {
-				if (a->x.dtype == AF_BF16)
-					((bf16 *)a->xt)[c * a->len + (a->slots[t] ^ 1)] = ((const bf16 *)a->x.p)[t * a->x.stride + c];
-				else
-					((float *)a->xt)[c * a->len + a->slots[t]] = ((const float *)a->x.p)[t * a->x.stride + c];
-			}
+	int blocks = a->x.dtype == AF_F32 && !((c1 - c0) & 15);
+	for (int64_t t = 0, n; t < a->x.rows; t += n) { // rows in slots that follow one another
+		for (n = 1; n < 64 && t + n < a->x.rows && a->slots[t + n] == a->slots[t] + n;) n++;
+		int64_t whole = blocks ? n & ~(int64_t)15 : 0;
+		struct words w = {.x = a->x, .row = t, .rows = whole, .col = c0, .cols = c1 - c0, .scale = 1};
+		if (whole) a->c->fn->words_turned((uint32_t *)a->xt + c0 * a->len + a->slots[t], a->len, &w);
+		transpose_some(a, t + whole, t + n, c0, c1);
 	}
 }
 
 int af_transpose(af_ctx *c, void *xt, int64_t slots_len, af_tensor x, const int32_t *slots) {
-	struct transpose_args a = {xt, slots_len, x, slots};
+	struct transpose_args a = {c, xt, slots_len, x, slots};
 	af_run(c, (x.cols + 31) / 32, transpose_task, &a);
 	return AF_OK;
 }
