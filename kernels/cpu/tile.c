@@ -31,6 +31,8 @@
 #define STEP_F(MR, NV)                                                                                                 \
 	for (int64_t k = 0; k < K; k++, b += ldb) {                                                                        \
 		__builtin_prefetch(ahead + 64 * k, 0, 2);                                                                      \
+		if (NV < NVMAX && NV == 1 && (k & 15) == 0) /* a's next rows: where B is narrow, a comes from afar */          \
+			for (int i = 0; i < MR; i++) __builtin_prefetch(a + (i + MR) * lda + k, 0, 3);                             \
 		vf bv[NV];                                                                                                     \
 		for (int j = 0; j < NV; j++) bv[j] = vload(b + 16 * j);                                                        \
 		_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++) {                                                         \
