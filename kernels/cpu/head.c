@@ -331,16 +331,12 @@ static void draw_task(void *arg, int64_t r, int thread) {
 int af_sample(af_ctx *c, af_tensor h, const af_matrix *w, const double *temperature, const double *u, int32_t *token, float *lp) {
 	struct sample_args a = {.c = c, .h = h, .w = w, .temperature = temperature, .u = u, .token = token, .lp = lp};
 	a.tiles = (w->n + TILE - 1) / TILE;
-	int64_t ldx = pad16(w->k) + 16;
 	int wide = af_widens(c) && h.dtype == AF_BF16 && w->dtype == AF_BF16; // hidden rows are widened once for all tiles
-	char *p = af_scratch_get(&c->shared, (size_t)(h.rows * a.tiles) * 12 + (wide ? (size_t)(h.rows * ldx) * 4 : 0));
+	char *p = af_scratch_get(&c->shared, (size_t)(h.rows * a.tiles) * 12 + (wide ? af_widened_len(h) * 4 : 0));
 	if (!p || af_scratch_all(c, ROWS * TILE * 4)) return AF_NOMEM;
 	a.sum = (double *)p;
 	a.top = (float *)(a.sum + h.rows * a.tiles);
-	if (wide) {
-		a.h = (af_tensor){.p = a.top + h.rows * a.tiles, .rows = h.rows, .cols = h.cols, .stride = ldx, .dtype = AF_F32};
-		for (int64_t r = 0; r < h.rows; r++) c->fn->to_f32((float *)a.h.p + r * ldx, (const bf16 *)row_at(h, r), w->k);
-	}
+	if (wide) a.h = af_widened(c, a.top + h.rows * a.tiles, h);
 	af_run(c, a.tiles, sums_task, &a);
 	af_run(c, h.rows, draw_task, &a);
 	return AF_OK;

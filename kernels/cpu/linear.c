@@ -282,10 +282,9 @@ int af_linear(af_ctx *c, af_tensor y, af_tensor x, const af_matrix *w, const flo
 		return wide_run(&wide);
 	}
 	if (af_widens(c) && x.rows <= ROWS && x.dtype == AF_BF16 && w->dtype == AF_BF16) { // once for all panels
-		float *wide = af_scratch_get(&c->shared, (size_t)(x.rows * (w->k + 16)) * 4);
+		float *wide = af_scratch_get(&c->shared, af_widened_len(x) * 4);
 		if (!wide) return AF_NOMEM;
-		for (int64_t r = 0; r < x.rows; r++) c->fn->to_f32(wide + r * (w->k + 16), (const bf16 *)at(x, r, 0), w->k);
-		a.x = (af_tensor){.p = wide, .rows = x.rows, .cols = w->k, .stride = w->k + 16, .dtype = AF_F32};
+		a.x = af_widened(c, wide, x);
 	}
 	// Blocks of rows so that every thread gets some, in whole passes.
 	int64_t want = max64(1, 4 * c->threads / a.panels);

@@ -34,6 +34,10 @@ void *af_scratch_get(struct af_scratch *s, size_t bytes);
 // Grows every thread's scratch, before af_run.
 int af_scratch_all(af_ctx *c, size_t bytes);
 
+// x of bf16 as f32, at `to`: room for af_widened_len floats.
+af_tensor af_widened(const af_ctx *c, float *to, af_tensor x);
+size_t af_widened_len(af_tensor x);
+
 // Row n of a packed matrix as f32 [k].
 void af_matrix_row(const af_matrix *m, int64_t n, float *y);
 

@@ -31,7 +31,7 @@
 #define STEP_F(MR, NV)                                                                                                 \
 	for (int64_t k = 0; k < K; k++, b += ldb) {                                                                        \
 		__builtin_prefetch(ahead + 64 * k, 0, 2);                                                                      \
-		if (NV < NVMAX && NV == 1 && (k & 15) == 0) /* a's next rows: where B is narrow, a comes from afar */          \
+		if (NV == 1 && NVMAX > 1 && (k & 15) == 0) /* a's next rows: where B is narrow, a comes from afar */           \
 			for (int i = 0; i < MR; i++) __builtin_prefetch(a + (i + MR) * lda + k, 0, 3);                             \
 		vf bv[NV];                                                                                                     \
 		for (int j = 0; j < NV; j++) bv[j] = vload(b + 16 * j);                                                        \
@@ -200,7 +200,8 @@ static void AF(tile_widened)(int kind, int64_t m, int64_t n, int64_t k, const vo
 }
 #endif
 
-// n is a multiple of 16. ldb is the width of a panel row. With TILE_AHEAD in kind the panel that follows in memory is brought near meanwhile.
+// n is a multiple of 16. ldb is the width of a panel row. With TILE_AHEAD in kind what follows the panel in memory, or in it where it is widened, is
+// brought near meanwhile.
 void AF(tile)(int kind, int64_t m, int64_t n, int64_t k, const void *A, int64_t lda, const void *B, int64_t ldb, float *C,
               int64_t ldc, int acc) {
 	int ahead = kind & TILE_AHEAD;
