@@ -30,6 +30,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"time"
 	"unsafe"
 
 	"afctl/kernels"
@@ -100,6 +101,7 @@ func DefaultOptions() Options { return Options{Level: Auto} }
 type Backend struct {
 	c       *C.af_ctx
 	library bool // large products are the library's
+	yielded time.Time
 }
 
 var _ kernels.Backend = (*Backend)(nil)
@@ -178,8 +180,17 @@ func (b *Backend) ReadGBps(nBytes int, seconds float64) (float64, error) {
 	return float64(C.af_bandwidth(b.c, t.Ptr, C.size_t(nBytes), C.double(seconds))), nil
 }
 
-// result turns a C status into an error.
-func result(op string, rc C.int) error {
+// yieldEvery is how long operations follow each other before other goroutines get a turn. Go's monitor thread takes the processor away from a
+// goroutine that has not paused for 10 ms, at the next calls of C whatever they are, and wakes every 20 us for a while after: of a small
+// model's step, thousands of short operations, that costs a tenth.
+const yieldEvery = 5 * time.Millisecond
+
+// result turns the C status of an operation into an error.
+func (b *Backend) result(op string, rc C.int) error {
+	if t := time.Now(); t.Sub(b.yielded) >= yieldEvery {
+		b.yielded = t
+		runtime.Gosched()
+	}
 	switch rc {
 	case 0:
 		return nil
