@@ -100,8 +100,8 @@ func DefaultOptions() Options { return Options{Level: Auto} }
 // Backend is the CPU.
 type Backend struct {
 	c       *C.af_ctx
-	library bool // large products are the library's
-	yielded time.Time
+	library bool      // large products are the library's
+	yielded time.Time // when other goroutines last got a turn
 }
 
 var _ kernels.Backend = (*Backend)(nil)
@@ -180,13 +180,13 @@ func (b *Backend) ReadGBps(nBytes int, seconds float64) (float64, error) {
 	return float64(C.af_bandwidth(b.c, t.Ptr, C.size_t(nBytes), C.double(seconds))), nil
 }
 
-// yieldEvery is how long operations follow each other before other goroutines get a turn. Go's monitor thread takes the processor away from a
-// goroutine that has not paused for 10 ms, at the next calls of C whatever they are, and wakes every 20 us for a while after: of a small
-// model's step, thousands of short operations, that costs a tenth.
+// yieldEvery is how long operations follow each other before other goroutines get a turn. From a goroutine that has not paused for 10 ms Go's
+// monitor thread takes the processor in the midst of calls of C, and it then wakes every 20 us for a while: where operations are short, as in a
+// small model's step, that costs a tenth.
 const yieldEvery = 5 * time.Millisecond
 
-// result turns the C status of an operation into an error.
-func (b *Backend) result(op string, rc C.int) error {
+// done ends an operation: other goroutines get their turn when it is due, and what is not well in its C status becomes an error.
+func (b *Backend) done(op string, rc C.int) error {
 	if t := time.Now(); t.Sub(b.yielded) >= yieldEvery {
 		b.yielded = t
 		runtime.Gosched()

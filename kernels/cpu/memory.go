@@ -114,7 +114,7 @@ func (b *Backend) Zero(t kernels.Tensor) error {
 		}
 		return nil
 	}
-	return b.result("zero", C.af_zero(b.c, t.Ptr, C.size_t(t.Rows*t.Cols*t.DType.Size())))
+	return b.done("zero", C.af_zero(b.c, t.Ptr, C.size_t(t.Rows*t.Cols*t.DType.Size())))
 }
 
 // NewMatrix implements kernels.Backend.
@@ -163,7 +163,7 @@ func (b *Backend) Load(w kernels.Matrix, from, rows int, src []byte, s kernels.S
 	if rows == 0 {
 		return nil
 	}
-	return b.result("load", C.af_pack(b.c, m, unsafe.Pointer(unsafe.SliceData(src)), C.int(s), C.int64_t(from), C.int64_t(rows), 1))
+	return b.done("load", C.af_pack(b.c, m, unsafe.Pointer(unsafe.SliceData(src)), C.int(s), C.int64_t(from), C.int64_t(rows), 1))
 }
 
 // Pack implements kernels.Backend.
@@ -176,7 +176,7 @@ func (b *Backend) Pack(w kernels.Matrix, src kernels.Tensor, scale float64) erro
 	if src.Rows != n || src.Cols != k || !src.Dense() || src.DType != kernels.F32 {
 		return fmt.Errorf("pack: %v into [%d %d]: %w", src, n, k, kernels.ErrShape)
 	}
-	return b.result("pack", C.af_pack(b.c, m, src.Ptr, C.AF_SRC_F32, 0, C.int64_t(n), C.float(scale)))
+	return b.done("pack", C.af_pack(b.c, m, src.Ptr, C.AF_SRC_F32, 0, C.int64_t(n), C.float(scale)))
 }
 
 // Unpack implements kernels.Backend.
@@ -189,5 +189,5 @@ func (b *Backend) Unpack(dst kernels.Tensor, w kernels.Matrix) error {
 	if dst.Rows != n || dst.Cols != k || !dst.Dense() || dst.DType != kernels.F32 {
 		return fmt.Errorf("unpack: [%d %d] into %v: %w", n, k, dst, kernels.ErrShape)
 	}
-	return b.result("unpack", C.af_unpack(b.c, m, floats(dst)))
+	return b.done("unpack", C.af_unpack(b.c, m, floats(dst)))
 }

@@ -19,7 +19,7 @@ func (b *Backend) Gather(x kernels.Tensor, w kernels.Matrix, tokens kernels.Tens
 	if x.Cols != int(m.k) || tokens.Cols != x.Rows || tokens.DType != kernels.I32 || x.DType == kernels.I32 {
 		return fmt.Errorf("gather: x %v, W [%d %d], tokens %v: %w", x, m.n, m.k, tokens, kernels.ErrShape)
 	}
-	return b.result("gather", C.af_gather(b.c, tensor(x), m, ints(tokens), C.int64_t(x.Rows)))
+	return b.done("gather", C.af_gather(b.c, tensor(x), m, ints(tokens), C.int64_t(x.Rows)))
 }
 
 // GatherBack implements kernels.Backend.
@@ -27,7 +27,7 @@ func (b *Backend) GatherBack(dw, dx, tokens kernels.Tensor) error {
 	if err := kernels.CheckRows("gather backward", dw, dx, tokens, dx.Rows, false); err != nil || dx.DType != kernels.F32 {
 		return fmt.Errorf("gather backward: dw %v, dx %v, tokens %v: %w", dw, dx, tokens, kernels.ErrShape)
 	}
-	return b.result("gather backward", C.af_gather_back(b.c, tensor(dw), tensor(dx), ints(tokens)))
+	return b.done("gather backward", C.af_gather_back(b.c, tensor(dw), tensor(dx), ints(tokens)))
 }
 
 // Select implements kernels.Backend.
@@ -35,7 +35,7 @@ func (b *Backend) Select(y, x, rows kernels.Tensor) error {
 	if err := kernels.CheckRows("select", y, x, rows, y.Rows, true); err != nil {
 		return err
 	}
-	return b.result("select", C.af_select(b.c, tensor(y), tensor(x), ints(rows)))
+	return b.done("select", C.af_select(b.c, tensor(y), tensor(x), ints(rows)))
 }
 
 // ScatterAdd implements kernels.Backend.
@@ -43,7 +43,7 @@ func (b *Backend) ScatterAdd(y, x, rows kernels.Tensor) error {
 	if err := kernels.CheckRows("scatter", y, x, rows, x.Rows, false); err != nil {
 		return err
 	}
-	return b.result("scatter", C.af_scatter_add(b.c, tensor(y), tensor(x), ints(rows)))
+	return b.done("scatter", C.af_scatter_add(b.c, tensor(y), tensor(x), ints(rows)))
 }
 
 // Convert implements kernels.Backend.
@@ -51,7 +51,7 @@ func (b *Backend) Convert(y, x kernels.Tensor) error {
 	if err := kernels.CheckSame("convert", y, x); err != nil {
 		return err
 	}
-	return b.result("convert", C.af_convert(b.c, tensor(y), tensor(x)))
+	return b.done("convert", C.af_convert(b.c, tensor(y), tensor(x)))
 }
 
 // Add implements kernels.Backend.
@@ -59,7 +59,7 @@ func (b *Backend) Add(y, x kernels.Tensor) error {
 	if err := kernels.CheckSame("add", y, x); err != nil || y.DType != kernels.F32 {
 		return fmt.Errorf("add: y %v, x %v: %w", y, x, kernels.ErrShape)
 	}
-	return b.result("add", C.af_add(b.c, tensor(y), tensor(x)))
+	return b.done("add", C.af_add(b.c, tensor(y), tensor(x)))
 }
 
 // RMSNorm implements kernels.Backend.
@@ -67,7 +67,7 @@ func (b *Backend) RMSNorm(y, rstd, x, w kernels.Tensor, eps float64) error {
 	if err := kernels.CheckRMSNorm(y, rstd, x, w); err != nil {
 		return err
 	}
-	return b.result("rms norm", C.af_rmsnorm(b.c, tensor(y), floats(rstd), tensor(x), floats(w), C.float(eps)))
+	return b.done("rms norm", C.af_rmsnorm(b.c, tensor(y), floats(rstd), tensor(x), floats(w), C.float(eps)))
 }
 
 // RMSNormBack implements kernels.Backend.
@@ -75,7 +75,7 @@ func (b *Backend) RMSNormBack(dx, dw, dy, x, w, rstd kernels.Tensor, add bool) e
 	if err := kernels.CheckRMSNormBack(dx, dw, dy, x, w, rstd); err != nil {
 		return err
 	}
-	return b.result("rms norm backward", C.af_rmsnorm_back(b.c, tensor(dx), floats(dw), tensor(dy), tensor(x), floats(w), floats(rstd), flag(add)))
+	return b.done("rms norm backward", C.af_rmsnorm_back(b.c, tensor(dx), floats(dw), tensor(dy), tensor(x), floats(w), floats(rstd), flag(add)))
 }
 
 // Linear implements kernels.Backend.
@@ -94,7 +94,7 @@ func (b *Backend) Linear(a kernels.Linear) error {
 	if w == nil {
 		return errForeign
 	}
-	return b.result("linear", C.af_linear(b.c, tensor(a.Y), tensor(a.X), w, floats(a.Bias), tensor(a.U), low, flag(a.Add)))
+	return b.done("linear", C.af_linear(b.c, tensor(a.Y), tensor(a.X), w, floats(a.Bias), tensor(a.U), low, flag(a.Add)))
 }
 
 // LinearBack implements kernels.Backend.
@@ -113,7 +113,7 @@ func (b *Backend) LinearBack(a kernels.LinearBack) error {
 	if w == nil {
 		return errForeign
 	}
-	return b.result("linear backward", C.af_linear_back(b.c, tensor(a.DX), tensor(a.DY), w, tensor(a.DU), low, flag(a.Add)))
+	return b.done("linear backward", C.af_linear_back(b.c, tensor(a.DX), tensor(a.DY), w, tensor(a.DU), low, flag(a.Add)))
 }
 
 // GradWeight implements kernels.Backend.
@@ -121,7 +121,7 @@ func (b *Backend) GradWeight(dw, dy, x kernels.Tensor, scale float64) error {
 	if err := kernels.CheckGradWeight(dw, dy, x); err != nil {
 		return err
 	}
-	return b.result("weight gradient", C.af_grad_weight(b.c, tensor(dw), tensor(dy), tensor(x), C.float(scale)))
+	return b.done("weight gradient", C.af_grad_weight(b.c, tensor(dw), tensor(dy), tensor(x), C.float(scale)))
 }
 
 // GradBias implements kernels.Backend.
@@ -129,7 +129,7 @@ func (b *Backend) GradBias(db, dy kernels.Tensor) error {
 	if err := kernels.CheckGradBias(db, dy); err != nil {
 		return err
 	}
-	return b.result("bias gradient", C.af_grad_bias(b.c, floats(db), tensor(dy)))
+	return b.done("bias gradient", C.af_grad_bias(b.c, floats(db), tensor(dy)))
 }
 
 // RoPE implements kernels.Backend.
@@ -137,7 +137,7 @@ func (b *Backend) RoPE(x, positions, table kernels.Tensor, dh int, inverse bool)
 	if err := kernels.CheckRoPE(x, positions, table, dh); err != nil {
 		return err
 	}
-	return b.result("rope", C.af_rope(b.c, tensor(x), ints(positions), floats(table), C.int64_t(x.Cols/dh), C.int64_t(dh), flag(inverse)))
+	return b.done("rope", C.af_rope(b.c, tensor(x), ints(positions), floats(table), C.int64_t(x.Cols/dh), C.int64_t(dh), flag(inverse)))
 }
 
 func kvOf(kv kernels.KV) C.af_kv {
@@ -156,7 +156,7 @@ func (b *Backend) Transpose(xt, x kernels.Tensor, slots []int32) error {
 	if x.Rows == 0 {
 		return nil
 	}
-	return b.result("transpose", C.af_transpose(b.c, xt.Ptr, C.int64_t(xt.Cols), tensor(x), (*C.int32_t)(unsafe.SliceData(slots))))
+	return b.done("transpose", C.af_transpose(b.c, xt.Ptr, C.int64_t(xt.Cols), tensor(x), (*C.int32_t)(unsafe.SliceData(slots))))
 }
 
 // KVPut implements kernels.Backend.
@@ -168,7 +168,7 @@ func (b *Backend) KVPut(kv kernels.KV, k, v kernels.Tensor, slots []int32) error
 		return nil
 	}
 	c := kvOf(kv)
-	return b.result("kv put", C.af_kv_put(b.c, &c, tensor(k), tensor(v), (*C.int32_t)(unsafe.SliceData(slots))))
+	return b.done("kv put", C.af_kv_put(b.c, &c, tensor(k), tensor(v), (*C.int32_t)(unsafe.SliceData(slots))))
 }
 
 // The plan's structs are handed over as they lie.
@@ -188,7 +188,7 @@ func (b *Backend) Attention(o, lse, q kernels.Tensor, kv kernels.KV, p *kernels.
 		return err
 	}
 	c := kvOf(kv)
-	return b.result("attention", C.af_attention(b.c, tensor(o), floats(lse), tensor(q), &c, tiles(p), C.int64_t(len(p.Tiles)), segs(p),
+	return b.done("attention", C.af_attention(b.c, tensor(o), floats(lse), tensor(q), &c, tiles(p), C.int64_t(len(p.Tiles)), segs(p),
 		C.int64_t(q.Cols/kv.HeadDim), C.float(scale)))
 }
 
@@ -198,7 +198,7 @@ func (b *Backend) AttentionBack(dq, dk, dv, dout, o, lse, q kernels.Tensor, kv k
 		return err
 	}
 	c := kvOf(kv)
-	return b.result("attention backward", C.af_attention_back(b.c, tensor(dq), tensor(dk), tensor(dv), tensor(dout), tensor(o), floats(lse), tensor(q),
+	return b.done("attention backward", C.af_attention_back(b.c, tensor(dq), tensor(dk), tensor(dv), tensor(dout), tensor(o), floats(lse), tensor(q),
 		&c, tiles(p), segs(p), (*C.int32_t)(unsafe.SliceData(p.Chunks)), C.int64_t(len(p.Chunks)-1), C.int64_t(q.Cols/kv.HeadDim), C.float(scale)))
 }
 
@@ -207,7 +207,7 @@ func (b *Backend) SwiGLU(act, gate, up kernels.Tensor) error {
 	if err := kernels.CheckSwiGLU(act, gate, up); err != nil {
 		return err
 	}
-	return b.result("swiglu", C.af_swiglu(b.c, tensor(act), tensor(gate), tensor(up)))
+	return b.done("swiglu", C.af_swiglu(b.c, tensor(act), tensor(gate), tensor(up)))
 }
 
 // SwiGLUBack implements kernels.Backend.
@@ -215,7 +215,7 @@ func (b *Backend) SwiGLUBack(dgate, dup, act, dact, gate, up kernels.Tensor) err
 	if err := kernels.CheckSwiGLU(dact, dgate, dup, act, gate, up); err != nil {
 		return err
 	}
-	return b.result("swiglu backward", C.af_swiglu_back(b.c, tensor(dgate), tensor(dup), tensor(act), tensor(dact), tensor(gate), tensor(up)))
+	return b.done("swiglu backward", C.af_swiglu_back(b.c, tensor(dgate), tensor(dup), tensor(act), tensor(dact), tensor(gate), tensor(up)))
 }
 
 // LogProbs implements kernels.Backend.
@@ -227,7 +227,7 @@ func (b *Backend) LogProbs(a kernels.LogProbs) error {
 	if w == nil {
 		return errForeign
 	}
-	return b.result("log-probs", C.af_head(b.c, tensor(a.H), w, ints(a.Targets.First), ints(a.Targets.Tokens), C.float(1/a.Temperature), floats(a.LP),
+	return b.done("log-probs", C.af_head(b.c, tensor(a.H), w, ints(a.Targets.First), ints(a.Targets.Tokens), C.float(1/a.Temperature), floats(a.LP),
 		floats(a.Entropy), floats(a.LSE), tensor(a.EW), tensor(a.ELW)))
 }
 
@@ -240,7 +240,7 @@ func (b *Backend) LogProbsBack(a kernels.LogProbsBack) error {
 	if w == nil {
 		return errForeign
 	}
-	return b.result("log-probs backward", C.af_head_back(b.c, tensor(a.DH), w, ints(a.Targets.First), ints(a.Targets.Tokens), floats(a.G), floats(a.DEntropy),
+	return b.done("log-probs backward", C.af_head_back(b.c, tensor(a.DH), w, ints(a.Targets.First), ints(a.Targets.Tokens), floats(a.G), floats(a.DEntropy),
 		floats(a.Entropy), tensor(a.EW), tensor(a.ELW), C.float(1/a.Temperature)))
 }
 
@@ -253,7 +253,7 @@ func (b *Backend) LogProbsGradWeight(dw kernels.Tensor, a kernels.LogProbsBack) 
 	if w == nil {
 		return errForeign
 	}
-	return b.result("log-probs weight gradient", C.af_head_grad_weight(b.c, tensor(dw), tensor(a.H), w, ints(a.Targets.First), ints(a.Targets.Tokens), floats(a.G),
+	return b.done("log-probs weight gradient", C.af_head_grad_weight(b.c, tensor(dw), tensor(a.H), w, ints(a.Targets.First), ints(a.Targets.Tokens), floats(a.G),
 		floats(a.DEntropy), floats(a.Entropy), floats(a.LSE), C.float(1/a.Temperature)))
 }
 
@@ -300,7 +300,7 @@ func (b *Backend) Sample(h kernels.Tensor, w kernels.Matrix, temperature, u []fl
 	if h.Rows == 0 {
 		return nil
 	}
-	return b.result("sample", C.af_sample(b.c, tensor(h), m, (*C.double)(unsafe.SliceData(temperature)), (*C.double)(unsafe.SliceData(u)),
+	return b.done("sample", C.af_sample(b.c, tensor(h), m, (*C.double)(unsafe.SliceData(temperature)), (*C.double)(unsafe.SliceData(u)),
 		(*C.int32_t)(unsafe.SliceData(tokens)), (*C.float)(unsafe.SliceData(lp))))
 }
 
@@ -310,7 +310,7 @@ func (b *Backend) SumSquares(x kernels.Tensor) (float64, error) {
 		return 0, fmt.Errorf("sum of squares: %v: %w", x, kernels.ErrShape)
 	}
 	s := C.af_sum_squares(b.c, floats(x), C.int64_t(x.Rows*x.Cols))
-	return float64(s.value), b.result("sum of squares", s.rc)
+	return float64(s.value), b.done("sum of squares", s.rc)
 }
 
 // AdamW implements kernels.Backend.
@@ -318,6 +318,6 @@ func (b *Backend) AdamW(a kernels.AdamW) error {
 	if err := a.Check(); err != nil {
 		return err
 	}
-	return b.result("adamw", C.af_adamw(b.c, floats(a.P), floats(a.G), floats(a.M), floats(a.V), C.int64_t(a.P.Rows*a.P.Cols), C.int64_t(a.Step), C.double(a.LR),
+	return b.done("adamw", C.af_adamw(b.c, floats(a.P), floats(a.G), floats(a.M), floats(a.V), C.int64_t(a.P.Rows*a.P.Cols), C.int64_t(a.Step), C.double(a.LR),
 		C.double(a.Beta1), C.double(a.Beta2), C.double(a.Eps), C.double(a.WeightDecay), C.double(a.GradScale)))
 }

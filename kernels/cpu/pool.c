@@ -14,7 +14,8 @@
 #include <sys/syscall.h>
 #endif
 
-// A worker polls this often before it sleeps: about 100 us, the gap between two operations of a small model.
+// A thread polls this often before it sleeps, about 100 us: the gap between two operations of a small model, or what one thread's last task takes
+// longer than another's. To wake a sleeping processor costs a virtual machine more.
 enum { SPIN = 8000 };
 
 // The tasks that a thread begins with; whoever is done takes those of others.
