@@ -16,6 +16,7 @@
 
 enum {
 	TILE = 256,             // tokens
+	PANEL = 64,             // of them that lie side by side in W
 	ROWS = 48,              // hidden rows whose logits exist at a time
 	MANY = 512,             // hidden rows that a thread takes through the vocabulary
 	WIDE_BYTES = 768 << 10, // of hidden rows whose logits exist at a time, where they and W are widened (tile.c)
@@ -28,19 +29,19 @@ static int64_t size_of(int dtype) { return dtype == AF_BF16 ? 2 : 4; }
 static int kind_of(int x, int w) { return x == AF_BF16 ? TILE_B : w == AF_BF16 ? TILE_X : TILE_F; }
 static const char *row_at(af_tensor t, int64_t r) { return (const char *)t.p + r * t.stride * size_of(t.dtype); }
 
-// Logits of tokens v0.. (at most TILE) for rows of ldx elements, of a kind of tile.c, into z [rows, TILE]; returns the padded width. Columns
-// past V are -inf after head_scale.
-static int64_t logits_of(af_ctx *c, int kind, const af_matrix *w, int64_t v0, const void *x, int64_t ldx, int64_t rows, float *z) {
-	int64_t width = min64(TILE, pad16(w->n) - v0), es = w->dtype == AF_BF16 ? 2 * (w->k + (w->k & 1)) : 4 * w->k;
-	for (int64_t j = 0; j < width; j += 64) {
-		int64_t pw = min64(64, width - j);
+// Logits of tokens v0.. (at most `most` of a tile) for rows of ldx elements, of a kind of tile.c, into z [rows, TILE]; returns the padded width.
+// Columns past V are -inf after head_scale.
+static int64_t logits_of(af_ctx *c, int kind, const af_matrix *w, int64_t v0, int64_t most, const void *x, int64_t ldx, int64_t rows, float *z) {
+	int64_t width = min64(most, pad16(w->n) - v0), es = w->dtype == AF_BF16 ? 2 * (w->k + (w->k & 1)) : 4 * w->k;
+	for (int64_t j = 0; j < width; j += PANEL) {
+		int64_t pw = min64(PANEL, width - j);
 		c->fn->tile(kind | TILE_AHEAD, rows, pw, w->k, x, ldx, (const char *)w->data + (v0 + j) * es, pw, z + j, TILE, 0);
 	}
 	return width;
 }
 
 static int64_t tile_logits(af_ctx *c, const af_matrix *w, int64_t v0, af_tensor h, int64_t r0, int64_t rows, float *z) {
-	return logits_of(c, kind_of(h.dtype, w->dtype), w, v0, row_at(h, r0), h.stride, rows, z);
+	return logits_of(c, kind_of(h.dtype, w->dtype), w, v0, TILE, row_at(h, r0), h.stride, rows, z);
 }
 
 // The running maximum and sums of a row.
@@ -105,7 +106,7 @@ static void head_task(void *arg, int64_t i, int thread) {
 		for (int64_t rb = r0; rb < r1; rb += a->rows) {
 			int64_t rows = min64(a->rows, r1 - rb);
 			for (int64_t r = 0; r < rows && a->wide; r++) c->fn->to_f32(wide + r * ldx, (const bf16 *)row_at(a->h, rb + r), d);
-			int64_t width = logits_of(c, kind, w, v0, a->wide ? wide : (const void *)row_at(a->h, rb), ldx, rows, z);
+			int64_t width = logits_of(c, kind, w, v0, TILE, a->wide ? wide : (const void *)row_at(a->h, rb), ldx, rows, z);
 			for (int64_t r = 0; r < rows; r++) {
 				struct row_state *x = &st[rb - r0 + r];
 				float *zr = z + r * TILE, m = c->fn->head_scale(zr, width, valid, a->inv_temp);
@@ -290,7 +291,8 @@ static void sums_task(void *arg, int64_t i, int thread) {
 static void draw_task(void *arg, int64_t r, int thread) {
 	struct sample_args *a = arg;
 	af_ctx *c = a->c;
-	int64_t n = a->h.rows, i = 0, v = 0;
+	const af_matrix *w = a->w;
+	int64_t n = a->h.rows, i = 0;
 	struct row_state x = {0, 0, -INFINITY};
 	for (int64_t k = 0; k < a->tiles; k++) { // as head_task does it
 		float by, f, m = a->top[k * n + r];
@@ -298,8 +300,8 @@ static void draw_task(void *arg, int64_t r, int thread) {
 		lift(c, &x, m, &by, &f);
 		add_sums(&x, m, f, a->sum[k * n + r], 0);
 	}
-	double want = a->u[r] * x.s, have = 0;
 	int warm = a->temperature[r] > 0;
+	double want = warm ? a->u[r] * x.s : 0, have = 0;
 	if (warm) {
 		int64_t last = 0;
 		for (i = 0; i < a->tiles; i++) {
@@ -310,22 +312,23 @@ static void draw_task(void *arg, int64_t r, int thread) {
 		}
 		if (i == a->tiles) i = last; // the sums of sums differ in their last bits
 	}
-	float *z = c->scratch[thread].p;
-	int64_t v0 = i * TILE, valid = min64(TILE, a->w->n - v0), some = -1;
-	c->fn->head_scale(z, tile_logits(c, a->w, v0, a->h, r, 1, z), valid, row_scale(a, r));
-	if (!warm) {
-		while (v + 1 < valid && z[v] != x.m) v++;
-	} else {
-		for (; v < valid; v++) {
-			double p = c->fn->exp1(z[v] - x.m);
-			if (p > 0) some = v;
-			have += p;
-			if (have > want && p > 0) break;
+	float *z = c->scratch[thread].p, logit = NAN;
+	int64_t v0 = i * TILE, end = min64(v0 + TILE, w->n), token = end - 1;
+	for (int64_t v = v0; v < end; v++) {
+		int64_t j = (v - v0) % PANEL;
+		if (j == 0) { // W is read no further than the token
+			int64_t width = logits_of(c, kind_of(a->h.dtype, w->dtype), w, v, PANEL, row_at(a->h, r), a->h.stride, 1, z);
+			c->fn->head_scale(z, width, min64(PANEL, end - v), row_scale(a, r));
 		}
-		if (v == valid) v = some < 0 ? valid - 1 : some;
+		double p = warm ? c->fn->exp1(z[j] - x.m) : z[j] == x.m;
+		if (!(p > 0)) continue;
+		token = v; // if sums differ in their last bits, the last that has any weight
+		logit = z[j];
+		have += p;
+		if (have > want) break;
 	}
-	a->token[r] = (int32_t)(v0 + v);
-	a->lp[r] = (float)(((double)z[v] - x.m) - log(x.s));
+	a->token[r] = (int32_t)token;
+	a->lp[r] = (float)(((double)logit - x.m) - log(x.s));
 }
 
 int af_sample(af_ctx *c, af_tensor h, const af_matrix *w, const double *temperature, const double *u, int32_t *token, float *lp) {
