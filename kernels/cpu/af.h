@@ -43,6 +43,10 @@ double af_peak(af_ctx *c, int is_bf16, double seconds);
 // Read bandwidth in GB/s over `bytes` of memory, all threads.
 double af_bandwidth(af_ctx *c, const void *p, size_t bytes, double seconds);
 
+// Asks the system to treat the process's threads, and those that they start, as batch work: one that wakes does not take the processor from one
+// that computes. Says how many it did; where it refuses nothing is lost but speed.
+int af_batch(void);
+
 void *af_alloc(size_t bytes); // zeroed, 64-byte aligned, huge pages where they help; NULL when out of memory
 void af_release(void *p, size_t bytes);
 

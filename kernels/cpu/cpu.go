@@ -30,6 +30,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync"
 	"time"
 	"unsafe"
 
@@ -106,11 +107,16 @@ type Backend struct {
 
 var _ kernels.Backend = (*Backend)(nil)
 
-// New starts the worker threads.
+// batch makes the process batch work for the system's scheduler: Go's monitor thread wakes every 20 us for a while after each call of C that took
+// more than 10 ms, and would each time interrupt a thread that computes.
+var batch = sync.OnceFunc(func() { C.af_batch() })
+
+// New starts the worker threads. On Linux the process becomes batch work (SCHED_BATCH), unless it has a policy of its own.
 func New(o Options) (*Backend, error) {
 	if o.Threads <= 0 {
 		o.Threads = runtime.NumCPU()
 	}
+	batch()
 	c := C.af_new(C.int(o.Threads), C.int(o.Level))
 	if c == nil {
 		return nil, fmt.Errorf("cpu: %d threads: %w", o.Threads, kernels.ErrMemory)
