@@ -40,7 +40,7 @@ static struct place place_of(const af_matrix *w, int64_t i, int64_t blocks, int6
 	return rows_first(w) ? (struct place){i / runs, i % runs} : (struct place){i % blocks, i / blocks};
 }
 
-// Blocks of rows that are equal, of at most `most` rows, in multiples of `unit`, a multiple of `parts` of them.
+// Blocks of rows (or of columns) that are equal, of at most `most` of them, in multiples of `unit`, a multiple of `parts` of them.
 static int64_t equal_blocks(int64_t rows, int64_t most, int64_t parts, int64_t unit) {
 	int64_t blocks = max64(1, (rows + most * parts - 1) / (most * parts) * parts);
 	return max64(unit, ((rows + blocks - 1) / blocks + unit - 1) / unit * unit);
@@ -117,6 +117,7 @@ struct wide_args {
 	struct linear_args to; // for the backward product y is dx, x dy, u du, w W and b A
 	int back;
 	int64_t terms, outputs; // of the sum; columns of y
+	int64_t run;            // columns per task
 };
 
 static size_t wide_bytes(const struct wide_args *a) {
@@ -124,7 +125,7 @@ static size_t wide_bytes(const struct wide_args *a) {
 }
 
 static int64_t wide_blocks(const struct wide_args *a) { return (a->to.x.rows + a->to.block - 1) / a->to.block; }
-static int64_t wide_runs(const struct wide_args *a) { return (a->outputs + WIDE_RUN * 64 - 1) / (WIDE_RUN * 64); }
+static int64_t wide_runs(const struct wide_args *a) { return (a->outputs + a->run - 1) / a->run; }
 
 static void wide_task(void *arg, int64_t i, int thread) {
 	const struct wide_args *a = arg;
@@ -133,7 +134,7 @@ static void wide_task(void *arg, int64_t i, int thread) {
 	af_tensor x = l->x;
 	struct place place = place_of(l->w, i, wide_blocks(a), wide_runs(a));
 	int64_t t0 = place.block * l->block, rows = min64(l->block, x.rows - t0);
-	int64_t n0 = place.run * WIDE_RUN * 64, n1 = min64(n0 + WIDE_RUN * 64, a->outputs);
+	int64_t n0 = place.run * a->run, n1 = min64(n0 + a->run, a->outputs);
 	float *wide = c->scratch[thread].p, *out = wide + WIDE_ROWS * WIDE_LD;
 	void *turned = out + WIDE_RUN * WIDE_ROWS * 64;
 	int plain = x.dtype == AF_F32, direct = l->y.dtype == AF_F32 && !l->add && !l->bias && (a->outputs & 15) == 0;
@@ -167,6 +168,7 @@ static void wide_task(void *arg, int64_t i, int thread) {
 static int wide_run(struct wide_args *a) {
 	struct linear_args *l = &a->to;
 	l->block = min64(WIDE_ROWS, equal_blocks(l->x.rows, WIDE_ROWS, rows_first(l->w) ? l->c->threads : 1, 6));
+	a->run = equal_blocks(a->outputs, WIDE_RUN * 64, 1, 64);
 	if (af_scratch_all(l->c, wide_bytes(a))) return AF_NOMEM;
 	af_run(l->c, wide_runs(a) * wide_blocks(a), wide_task, a);
 	return AF_OK;
@@ -278,7 +280,7 @@ int af_linear(af_ctx *c, af_tensor y, af_tensor x, const af_matrix *w, const flo
 	a.part = part_len(w->k, x.dtype == AF_BF16 || w->dtype == AF_BF16 ? 2 : 4);
 	a.panels = (w->n + 63) / 64;
 	if (af_widens(c) && x.rows > ROWS && (w->n > NARROW || x.dtype == AF_F32) && w->dtype == AF_BF16) {
-		struct wide_args wide = {a, 0, w->k, w->n};
+		struct wide_args wide = {.to = a, .terms = w->k, .outputs = w->n};
 		return wide_run(&wide);
 	}
 	if (af_widens(c) && x.rows <= ROWS && x.dtype == AF_BF16 && w->dtype == AF_BF16) { // once for all panels
@@ -341,7 +343,8 @@ int af_linear_back(af_ctx *c, af_tensor dx, af_tensor dy, const af_matrix *w, af
 		if (rc != AF_SHAPE) return rc;
 	}
 	if (af_widens(c) && dy.rows > ROWS && w->k > NARROW && dy.dtype == AF_BF16) {
-		struct wide_args wide = {{.c = c, .y = dx, .x = dy, .u = du, .w = w, .b = low, .add = add}, 1, w->n, w->k};
+		struct wide_args wide = {
+		    .to = {.c = c, .y = dx, .x = dy, .u = du, .w = w, .b = low, .add = add}, .back = 1, .terms = w->n, .outputs = w->k};
 		return wide_run(&wide);
 	}
 	struct back_args a = {c, dx, dy, du, w, low, add, 0, 0, 0};
