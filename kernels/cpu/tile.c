@@ -191,14 +191,15 @@ static const AF(block_fn) AF(blocks)[4][NVMAX][8] = {
 static void AF(tile_widened)(int kind, int64_t m, int64_t n, int64_t k, const void *A, int64_t lda, const bf16 *B, int64_t ldb, float *C,
                              int64_t ldc, int acc, int ahead) {
 	enum {
-		CHUNK = 128,      // terms of a sum that are widened at a time: B's of 64 columns stay in the first-level cache
-		FEW = 48,         // rows for which half as many are, so that what they are widened from stays there too
+		CHUNK = 512,      // terms of a sum that are widened at a time: B's of 64 columns stay in the second-level cache
+		SHORT = 64,       // the same, in the first-level one with what they are widened from, for up to
+		FEW = 48,         // rows
 		MANY = 16,        // rows from which on the first block of them leaves B widened for the others
 		MOST = 8,         // rows of a block
 		AHEAD = 16 << 10, // bytes from what is read to what is asked for meanwhile, below MANY
 	};
-	int64_t chunk = m < MANY && kind == TILE_X ? k + (k & 1) : m <= FEW ? CHUNK / 2 : CHUNK;
-	float a[MOST * CHUNK] __attribute__((aligned(64))), b[CHUNK * WIDE] __attribute__((aligned(64)));
+	int64_t chunk = m < MANY && kind == TILE_X ? k + (k & 1) : m <= FEW ? SHORT : CHUNK;
+	static _Thread_local float a[MOST * CHUNK] __attribute__((aligned(64))), b[CHUNK * WIDE] __attribute__((aligned(64))); // too large for some stacks
 	for (int64_t j = 0; j < n; j += WIDE) {
 		int64_t width = n - j < WIDE ? n - j : WIDE, nv = width / 16 < NVMAX ? width / 16 : NVMAX, most = AF(most_rows)[nv - 1];
 		for (int64_t k0 = 0; k0 < k; k0 += chunk) {
