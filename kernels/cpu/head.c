@@ -318,7 +318,7 @@ static void draw_task(void *arg, int64_t r, int thread) {
 		int64_t j = (v - v0) % PANEL;
 		if (j == 0) { // W is read no further than the token
 			int64_t width = logits_of(c, kind_of(a->h.dtype, w->dtype), w, v, PANEL, row_at(a->h, r), a->h.stride, 1, z);
-			c->fn->head_scale(z, width, min64(PANEL, end - v), row_scale(a, r));
+			c->fn->head_scale(z, width, width, row_scale(a, r)); // what is past V is not looked at
 		}
 		double p = warm ? c->fn->exp1(z[j] - x.m) : z[j] == x.m;
 		if (!(p > 0)) continue;

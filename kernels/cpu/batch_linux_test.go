@@ -5,13 +5,19 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
+	"unsafe"
 )
 
 // TestThreadsAreBatchWork: once there is a back end, no thread of the process is left whose waking interrupts one that computes.
 func TestThreadsAreBatchWork(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("policies of threads are read from Linux's /proc")
+	const batch = 3 // SCHED_BATCH
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var priority int32
+	if _, _, no := syscall.Syscall(syscall.SYS_SCHED_SETSCHEDULER, 0, batch, uintptr(unsafe.Pointer(&priority))); no != 0 {
+		t.Skipf("this system refuses the policy SCHED_BATCH: %v", no)
 	}
 	b, err := New(DefaultOptions())
 	if err != nil {
