@@ -29,7 +29,7 @@ type TokenOut struct {
 	ClipLow, ClipHigh bool
 }
 
-// Token returns the objective of one token in float64: the reference that loss kernels are judged by.
+// Token returns the objective of one token in float64: its statement in this package, which flow/oracle judges.
 //
 //	rho    = exp(clamp(lp - lo))                                             PPO eq. 6; AgentFlow eq. 6
 //	policy = -min(rho*A, clip(rho, 1-clip_low, 1+clip_high)*A)               AgentFlow eq. 5; PPO eq. 7

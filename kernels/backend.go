@@ -190,9 +190,8 @@ type Backend interface {
 	// Select is y[i] = x[rows[i]], converting; ScatterAdd y[rows[i]] += x[i], rows distinct, y f32.
 	Select(y, x, rows Tensor) error
 	ScatterAdd(y, x, rows Tensor) error
-	// Convert is y = x between f32 and bf16; Add is y += x, y f32.
+	// Convert is y = x between f32 and bf16.
 	Convert(y, x Tensor) error
-	Add(y, x Tensor) error
 
 	// RMSNorm: y = x * rstd * w, rstd[t] = 1/sqrt(mean x[t]^2 + eps) (Zhang & Sennrich 2019, eq. 4). x, y f32 or bf16; w [1, D], rstd [1, T]
 	// f32. RMSNormBack: dx [T, D] f32 from dy f32, added to dx where add; dw [1, D] added to, or none.

@@ -11,7 +11,7 @@ func shapeErr(op, format string, args ...any) error {
 // float reports whether d is a type of activations.
 func float(d DType) bool { return d == F32 || d == BF16 }
 
-// CheckLinear checks a product.
+// Check checks a product.
 func (a Linear) Check() error {
 	if a.W == nil || (!a.U.None() && a.B == nil) {
 		return shapeErr("linear", "a weight is missing")
@@ -51,15 +51,15 @@ func (a LinearBack) Check() error {
 		return nil
 	}
 	r, ak := a.A.Dims()
-	if ak != k || a.DU.Cols != r || a.DU.Rows != a.DY.Rows || a.DU.DType != a.DY.DType {
-		return shapeErr("linear backward", "du %v, A [%d %d] for dx %v", a.DU, r, ak, a.DX)
+	if ak != k || a.DU.Cols != r || a.DU.Rows != a.DY.Rows || a.DU.DType != a.DY.DType || (a.DU.DType == BF16 && a.A.DType() != BF16) {
+		return shapeErr("linear backward", "du %v, A %v [%d %d] for dx %v", a.DU, a.A.DType(), r, ak, a.DX)
 	}
 	return nil
 }
 
 // CheckGradWeight checks dw [N, K], dy [T, N], x [T, K].
 func CheckGradWeight(dw, dy, x Tensor) error {
-	if dw.DType != F32 || !float(dy.DType) || !float(x.DType) || dy.Rows != x.Rows || dw.Rows != dy.Cols || dw.Cols != x.Cols {
+	if dw.DType != F32 || !float(dy.DType) || !float(x.DType) || dy.Rows != x.Rows || dw.Rows != dy.Cols || dw.Cols != x.Cols || dw.Rows*dw.Cols == 0 {
 		return shapeErr("weight gradient", "dw %v, dy %v, x %v", dw, dy, x)
 	}
 	return nil
@@ -164,6 +164,9 @@ func CheckAttentionBack(dq, dk, dv, dout, o, lse, q Tensor, kv KV, p *Plan) erro
 		dk.Rows != kv.K.Rows || dk.Cols != kv.K.Cols || dv.Rows != dk.Rows || dv.Cols != dk.Cols || !float(dk.DType) || !float(dv.DType) {
 		return shapeErr("attention backward", "dq %v, dk %v, dv %v, do %v, q %v, k %v", dq, dk, dv, dout, q, kv.K)
 	}
+	if len(p.Chunks) == 0 {
+		return shapeErr("attention backward", "a plan without chunks, which Build makes")
+	}
 	for _, s := range p.Segs {
 		if s.To != 0 {
 			return shapeErr("attention backward", "a plan of a batch (segment %v)", s)
@@ -183,6 +186,14 @@ func CheckSlots(op string, slots []int32, rows, room int) error {
 		}
 	}
 	return nil
+}
+
+// CheckTranspose checks a copy of rows to columns; in bf16 columns go in pairs.
+func CheckTranspose(xt, x Tensor, slots []int32) error {
+	if xt.Rows != x.Cols || !float(x.DType) || xt.DType != x.DType || !xt.Dense() || (x.DType == BF16 && xt.Cols%2 != 0) {
+		return shapeErr("transpose", "%v to %v", x, xt)
+	}
+	return CheckSlots("transpose", slots, x.Rows, xt.Cols)
 }
 
 // CheckKVPut checks what is stored in a cache, and where.

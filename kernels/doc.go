@@ -5,6 +5,7 @@
 // # Legend
 //
 //	T rows (tokens of a forest), D hidden, H query heads, K kv heads, Dh head size, F ffn, V vocabulary, R rank, N targets
+//	a product's weight is [N, K]: N outputs, K inputs
 //	dx the gradient of x; rstd, lse statistics kept for the backward pass
 //
 // # Memory
@@ -24,7 +25,7 @@
 // Operations return errors that wrap ErrShape (with the operation and the shapes) or ErrMemory; they do not panic. A
 // Backend is used by one goroutine at a time; it runs each operation on all its threads.
 //
-//	b, err := cpu.New(cpu.Options{})
+//	b, err := cpu.New(cpu.DefaultOptions())
 //	defer b.Close()
 //	x, err := b.Alloc(kernels.F32, 512, 896)
 //	y, err := b.Alloc(kernels.F32, 512, 4864)

@@ -185,7 +185,7 @@ func headCase(s headShape, kind [2]kernels.DType, gap spare) Case {
 		dw := p.buffer("dw", kernels.F32, s.v, s.d, gap, in.dwBefore)
 		p.must(p.LogProbsGradWeight(dw.Tensor, back))
 		p.expect(dw, in.dw)
-		back.DEntropy = kernels.Tensor{}
+		back.DEntropy, back.Entropy = kernels.Tensor{}, kernels.Tensor{}
 		dw = p.buffer("dw of log-probs alone", kernels.F32, s.v, s.d, 0, in.dwBefore)
 		p.must(p.LogProbsGradWeight(dw.Tensor, back))
 		p.expect(dw, in.dwPlain)

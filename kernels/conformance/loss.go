@@ -33,7 +33,25 @@ func lossCases() []Case {
 			cases = append(cases, lossCase(fmt.Sprintf("loss/k%d/params%d", estimator, i), p, 500))
 		}
 	}
-	return append(append(cases, lossCase("loss/none", kernels.LossParams{KL: 1, KLEstimator: kernels.K3}, 0)), missingCases()...)
+	return append(append(cases, lossCase("loss/none", kernels.LossParams{KL: 1, KLEstimator: kernels.K3}, 0)), append(missingCases(), nearCase())...)
+}
+
+// nearCase is a policy next to its reference, as at the first steps: the estimate k3 is far smaller than the terms that it is the difference of.
+func nearCase() Case {
+	return newCase("loss/near the reference", func(*rand.Rand) struct{} { return struct{}{} }, func(p *probe, _ struct{}) {
+		const lp = -0.01
+		for _, lr := range []float32{math.Nextafter32(lp, 0), lp - 1e-6, lp + 1e-4} {
+			a := kernels.Loss{Params: kernels.LossParams{KL: 1, KLEstimator: kernels.K3}, Index: []int32{0}, Weight: []float64{1}, Advantage: []float64{0},
+				Old: []float32{lp}, Ref: []float32{lr}, Sampled: []float32{lr}, LP: []float32{lp}, Entropy: []float32{0}, DLP: make([]float32, 1)}
+			var sums kernels.LossSums
+			p.must(p.Loss(a, &sums))
+			x := float64(lr) - float64(float32(lp))
+			want, mismatch := math.Expm1(x)-x, math.Expm1(-x)+x
+			if math.Abs(sums.KL-want) > 1e-9*want || math.Abs(sums.MismatchK3-mismatch) > 1e-9*mismatch || a.DLP[0] != float32(-math.Expm1(x)) {
+				p.failf("lr - lp = %v: kl %v, k3 of the mismatch %v, dloss/dlp %v, expected %v, %v, %v", x, sums.KL, sums.MismatchK3, a.DLP[0], want, mismatch, -math.Expm1(x))
+			}
+		}
+	})
 }
 
 // lossCase is random targets in a shuffled order, some of an update's twice and some never, ratios on both sides of every clip and of the clamp, some log-probs as

@@ -116,6 +116,7 @@ func productMisfits() []misfit {
 		{"add to bf16", func(o *operands, a *B) { a.DX, a.Add = o.b(sT, sK), true }},
 		{"du width", func(o *operands, a *B) { a.DU = o.f(sT, sR-1) }},
 		{"du bf16 beside dy f32", func(o *operands, a *B) { a.DU = o.b(sT, sR) }},
+		{"du bf16 for A f32", func(o *operands, a *B) { a.DY, a.DU = o.b(sT, sN), o.b(sT, sR) }},
 		{"A inputs", func(o *operands, a *B) { a.A = o.w(kernels.F32, sR, sK+1) }},
 		{"du without A", func(o *operands, a *B) { a.A = nil }},
 		{"no W", func(o *operands, a *B) { a.W = nil }},
@@ -128,6 +129,8 @@ func productMisfits() []misfit {
 			{"dw width", func(o *operands, a *G) { a.dw = o.f(sN, sK-1) }},
 			{"dw bf16", func(o *operands, a *G) { a.dw = o.b(sN, sK) }},
 			{"rows", func(o *operands, a *G) { a.dy = o.f(sT+1, sN) }},
+			{"no outputs", func(o *operands, a *G) { a.dw, a.dy = o.f(0, sK), o.f(sT, 0) }},
+			{"no inputs", func(o *operands, a *G) { a.dw, a.x = o.f(sN, 0), o.f(sT, 0) }},
 			{"x ids", func(o *operands, a *G) { a.x = o.tensor(kernels.I32, sT, sK) }},
 		})...)
 	return append(list, misfits("gradbias", func(o *operands) G { return G{dw: o.f(1, sN), dy: o.f(sT, sN)} }, func(p *probe, a G) error { return p.GradBias(a.dw, a.dy) },
@@ -168,12 +171,12 @@ func rowMisfits() []misfit {
 		{"x ids", func(o *operands, a *R) { a.x = o.tensor(kernels.I32, sT, sD) }},
 	}
 	list = append(list, misfits("convert", fits, func(p *probe, a R) error { return p.Convert(a.y, a.x) }, same)...)
-	list = append(list, misfits("add", fits, func(p *probe, a R) error { return p.Add(a.y, a.x) }, append([]change[R]{add}, same...))...)
 	list = append(list, misfits("transpose", fits, func(p *probe, a R) error { return p.Transpose(a.y, a.x, make([]int32, a.ids.Cols)) }, []change[R]{
 		{"rows of xt", func(o *operands, a *R) {}},
 		{"dtypes", func(o *operands, a *R) { a.y = o.b(sD, sT) }},
 		{"slots", func(o *operands, a *R) { a.y, a.ids = o.f(sD, sT), o.i(sT-1) }},
 		{"xt not dense", func(o *operands, a *R) { a.y = o.wide(sD, sT) }},
+		{"odd slots of bf16", func(o *operands, a *R) { a.y, a.x = o.b(sD, sT), o.b(sT, sD) }},
 	})...)
 	for _, slot := range []struct {
 		what string
@@ -287,9 +290,11 @@ func attentionMisfits() []misfit {
 		{"no v", func(o *operands, a *A) { a.kv.V = kernels.Tensor{} }},
 		{"no kt", func(o *operands, a *A) { a.kv.KT = kernels.Tensor{} }},
 		{"kt slots", func(o *operands, a *A) { a.kv.KT = o.f(8, 6) }},
+		{"plan without chunks", func(o *operands, a *A) { a.plan.Chunks = nil }},
 		{"plan of a batch", func(o *operands, a *A) {
 			a.plan.Reset()
 			a.plan.AddBatch(0, [][]kernels.Seg{{{Len: 1}}, {{Len: 2}}, {{Len: 3}}}, 2, 1)
+			a.plan.Chunks = []int32{0, int32(len(a.plan.Tiles))}
 		}},
 	}, both...))...)
 	return append(list, misfits("kvput", fits, func(p *probe, a A) error { return p.KVPut(a.kv, a.dk, a.dv, a.slots) }, []change[A]{

@@ -34,10 +34,12 @@ int af_level(const af_ctx *c);
 int af_highest_level(void); // what the machine can run
 int af_best_level(void);    // what it runs fastest
 int af_threads(const af_ctx *c);
-// The product library that is linked (NULL: none), whether this machine makes it faster than our own, and whether to use it for products of many rows.
+// The product library that is linked (NULL: none), whether it has faster arithmetic for bf16 than our own on this machine (AMX), and for which
+// products of many rows to use it.
 const char *af_products_name(void);
-int af_products_faster(int is_bf16);
-void af_use_products(af_ctx *c, int on);
+int af_products_faster(void);
+enum { AF_PRODUCTS_OWN, AF_PRODUCTS_BF16, AF_PRODUCTS_ALL };
+void af_use_products(af_ctx *c, int which);
 // Peak GFLOP/s of one register-resident loop on all threads, bf16 != 0: of bf16 products as the level makes them.
 double af_peak(af_ctx *c, int is_bf16, double seconds);
 // Read bandwidth in GB/s over `bytes` of memory, all threads.
@@ -89,7 +91,6 @@ int af_gather_back(af_ctx *c, af_tensor dw, af_tensor dx, const int32_t *tokens)
 int af_select(af_ctx *c, af_tensor y, af_tensor x, const int32_t *rows);          // y[i] = x[rows[i]], converts
 int af_scatter_add(af_ctx *c, af_tensor y, af_tensor x, const int32_t *rows);     // y[rows[i]] += x[i], rows distinct
 int af_convert(af_ctx *c, af_tensor y, af_tensor x);
-int af_add(af_ctx *c, af_tensor y, af_tensor x); // y += x
 int af_zero(af_ctx *c, void *p, size_t bytes);
 
 // y[t] = x[t] * rstd[t] * w; rstd[t] = 1/sqrt(mean x^2 + eps). x f32 or bf16, y f32 or bf16, w, rstd f32.

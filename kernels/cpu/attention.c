@@ -39,8 +39,6 @@ struct attn_args {
 	float scale;
 };
 
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t pad16(int64_t n) { return (n + 15) & ~(int64_t)15; }
 
 // The keys of a tile: segment i of nseg + 1, the last being its own run.
 static inline af_seg segment(const struct attn_args *a, const af_tile *t, int64_t i) {

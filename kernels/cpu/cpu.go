@@ -101,7 +101,7 @@ func DefaultOptions() Options { return Options{Level: Auto} }
 // Backend is the CPU.
 type Backend struct {
 	c       *C.af_ctx
-	library bool      // large products are the library's
+	library bool      // large products, at least those of bf16, are the library's
 	yielded time.Time // when other goroutines last got a turn
 }
 
@@ -126,14 +126,18 @@ func New(o Options) (*Backend, error) {
 	case o.Products == ProductsLibrary && ProductLibrary() == "":
 		b.Close()
 		return nil, errors.New("cpu: products by a library: this build has none (install libdnnl-dev and build with -tags dnnl)")
-	case o.Products == ProductsLibrary, o.Products == ProductsAuto && ProductLibrary() != "" && C.af_products_faster(1) != 0:
-		C.af_use_products(c, 1)
+	case o.Products == ProductsLibrary:
+		C.af_use_products(c, C.AF_PRODUCTS_ALL)
+		b.library = true
+	case o.Products == ProductsAuto && ProductLibrary() != "" && C.af_products_faster() != 0:
+		C.af_use_products(c, C.AF_PRODUCTS_BF16)
 		b.library = true
 	}
 	return b, nil
 }
 
-// RowsExact reports whether an output row has the same bits whatever else is in the batch, as package kernels describes it.
+// RowsExact reports whether an output row has the same bits whatever else is in the batch, as package kernels describes it; otherwise those of
+// float32 alone may.
 func (b *Backend) RowsExact() bool { return !b.library }
 
 // Close ends the threads and frees scratch memory; tensors and matrices are the caller's to free before.

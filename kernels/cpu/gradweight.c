@@ -13,11 +13,6 @@ enum {
 	BLOCK = 256, // rows and columns of dw that a task has
 };
 
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
-static int64_t pad16(int64_t n) { return (n + 15) & ~(int64_t)15; }
-static int64_t size_of(int dtype) { return dtype == AF_BF16 ? 2 : 4; }
-static char *at(af_tensor t, int64_t r, int64_t c) { return (char *)t.p + (r * t.stride + c) * size_of(t.dtype); }
 
 #include "multi.h"
 

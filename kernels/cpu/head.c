@@ -22,12 +22,7 @@ enum {
 	WIDE_BYTES = 768 << 10, // of hidden rows whose logits exist at a time, where they and W are widened (tile.c)
 };
 
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
-static int64_t pad16(int64_t n) { return (n + 15) & ~(int64_t)15; }
-static int64_t size_of(int dtype) { return dtype == AF_BF16 ? 2 : 4; }
 static int kind_of(int x, int w) { return x == AF_BF16 ? TILE_B : w == AF_BF16 ? TILE_X : TILE_F; }
-static const char *row_at(af_tensor t, int64_t r) { return (const char *)t.p + r * t.stride * size_of(t.dtype); }
 
 // Logits of tokens v0.. (at most `most` of a tile) for rows of ldx elements, of a kind of tile.c, into z [rows, TILE]; returns the padded width.
 // Columns past V are -inf after head_scale.
@@ -41,7 +36,7 @@ static int64_t logits_of(af_ctx *c, int kind, const af_matrix *w, int64_t v0, in
 }
 
 static int64_t tile_logits(af_ctx *c, const af_matrix *w, int64_t v0, af_tensor h, int64_t r0, int64_t rows, float *z) {
-	return logits_of(c, kind_of(h.dtype, w->dtype), w, v0, TILE, row_at(h, r0), h.stride, rows, z);
+	return logits_of(c, kind_of(h.dtype, w->dtype), w, v0, TILE, at(h, r0, 0), h.stride, rows, z);
 }
 
 // The running maximum and sums of a row.
@@ -90,9 +85,7 @@ static void head_task(void *arg, int64_t i, int thread) {
 	int b16 = a->h.dtype == AF_BF16 && !a->wide, kind = a->wide ? TILE_X : kind_of(a->h.dtype, w->dtype);
 	int64_t r0 = i * a->chunk, r1 = min64(r0 + a->chunk, a->h.rows), d = w->k, dpad = pad16(d), es = b16 ? 2 : 4, ldx = a->wide ? dpad + 16 : a->h.stride;
 	struct row_state *st = c->scratch[thread].p;
-	char *at = (char *)(st + a->chunk);
-	at = (char *)(((uintptr_t)at + 63) & ~(uintptr_t)63);
-	float *z = (float *)at;
+	float *z = (float *)(((uintptr_t)(st + a->chunk) + 63) & ~(uintptr_t)63);
 	char *p = (char *)(z + a->rows * TILE), *q = p + a->rows * TILE * es, *back = q + a->rows * TILE * es;
 	float *wide = (float *)(back + TILE * dpad * es);
 	int need = a->ew.p != NULL, need2 = a->elw.p != NULL;
@@ -105,8 +98,8 @@ static void head_task(void *arg, int64_t i, int thread) {
 		int64_t valid = min64(TILE, w->n - v0);
 		for (int64_t rb = r0; rb < r1; rb += a->rows) {
 			int64_t rows = min64(a->rows, r1 - rb);
-			for (int64_t r = 0; r < rows && a->wide; r++) c->fn->to_f32(wide + r * ldx, (const bf16 *)row_at(a->h, rb + r), d);
-			int64_t width = logits_of(c, kind, w, v0, TILE, a->wide ? wide : (const void *)row_at(a->h, rb), ldx, rows, z);
+			for (int64_t r = 0; r < rows && a->wide; r++) c->fn->to_f32(wide + r * ldx, (const bf16 *)at(a->h, rb + r, 0), d);
+			int64_t width = logits_of(c, kind, w, v0, TILE, a->wide ? wide : (const void *)at(a->h, rb, 0), ldx, rows, z);
 			for (int64_t r = 0; r < rows; r++) {
 				struct row_state *x = &st[rb - r0 + r];
 				float *zr = z + r * TILE, m = c->fn->head_scale(zr, width, valid, a->inv_temp);
@@ -188,17 +181,17 @@ static void head_back_task(void *arg, int64_t i, int thread) {
 			c->fn->axpy(acc, row, a->g[t] * a->inv_temp, d);
 			sum += a->g[t];
 		}
-		const float *ew = (const float *)row_at(a->ew, r);
+		const float *ew = (const float *)at(a->ew, r, 0);
 		float by = -sum;
 		if (a->dent && a->elw.p) {
 			by -= a->dent[r] * a->entropy[r];
-			c->fn->axpy(acc, (const float *)row_at(a->elw, r), -a->dent[r] * a->inv_temp, d);
+			c->fn->axpy(acc, (const float *)at(a->elw, r, 0), -a->dent[r] * a->inv_temp, d);
 		}
 		c->fn->axpy(acc, ew, by * a->inv_temp, d);
 		if (a->dh.dtype == AF_BF16)
-			c->fn->to_bf16((bf16 *)row_at(a->dh, r), acc, d);
+			c->fn->to_bf16((bf16 *)at(a->dh, r, 0), acc, d);
 		else
-			memcpy((void *)row_at(a->dh, r), acc, (size_t)d * 4);
+			memcpy((void *)at(a->dh, r, 0), acc, (size_t)d * 4);
 	}
 }
 
@@ -219,13 +212,13 @@ static void grad_weight_task(void *arg, int64_t i, int thread) {
 	int64_t v0 = i * TILE, valid = min64(TILE, w->n - v0), d = w->k, dpad = pad16(d);
 	float *z = c->scratch[thread].p, *turned = z + ROWS * TILE, *x = turned + ROWS * TILE, *acc = x + ROWS * dpad;
 	for (int64_t v = 0; v < valid; v++) {
-		memcpy(acc + v * dpad, row_at(a->dw, v0 + v), (size_t)d * 4);
+		memcpy(acc + v * dpad, at(a->dw, v0 + v, 0), (size_t)d * 4);
 		memset(acc + v * dpad + d, 0, (size_t)(dpad - d) * 4);
 	}
 	for (int64_t rb = 0; rb < a->h.rows; rb += ROWS) {
 		int64_t rows = min64(ROWS, a->h.rows - rb), width = tile_logits(c, w, v0, a->h, rb, rows, z);
 		for (int64_t r = 0; r < rows; r++) {
-			float *zr = z + r * TILE, sum = 0, de = a->dent ? a->dent[rb + r] : 0, lse = a->lse[rb + r], en = a->entropy[rb + r];
+			float *zr = z + r * TILE, sum = 0, de = a->dent ? a->dent[rb + r] : 0, lse = a->lse[rb + r], en = a->dent ? a->entropy[rb + r] : 0;
 			for (int64_t t = a->first[rb + r]; t < a->first[rb + r + 1]; t++) sum += a->g[t];
 			c->fn->head_scale(zr, width, valid, a->inv_temp);
 			for (int64_t v = 0; v < valid; v++) {
@@ -235,16 +228,16 @@ static void grad_weight_task(void *arg, int64_t i, int thread) {
 			for (int64_t t = a->first[rb + r]; t < a->first[rb + r + 1]; t++)
 				if (a->tokens[t] >= v0 && a->tokens[t] < v0 + valid) zr[a->tokens[t] - v0] += a->g[t] * a->inv_temp;
 			if (a->h.dtype == AF_BF16)
-				c->fn->to_f32(x + r * dpad, (const bf16 *)row_at(a->h, rb + r), d);
+				c->fn->to_f32(x + r * dpad, (const bf16 *)at(a->h, rb + r, 0), d);
 			else
-				memcpy(x + r * dpad, row_at(a->h, rb + r), (size_t)d * 4);
+				memcpy(x + r * dpad, at(a->h, rb + r, 0), (size_t)d * 4);
 			memset(x + r * dpad + d, 0, (size_t)(dpad - d) * 4);
 		}
 		struct words dz = {.x = {.p = z, .rows = rows, .cols = valid, .stride = TILE, .dtype = AF_F32}, .cols = valid, .rows = rows, .scale = 1};
 		c->fn->words_turned((uint32_t *)turned, ROWS, &dz);
 		c->fn->tile(TILE_F, valid, dpad, rows, turned, ROWS, x, dpad, acc, dpad, 1);
 	}
-	for (int64_t v = 0; v < valid; v++) memcpy((void *)row_at(a->dw, v0 + v), acc + v * dpad, (size_t)d * 4);
+	for (int64_t v = 0; v < valid; v++) memcpy((void *)at(a->dw, v0 + v, 0), acc + v * dpad, (size_t)d * 4);
 }
 
 int af_head_grad_weight(af_ctx *c, af_tensor dw, af_tensor h, const af_matrix *w, const int32_t *first, const int32_t *tokens,
@@ -317,7 +310,7 @@ static void draw_task(void *arg, int64_t r, int thread) {
 	for (int64_t v = v0; v < end; v++) {
 		int64_t j = (v - v0) % PANEL;
 		if (j == 0) { // W is read no further than the token
-			int64_t width = logits_of(c, kind_of(a->h.dtype, w->dtype), w, v, PANEL, row_at(a->h, r), a->h.stride, 1, z);
+			int64_t width = logits_of(c, kind_of(a->h.dtype, w->dtype), w, v, PANEL, at(a->h, r, 0), a->h.stride, 1, z);
 			c->fn->head_scale(z, width, width, row_scale(a, r)); // what is past V is not looked at
 		}
 		double p = warm ? c->fn->exp1(z[j] - x.m) : z[j] == x.m;

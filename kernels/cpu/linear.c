@@ -15,11 +15,6 @@ enum {
 	NEAR_BYTES = 1 << 20,    // of a weight that stays in a cache of a thread's own
 };
 
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
-static int64_t pad16(int64_t n) { return (n + 15) & ~(int64_t)15; }
-static int64_t size_of(int dtype) { return dtype == AF_BF16 ? 2 : 4; }
-static char *at(af_tensor t, int64_t r, int64_t c) { return (char *)t.p + (r * t.stride + c) * size_of(t.dtype); }
 
 // Parts that a sum over n terms of a panel is cut into: it depends on nothing but n and the element's size.
 static int64_t part_len(int64_t n, int64_t es) {
@@ -232,7 +227,8 @@ static void plain(af_ctx *c, void *dst, const af_matrix *m, int64_t ld, int dtyp
 }
 
 static int by_library(af_ctx *c, af_tensor x, const af_matrix *w) {
-	return c->use_products && x.rows >= LIBRARY_ROWS && (x.dtype == AF_F32 || w->dtype == AF_BF16);
+	if (x.rows < LIBRARY_ROWS) return 0;
+	return x.dtype == AF_F32 ? c->use_products == AF_PRODUCTS_ALL : c->use_products != AF_PRODUCTS_OWN && w->dtype == AF_BF16;
 }
 
 static int library_linear(af_ctx *c, af_tensor y, af_tensor x, const af_matrix *w, const float *bias, af_tensor u, const af_matrix *b, int add) {

@@ -1,4 +1,4 @@
-// The objective of one target (flow/token.go is its reference; names as in flow/doc.go), in f64: there are few targets.
+// The objective of one target (kernels/ref/loss.go is its reference; names as in flow/doc.go), in f64: there are few targets.
 #include "af.h"
 
 #include <math.h>
@@ -31,8 +31,8 @@ void af_loss(const af_loss_params *p, int64_t n, const int32_t *index, const dou
 			gkl = moves ? -x : 0;
 			break;
 		default:
-			kl = exp(x) - x - 1;
-			gkl = moves ? 1 - exp(x) : 0;
+			kl = expm1(x) - x;
+			gkl = moves ? -expm1(x) : 0;
 		}
 		int known = ls && !isnan(ls[k]);
 		double gap = known ? (double)lo[k] - ls[k] : 0, w = 1;
@@ -47,7 +47,7 @@ void af_loss(const af_loss_params *p, int64_t n, const int32_t *index, const dou
 		if (rho > sums->ratio_max) sums->ratio_max = rho;
 		if (known) {
 			sums->mismatch += gap;
-			sums->mismatch_k3 += exp(gap) - gap - 1;
+			sums->mismatch_k3 += expm1(gap) - gap;
 			sums->mismatch_count += 1;
 			if (fabs(gap) > sums->mismatch_max) sums->mismatch_max = fabs(gap);
 		}

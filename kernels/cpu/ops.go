@@ -54,14 +54,6 @@ func (b *Backend) Convert(y, x kernels.Tensor) error {
 	return b.done("convert", C.af_convert(b.c, tensor(y), tensor(x)))
 }
 
-// Add implements kernels.Backend.
-func (b *Backend) Add(y, x kernels.Tensor) error {
-	if err := kernels.CheckSame("add", y, x); err != nil || y.DType != kernels.F32 {
-		return fmt.Errorf("add: y %v, x %v: %w", y, x, kernels.ErrShape)
-	}
-	return b.done("add", C.af_add(b.c, tensor(y), tensor(x)))
-}
-
 // RMSNorm implements kernels.Backend.
 func (b *Backend) RMSNorm(y, rstd, x, w kernels.Tensor, eps float64) error {
 	if err := kernels.CheckRMSNorm(y, rstd, x, w); err != nil {
@@ -147,10 +139,7 @@ func kvOf(kv kernels.KV) C.af_kv {
 
 // Transpose implements kernels.Backend.
 func (b *Backend) Transpose(xt, x kernels.Tensor, slots []int32) error {
-	if xt.Rows != x.Cols || xt.DType != x.DType || !xt.Dense() {
-		return fmt.Errorf("transpose: %v to %v: %w", x, xt, kernels.ErrShape)
-	}
-	if err := kernels.CheckSlots("transpose", slots, x.Rows, xt.Cols); err != nil {
+	if err := kernels.CheckTranspose(xt, x, slots); err != nil {
 		return err
 	}
 	if x.Rows == 0 {

@@ -303,10 +303,6 @@ func hotOps(s shape, d kernels.DType) []struct {
 		y, x := e.tensor(kernels.BF16, s.T, s.D), e.tensor(f32, s.T, s.D)
 		return hotOp{run: func() error { return e.b.Convert(y, x) }, bytes: 6 * T * D}
 	})
-	add("add", func(e *bench) hotOp {
-		y, x := e.tensor(f32, s.T, s.D), e.tensor(d, s.T, s.D)
-		return hotOp{run: func() error { return e.b.Add(y, x) }, bytes: T * D * (8 + size)}
-	})
 	if d == f32 { // always float32
 		add("sumsquares", func(e *bench) hotOp {
 			x := e.tensor(f32, 1, s.lora)

@@ -4,7 +4,6 @@
 #include "pool.h"
 #include "multi.h"
 
-static int64_t pad16(int64_t n) { return (n + 15) & ~(int64_t)15; }
 
 size_t af_matrix_bytes(int64_t n, int64_t k, int dtype) {
 	if (dtype == AF_BF16) return (size_t)pad16(n) * (size_t)(k + (k & 1)) * 2;
@@ -39,11 +38,14 @@ struct pack_args {
 
 static float source(const struct pack_args *a, int64_t r, int64_t k) {
 	int64_t i = (r - a->row0) * a->m->k + k;
-	switch (a->kind) {
-	case AF_SRC_BF16: return bf16_to_f32(((const bf16 *)a->src)[i]);
-	case AF_SRC_F16: return half_to_f32(((const uint16_t *)a->src)[i]);
+	if (a->kind == AF_SRC_F32) {
+		float f;
+		memcpy(&f, (const char *)a->src + 4 * i, 4); // a file's bytes lie at any address
+		return f;
 	}
-	return ((const float *)a->src)[i];
+	uint16_t h;
+	memcpy(&h, (const char *)a->src + 2 * i, 2);
+	return a->kind == AF_SRC_BF16 ? bf16_to_f32(h) : half_to_f32(h);
 }
 
 // One panel of the packed matrix; only the rows that the source covers are touched.

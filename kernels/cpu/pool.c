@@ -176,7 +176,7 @@ void af_free(af_ctx *c) {
 	free(c);
 }
 
-void af_use_products(af_ctx *c, int on) { c->use_products = on; }
+void af_use_products(af_ctx *c, int which) { c->use_products = which; }
 int af_level(const af_ctx *c) { return c->level; }
 int af_threads(const af_ctx *c) { return c->threads; }
 

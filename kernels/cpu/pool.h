@@ -7,6 +7,12 @@
 
 typedef void (*af_task)(void *arg, int64_t i, int thread);
 
+static inline int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
+static inline int64_t pad16(int64_t n) { return (n + 15) & ~(int64_t)15; }
+static inline int64_t size_of(int dtype) { return dtype == AF_BF16 ? 2 : 4; }
+static inline char *at(af_tensor t, int64_t r, int64_t c) { return (char *)t.p + (r * t.stride + c) * size_of(t.dtype); }
+
 struct af_scratch {
 	void *p;
 	size_t bytes;
@@ -18,7 +24,7 @@ struct af_ctx {
 	struct af_pool *pool;
 	struct af_scratch *scratch; // one per thread
 	struct af_scratch shared;   // of the op that is running
-	int use_products;           // large products by the library of products.h
+	int use_products;           // large products by the library of products.h: AF_PRODUCTS_OWN..ALL
 	struct af_products *products;
 };
 

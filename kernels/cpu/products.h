@@ -6,9 +6,6 @@
 
 // Name and version of the library, or NULL.
 const char *af_products_name(void);
-// Whether it has faster arithmetic than tile.c on this machine (AMX).
-int af_products_faster(int is_bf16);
-
 // c[m, n] (+)= a[m, k] b (+ bias), b row-major [k, n], or [n, k] with b_transposed; a and b of one dtype, f32 sums. Returns AF_OK, or another
 // status when the library refuses.
 int af_products_matmul(af_ctx *c, int64_t m, int64_t n, int64_t k, int dtype, const void *a, int64_t lda, const void *b, int64_t ldb,

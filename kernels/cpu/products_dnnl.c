@@ -22,12 +22,10 @@ const char *af_products_name(void) {
 	return name;
 }
 
-int af_products_faster(int is_bf16) {
+int af_products_faster(void) {
 #if defined(__x86_64__)
 	unsigned a, b, c, d;
-	if (is_bf16 && __get_cpuid_count(7, 0, &a, &b, &c, &d)) return (d >> 22) & (d >> 24) & 1; // amx-bf16, amx-tile
-#else
-	(void)is_bf16;
+	if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) return (d >> 22) & (d >> 24) & 1; // amx-bf16, amx-tile
 #endif
 	return 0;
 }

@@ -4,8 +4,6 @@
 
 enum { BLOCK = 64 }; // rows per task
 
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-static char *at(af_tensor t, int64_t r) { return (char *)t.p + r * t.stride * (t.dtype == AF_BF16 ? 2 : 4); }
 
 // One row to another, converted where the dtypes differ.
 static void copy_row(af_ctx *c, void *y, int ydt, const void *x, int xdt, int64_t n) {
@@ -25,13 +23,13 @@ struct rows_args {
 	int64_t n;
 	int op;
 };
-enum { GATHER, SELECT, SCATTER, CONVERT, ADD };
+enum { GATHER, SELECT, SCATTER, CONVERT };
 
 // Row t of y, of either dtype, from row n of a packed matrix.
 static void gather_row(af_ctx *c, af_tensor y, int64_t t, const af_matrix *w, int64_t n, int thread) {
-	float *row = y.dtype == AF_F32 ? (float *)at(y, t) : c->scratch[thread].p;
+	float *row = y.dtype == AF_F32 ? (float *)at(y, t, 0) : c->scratch[thread].p;
 	af_matrix_row(w, n, row);
-	if (y.dtype == AF_BF16) c->fn->to_bf16((bf16 *)at(y, t), row, w->k);
+	if (y.dtype == AF_BF16) c->fn->to_bf16((bf16 *)at(y, t, 0), row, w->k);
 }
 
 static void rows_task(void *arg, int64_t i, int thread) {
@@ -39,15 +37,14 @@ static void rows_task(void *arg, int64_t i, int thread) {
 	af_ctx *c = a->c;
 	for (int64_t t = i * BLOCK, e = min64(t + BLOCK, a->n); t < e; t++) switch (a->op) {
 		case GATHER: gather_row(c, a->y, t, a->w, a->idx[t], thread); break;
-		case SELECT: copy_row(c, at(a->y, t), a->y.dtype, at(a->x, a->idx[t]), a->x.dtype, a->y.cols); break;
-		case CONVERT: copy_row(c, at(a->y, t), a->y.dtype, at(a->x, t), a->x.dtype, a->y.cols); break;
-		case SCATTER:
-		case ADD: {
-			float *y = (float *)at(a->y, a->op == ADD ? t : a->idx[t]);
+		case SELECT: copy_row(c, at(a->y, t, 0), a->y.dtype, at(a->x, a->idx[t], 0), a->x.dtype, a->y.cols); break;
+		case CONVERT: copy_row(c, at(a->y, t, 0), a->y.dtype, at(a->x, t, 0), a->x.dtype, a->y.cols); break;
+		case SCATTER: {
+			float *y = (float *)at(a->y, a->idx[t], 0);
 			if (a->x.dtype == AF_BF16)
-				c->fn->add_bf16(y, (const bf16 *)at(a->x, t), a->x.cols);
+				c->fn->add_bf16(y, (const bf16 *)at(a->x, t, 0), a->x.cols);
 			else
-				c->fn->axpy(y, (const float *)at(a->x, t), 1, a->x.cols);
+				c->fn->axpy(y, (const float *)at(a->x, t, 0), 1, a->x.cols);
 		}
 		}
 }
@@ -65,7 +62,6 @@ int af_gather(af_ctx *c, af_tensor x, const af_matrix *w, const int32_t *tokens,
 int af_select(af_ctx *c, af_tensor y, af_tensor x, const int32_t *rows) { return run(c, y, x, NULL, rows, y.rows, SELECT); }
 int af_scatter_add(af_ctx *c, af_tensor y, af_tensor x, const int32_t *rows) { return run(c, y, x, NULL, rows, x.rows, SCATTER); }
 int af_convert(af_ctx *c, af_tensor y, af_tensor x) { return run(c, y, x, NULL, NULL, y.rows, CONVERT); }
-int af_add(af_ctx *c, af_tensor y, af_tensor x) { return run(c, y, x, NULL, NULL, y.rows, ADD); }
 
 // A token may stand in many rows, so threads share out columns, not rows.
 static void gather_back_task(void *arg, int64_t i, int thread) {
@@ -73,7 +69,7 @@ static void gather_back_task(void *arg, int64_t i, int thread) {
 	struct rows_args *a = arg;
 	int64_t k0 = i * 64, n = min64(64, a->x.cols - k0);
 	for (int64_t t = 0; t < a->x.rows; t++)
-		a->c->fn->axpy((float *)at(a->y, a->idx[t]) + k0, (const float *)at(a->x, t) + k0, 1, n);
+		a->c->fn->axpy((float *)at(a->y, a->idx[t], 0) + k0, (const float *)at(a->x, t, 0) + k0, 1, n);
 }
 
 int af_gather_back(af_ctx *c, af_tensor dw, af_tensor dx, const int32_t *tokens) {
