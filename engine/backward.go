@@ -9,6 +9,9 @@ import (
 // back goes from dloss/dlp of each target (grad) and dloss/dH of each row (dent, used where the entropy has a gradient) to the gradients
 // of what is trained, which are added to.
 func (p *pass) back(temperature float64) {
+	if p.err != nil {
+		return
+	}
 	e, b, t := p.e, p.e.b, &p.t
 	p.do(b.Upload(t.g, p.grad))
 	a := kernels.LogProbsBack{DH: t.finBack, G: t.g, W: p.w.head, Targets: t.targets, Temperature: temperature, Entropy: t.ent, LSE: t.lse,
@@ -16,9 +19,6 @@ func (p *pass) back(temperature float64) {
 	if p.entropy {
 		p.do(b.Upload(t.dent, p.dent))
 		a.DEntropy = t.dent
-	}
-	if p.err != nil {
-		return
 	}
 	p.do(b.LogProbsBack(a))
 	if e.full != nil {

@@ -6,13 +6,13 @@
 // rollouts: a reference pass (adapter off), the policy pass, the loss over targets, the backward pass to the trained matrices,
 // clip, AdamW on float32 masters. Its micro-batches are forests cut by a budget of rows; no cut changes the gradient.
 // Sampler draws completions for many callers at once on the same kernels: what it reports as a token's log-prob has the bits
-// that Score and the first policy pass compute for it.
+// that Score and the first policy pass compute for it, on a back end whose rows are exact (package kernels).
 //
 //	b, err := cpu.New(cpu.DefaultOptions())
 //	e, err := engine.New(b, model, engine.Options{})
 //	err = e.SetAdapter(adapter)
 //	up, err := e.Begin(update)
-//	metrics, err := up.Step(ctx, engine.AdamW{LR: 1e-5, ...})
+//	metrics, err := up.Step(ctx, engine.DefaultOptimizer())
 //
 // Errors are wrapped with what was being done. After a back end's error the Engine refuses further work with the first cause.
 // Methods of an Engine exclude each other; a Sampler is safe for concurrent use and takes its turns on the engine.

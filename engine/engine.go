@@ -89,11 +89,6 @@ func (e *Engine) Config() ckpt.ModelConfig { return e.cfg }
 // Options returns the options in force.
 func (e *Engine) Options() Options { return e.opts }
 
-// Describe is one line for a reader.
-func (e *Engine) Describe() string {
-	return fmt.Sprintf("%s, %v, weights %d MiB, %s", e.b.Describe(), e.opts.DType, e.w.nBytes>>20, e.opts.Trainable)
-}
-
 // SetAdapter makes a the adapter that is trained and sampled with, its moments zero. It refuses one for another model.
 func (e *Engine) SetAdapter(a *ckpt.Adapter) error {
 	e.mu.Lock()
@@ -108,14 +103,20 @@ func (e *Engine) SetAdapter(a *ckpt.Adapter) error {
 	if err != nil {
 		return err
 	}
+	e.setLoRA(lo)
+	e.step = 0
+	return nil
+}
+
+// setLoRA puts lo in the place of the adapter.
+func (e *Engine) setLoRA(lo *lora) {
 	e.lora.free(e.b)
-	e.lora, e.step, e.widest = lo, 0, [numGroups]int{}
+	e.lora, e.widest = lo, [numGroups]int{}
 	for _, l := range lo.layers {
 		for g := range l {
 			e.widest[g] = max(e.widest[g], l[g].width)
 		}
 	}
-	return nil
 }
 
 // Adapter returns the adapter with its present values; nil without one.
@@ -138,23 +139,7 @@ func (e *Engine) Weights(d ckpt.DType) ([]ckpt.Tensor, error) {
 	if e.full == nil {
 		return nil, errors.New("the weights are frozen (trainable: lora)")
 	}
-	return e.full.values(e.b, e.full.p, d)
-}
-
-// SetWeights is the reverse of Weights, for a checkpoint of trainable: full.
-func (e *Engine) SetWeights(ts []ckpt.Tensor) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if err := e.usable(); err != nil {
-		return err
-	}
-	if e.full == nil {
-		return errors.New("the weights are frozen (trainable: lora)")
-	}
-	if err := e.full.setValues(e.b, e.full.p, ts); err != nil {
-		return err
-	}
-	return e.full.pack(e.b, e.w)
+	return e.full.values(e.b, e.full.p, "", d)
 }
 
 // operand is the dtype of packed adapter matrices.
@@ -210,7 +195,7 @@ func (e *Engine) positions(n int) error {
 	return e.b.Upload(t, ropeTable(size, e.cfg.HeadDim, e.cfg.RopeTheta))
 }
 
-// checkTokens refuses ids outside the vocabulary and sequences longer than the model's positions.
+// checkSequences refuses ids outside the vocabulary and sequences longer than the model's positions, and makes the rotary table long enough for them.
 func (e *Engine) checkSequences(seqs []flow.Sequence) error {
 	longest := 0
 	for i, s := range seqs {

@@ -8,9 +8,12 @@ import (
 
 // forward runs the model on the rows that the pass holds, up to the final norm: p.t.fin.
 func (p *pass) forward() {
+	if p.err != nil {
+		return
+	}
 	b, t, w := p.e.b, &p.t, p.w
 	p.do(b.Gather(t.x, w.embed, t.tokens))
-	if p.cache == nil && p.err == nil {
+	if p.cache == nil {
 		// Slots without a row meet a weight of 0, so they must be finite.
 		p.do(b.Zero(t.vt))
 		if p.backward {
@@ -120,20 +123,18 @@ func (p *pass) kv(k kept) kernels.KV {
 // head is the log-probs of the pass's targets at a temperature, with what their gradient needs if the pass is one with backward; lp per
 // target and the entropy of each target's row come to the host.
 func (p *pass) head(temperature float64) {
+	if p.err != nil {
+		return
+	}
 	b, t := p.e.b, &p.t
 	a := kernels.LogProbs{H: t.fin, W: p.w.head, Targets: t.targets, Temperature: temperature, LP: t.lp, Entropy: t.ent, LSE: t.lse}
 	if p.backward {
 		a.EW, a.ELW = t.ew, t.elw
 	}
-	if p.err == nil {
-		p.do(b.LogProbs(a))
-	}
+	p.do(b.LogProbs(a))
 	p.lpHost, p.entHost, p.entTarget = grow(p.lpHost, p.N), grow(p.entHost, p.S), grow(p.entTarget, p.N)
 	p.do(b.Download(p.lpHost, t.lp))
 	p.do(b.Download(p.entHost, t.ent))
-	if p.err != nil {
-		return
-	}
 	for r := range p.S {
 		for i := p.firsts[r]; i < p.firsts[r+1]; i++ {
 			p.entTarget[i] = p.entHost[r]

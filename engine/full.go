@@ -27,6 +27,7 @@ func newFull(b kernels.Backend, w *weights, cfg ckpt.ModelConfig) (f *full, err 
 	defer func() {
 		if err != nil {
 			f.params.free(b)
+			f = nil
 		}
 	}()
 	for l := range f.bias {
@@ -117,8 +118,8 @@ func (f *full) pack(b kernels.Backend, w *weights) error {
 	return err
 }
 
-// values returns one of the flat arrays as tensors under the model's names, in d.
-func (f *full) values(b kernels.Backend, t kernels.Tensor, d ckpt.DType) ([]ckpt.Tensor, error) {
+// values returns one of the flat arrays as tensors under the model's names with a suffix, in d.
+func (f *full) values(b kernels.Backend, t kernels.Tensor, suffix string, d ckpt.DType) ([]ckpt.Tensor, error) {
 	flat := make([]float32, t.Cols)
 	if err := b.Download(flat, t); err != nil {
 		return nil, err
@@ -126,7 +127,7 @@ func (f *full) values(b kernels.Backend, t kernels.Tensor, d ckpt.DType) ([]ckpt
 	var out []ckpt.Tensor
 	for i, s := range f.specs {
 		q := f.list[i]
-		c, err := ckpt.Float32Tensor(s.Name, d, s.Shape, flat[q.at:q.at+q.rows*q.cols])
+		c, err := ckpt.Float32Tensor(s.Name+suffix, d, s.Shape, flat[q.at:q.at+q.rows*q.cols])
 		if err != nil {
 			return nil, err
 		}
@@ -135,19 +136,22 @@ func (f *full) values(b kernels.Backend, t kernels.Tensor, d ckpt.DType) ([]ckpt
 	return out, nil
 }
 
-// setValues is the reverse of values.
-func (f *full) setValues(b kernels.Backend, t kernels.Tensor, in []ckpt.Tensor) error {
-	flat := make([]float32, t.Cols)
+// flat is the reverse of values: what is to be uploaded.
+func (f *full) flat(in map[string]ckpt.Tensor, suffix string) ([]float32, error) {
+	flat := make([]float32, f.p.Cols)
 	for i, s := range f.specs {
-		j := slices.IndexFunc(in, func(c ckpt.Tensor) bool { return c.Name == s.Name })
-		if j < 0 || fmt.Sprint(in[j].Shape) != fmt.Sprint(s.Shape) {
-			return fmt.Errorf("tensor %s %v is missing or has another shape", s.Name, s.Shape)
+		c, ok := in[s.Name+suffix]
+		if !ok {
+			return nil, fmt.Errorf("tensor %s is missing", s.Name+suffix)
 		}
-		v, err := in[j].Float32s()
+		if !slices.Equal(c.Shape, s.Shape) {
+			return nil, fmt.Errorf("tensor %s: found shape %v, expected %v", c.Name, c.Shape, s.Shape)
+		}
+		v, err := c.Float32s()
 		if err != nil {
-			return err
+			return nil, fmt.Errorf("tensor %s: %w", c.Name, err)
 		}
 		copy(flat[f.list[i].at:], v)
 	}
-	return b.Upload(t, flat)
+	return flat, nil
 }

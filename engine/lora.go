@@ -61,6 +61,7 @@ func newLoRA(b kernels.Backend, a *ckpt.Adapter, cfg ckpt.ModelConfig, d kernels
 	defer func() {
 		if err != nil {
 			lo.free(b)
+			lo = nil
 		}
 	}()
 	for i := range a.Modules {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"math"
 
 	"afctl/kernels"
@@ -17,8 +18,9 @@ func DefaultOptimizer() Optimizer {
 }
 
 // optimize clips the gradient to MaxGradNorm (factor min(1, max/(norm + 1e-6)); 0 is off) and takes AdamW's step, unless the norm is not
-// finite. It returns the norm before the clip and whether the step was taken.
+// finite. It returns the norm before the clip and whether the step was taken; an error leaves the engine broken.
 func (e *Engine) optimize(o Optimizer) (norm float64, taken bool, err error) {
+	defer func() { e.broken = errors.Join(e.broken, err) }()
 	ps := e.trained()
 	sum, err := e.b.SumSquares(ps.g)
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 
 // pass is one batch of rows on its way through the model: T rows, of which the last layer goes on with the S that predict something.
 // Its tensors lie in an arena (layout.go), its host arrays are reused; a pass of a size that was seen before allocates nothing.
-// The first error sticks, and what follows it is not done.
+// The first error sticks: forward, head and back do nothing after one.
 type pass struct {
 	e   *Engine
 	err error

@@ -34,7 +34,7 @@ func (t *prefixTree) clear() {
 }
 
 // insert finds or makes the path of tokens. leaf is where it ends, held until release; fresh is the new node, pending, nil where the path was
-// there. ok is false where there is no room: nothing has changed then.
+// there. ok is false where there is no room: prefixes that nobody uses may be gone then.
 func (t *prefixTree) insert(tokens []int32) (leaf, fresh *prefixNode, ok bool) {
 	t.tick++
 	n, depth := &t.root, int32(0)
@@ -65,8 +65,14 @@ func (t *prefixTree) insert(tokens []int32) (leaf, fresh *prefixNode, ok bool) {
 	return fresh, fresh, true
 }
 
-// take takes slots, giving up prefixes that nobody uses until they suffice.
+// take takes slots, giving up prefixes that nobody uses until they suffice, unless all of them would not.
 func (t *prefixTree) take(n, parity int32) (from, start int32, ok bool) {
+	if from, start, ok = t.pool.take(n, parity); ok {
+		return from, start, true
+	}
+	if spare, _ := t.root.spare(); t.pool.total()+spare < n {
+		return 0, 0, false
+	}
 	for {
 		if from, start, ok = t.pool.take(n, parity); ok {
 			return from, start, true
@@ -132,6 +138,19 @@ func (n *prefixNode) oldest() *prefixNode {
 		}
 	}
 	return best
+}
+
+// spare counts the slots of n and below that nobody holds; all says whether nobody holds any.
+func (n *prefixNode) spare() (slots int32, all bool) {
+	all = n.refs == 0
+	for _, c := range n.children {
+		s, free := c.spare()
+		slots, all = slots+s, all && free
+	}
+	if all {
+		slots += n.start + int32(len(n.tokens)) - n.from
+	}
+	return slots, all
 }
 
 // due appends the pending nodes of the path to n, from the root, and takes the mark off: whoever asks computes them.

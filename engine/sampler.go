@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -91,6 +92,8 @@ type Sampler struct {
 	// Of the loop alone.
 	active    []*request
 	joined    bool            // some of them since the last token
+	full      bool            // no room for the first that waits, until someone leaves
+	spoiled   bool            // there are values in the cache that are not finite
 	paths     [][]kernels.Seg // theirs
 	fresh     []*prefixNode   // to be computed
 	tokens    []int32
@@ -137,7 +140,10 @@ func (e *Engine) NewSampler(o SamplerOptions) (*Sampler, error) {
 	return s, nil
 }
 
-// Sample draws one completion. It returns when it is done, ctx ends or the sampler is closed.
+// Sample draws one completion. It returns when that is done, ctx ends or the sampler is closed, after the operations that are under way: a token
+// of all requests, PrefillTokens of prompts, or what else the engine is at.
+//
+// Errors: what is wrong with the request; context.Cause(ctx); ErrClosed; ErrBroken; that a log-prob is not finite.
 func (s *Sampler) Sample(ctx context.Context, r SampleRequest) (Sample, error) {
 	if err := s.check(&r); err != nil {
 		return Sample{}, err
@@ -173,9 +179,9 @@ func (s *Sampler) check(r *SampleRequest) error {
 		return fmt.Errorf("sample: max tokens: found %d, expected at least 1", r.MaxTokens)
 	case !(r.Temperature >= 0):
 		return fmt.Errorf("sample: temperature: found %v, expected >= 0", r.Temperature)
-	case len(r.Prompt)+r.MaxTokens > c.MaxPositionEmbeddings:
+	case r.MaxTokens > c.MaxPositionEmbeddings-len(r.Prompt):
 		return fmt.Errorf("sample: %d prompt tokens and %d to generate: the model has %d positions", len(r.Prompt), r.MaxTokens, c.MaxPositionEmbeddings)
-	case len(r.Prompt)+r.MaxTokens+2 > s.o.CacheTokens:
+	case r.MaxTokens > s.o.CacheTokens-2-len(r.Prompt):
 		return fmt.Errorf("sample: %d prompt tokens and %d to generate: the cache has %d (engine.kv_tokens)", len(r.Prompt), r.MaxTokens, s.o.CacheTokens)
 	}
 	for i, t := range r.Prompt {
@@ -190,7 +196,7 @@ func (s *Sampler) check(r *SampleRequest) error {
 }
 
 // Publish says that the engine's weights are now those of a policy version: it waits for the requests under way, drops all cached keys and
-// values (they are the old policy's), and stamps what is sampled from then on.
+// values (they are the old policy's), and stamps what is sampled from then on. If ctx ends before, it may still happen after.
 func (s *Sampler) Publish(ctx context.Context, version int, hash string) error {
 	done := make(chan struct{})
 	s.mu.Lock()
@@ -200,7 +206,7 @@ func (s *Sampler) Publish(ctx context.Context, version int, hash string) error {
 	}
 	s.publish = append(s.publish, func() {
 		s.version, s.hash = version, hash
-		s.tree.clear()
+		s.clear()
 		close(done)
 	})
 	s.mu.Unlock()
@@ -257,7 +263,7 @@ func (s *Sampler) loop() {
 				s.finish(r, err)
 			}
 			s.active = s.active[:0]
-			s.tree.clear() // what was due to be computed may not have been
+			s.clear() // what was due to be computed may not have been
 		}
 	}
 }
@@ -282,137 +288,11 @@ func (s *Sampler) closing() bool {
 	return true
 }
 
-// admit takes in waiting requests as far as there is room, and computes what of their prompts is not in the cache.
-func (s *Sampler) admit() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.waiting = slices.DeleteFunc(s.waiting, func(r *request) bool {
-		if r.ctx.Err() == nil {
-			return false
-		}
-		s.finish(r, context.Cause(r.ctx))
-		return true
-	})
-	if len(s.publish) > 0 {
-		if len(s.active) > 0 {
-			return nil // first those under way
-		}
-		for _, f := range s.publish {
-			f()
-		}
-		s.publish = nil
-	}
-	var err error
-	taken := 0
-	before := len(s.active)
-	for _, r := range s.waiting {
-		if len(s.active) == s.o.MaxBatch {
-			break
-		}
-		ok := s.place(r)
-		if !ok && len(s.active) > 0 {
-			break // room will come
-		}
-		if !ok { // what is cached of its own prompt may stand in its way
-			s.tree.clear()
-			ok = s.place(r)
-		}
-		if !ok {
-			taken++
-			s.finish(r, fmt.Errorf("sample: %d prompt tokens and %d to generate do not fit the cache of %d (engine.kv_tokens)", len(r.Prompt), r.MaxTokens, s.o.CacheTokens))
-			continue
-		}
-		taken++
-		s.active, s.joined = append(s.active, r), true
-	}
-	s.waiting = slices.Delete(s.waiting, 0, taken)
-	s.fresh = s.fresh[:0]
-	for _, r := range s.active[before:] {
-		s.fresh = r.leaf.due(s.fresh)
-	}
-	if len(s.fresh) > 0 {
-		s.mu.Unlock()
-		err = s.prefill()
-		s.mu.Lock()
-	}
-	return err
-}
-
-// place finds slots for a request: its prompt but the last token in the tree, the last token and what is generated in slots of its own.
-func (s *Sampler) place(r *request) bool {
-	n := int32(len(r.Prompt)) - 1
-	leaf, fresh, ok := s.tree.insert(r.Prompt[:n])
-	if !ok {
-		return false
-	}
-	from, start, ok := s.tree.take(int32(r.MaxTokens), n)
-	if !ok {
-		s.tree.release(leaf)
-		if fresh != nil {
-			s.tree.remove(fresh)
-		}
-		return false
-	}
-	r.leaf, r.from, r.start, r.taken, r.length, r.next = leaf, from, start, int32(r.MaxTokens), 0, r.Prompt[n]
-	r.path = append(leaf.whole(r.path[:0], n), kernels.Seg{Row: start, Slot: start, Len: 1})
-	r.out.PolicyVersion, r.out.AdapterHash = s.version, s.hash
-	return true
-}
-
-// finish hands a request back and frees what it held.
-func (s *Sampler) finish(r *request, err error) {
-	if r.leaf != nil {
-		s.tree.release(r.leaf)
-		s.tree.pool.give(r.from, r.start+r.taken)
-		r.leaf = nil
-	}
-	r.err = err
-	close(r.done)
-}
-
-// prefill computes keys and values of the fresh nodes, PrefillTokens rows at a time.
-func (s *Sampler) prefill() error {
-	rows := 0
-	group := s.e.cfg.NumAttentionHeads / s.e.cfg.NumKeyValueHeads
-	s.reset()
-	for _, n := range s.fresh {
-		for at := int32(0); at < int32(len(n.tokens)); {
-			k := min(int32(len(n.tokens))-at, int32(s.o.PrefillTokens-rows))
-			seg0 := int32(len(s.p.plan.Segs))
-			s.p.plan.Segs = n.segments(s.p.plan.Segs)
-			s.p.plan.Add(int32(rows), k, seg0, int32(len(s.p.plan.Segs))-seg0, n.start, n.start, at, n.depth, group)
-			for i := at; i < at+k; i++ {
-				s.row(n.tokens[i], n.depth+i, n.start+i)
-			}
-			at, rows = at+k, rows+int(k)
-			if rows == s.o.PrefillTokens {
-				if err := s.run(0); err != nil {
-					return err
-				}
-				s.reset()
-				rows = 0
-			}
-		}
-	}
-	if rows == 0 {
-		return nil
-	}
-	return s.run(0)
-}
-
 // decode draws one token of every active request, and lets go of those that are done.
 func (s *Sampler) decode() error {
 	group := s.e.cfg.NumAttentionHeads / s.e.cfg.NumKeyValueHeads
 	s.reset()
-	keep := s.active[:0]
-	for _, r := range s.active {
-		if r.ctx.Err() != nil {
-			s.finish(r, context.Cause(r.ctx))
-			continue
-		}
-		keep = append(keep, r)
-	}
-	s.active = keep
+	s.active = slices.DeleteFunc(s.active, s.gone)
 	if len(s.active) == 0 {
 		return nil
 	}
@@ -431,9 +311,14 @@ func (s *Sampler) decode() error {
 	if err := s.run(n); err != nil {
 		return err
 	}
-	keep = s.active[:0]
+	keep := s.active[:0]
 	for i, r := range s.active {
 		t := s.drawn[i]
+		if lp := float64(s.lps[i]); math.IsNaN(lp) || math.IsInf(lp, 0) {
+			s.spoiled = true
+			s.finish(r, fmt.Errorf("sample: token %d has log-prob %v: the weights of policy version %d overflow", r.length, lp, r.out.PolicyVersion))
+			continue
+		}
 		r.out.Action, r.out.LogProbs = append(r.out.Action, t), append(r.out.LogProbs, s.lps[i])
 		r.length++
 		r.next = t
@@ -478,12 +363,12 @@ func (s *Sampler) run(draw int) error {
 	p.T, p.S, p.N = len(s.tokens), draw, 0
 	p.last.Reset()
 	p.last.NumSlots = s.o.CacheTokens
-	p.prepare()
+	if p.prepare(); p.err != nil {
+		return fmt.Errorf("%s: %d rows of a sampler: %w", e.name, p.T, p.err) // nothing was begun
+	}
 	p.do(e.b.UploadI32(p.t.tokens, s.tokens))
 	p.do(e.b.UploadI32(p.t.positions, s.positions))
-	if p.err == nil {
-		p.forward()
-	}
+	p.forward()
 	if draw > 0 && p.err == nil {
 		s.drawn, s.lps = grow(s.drawn, draw), grow(s.lps, draw)
 		p.do(e.b.Sample(p.t.fin, p.w.head, s.temps, s.us, s.drawn, s.lps))

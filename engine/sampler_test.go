@@ -270,15 +270,27 @@ func TestSamplerEnds(t *testing.T) {
 	e := newEngine(t, m, 1, Options{})
 	s := newSampler(t, e, SamplerOptions{Base: true})
 	req := SampleRequest{Prompt: []int32{1, 2, 3}, MaxTokens: 400, Temperature: 1, Stop: []int32{}}
+	want, err := s.Sample(context.Background(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	errs := make(chan error, 2)
+	e.mu.Lock() // the loop stops before its first token
 	go func() {
 		_, err := s.Sample(ctx, req)
 		errs <- err
 	}()
-	time.Sleep(5 * time.Millisecond)
+	go func() {
+		got, err := s.Sample(context.Background(), req)
+		if !slices.Equal(got.Action, want.Action) {
+			t.Error("a request beside one that is cancelled draws something else")
+		}
+		errs <- err
+	}()
 	cancel()
-	if err := <-errs; err != nil && !errors.Is(err, context.Canceled) {
+	e.mu.Unlock()
+	if err := errors.Join(<-errs, <-errs); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 	go func() {

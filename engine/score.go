@@ -8,7 +8,8 @@ import (
 	"afctl/flow"
 )
 
-// Score returns the log-probs of the sequences' targets at a temperature, by target index: with the adapter (policy), or of the base.
+// Score returns the log-probs (nats) of the sequences' targets at a temperature, by target index, 0 where no sequence has one: with the adapter
+// (policy), or of the base.
 func (e *Engine) Score(ctx context.Context, seqs []flow.Sequence, temperature float64, policy bool) ([]float32, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -27,6 +28,9 @@ func (e *Engine) Score(ctx context.Context, seqs []flow.Sequence, temperature fl
 	}
 	out := make([]float32, n)
 	forests := e.forests(seqs)
+	if err := e.reserve(forests, policy, false, false); err != nil {
+		return nil, err
+	}
 	for i := range forests {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -43,8 +47,10 @@ func (e *Engine) logProbs(f *flow.Forest, temperature float64, policy bool, out 
 	p := e.begin(f, policy, false, false)
 	p.forward()
 	p.head(temperature)
-	for i, k := range p.index {
-		out[k] = p.lpHost[i]
+	if p.err == nil {
+		for i, k := range p.index {
+			out[k] = p.lpHost[i]
+		}
 	}
 	return e.end(p)
 }
@@ -58,11 +64,12 @@ func (e *Engine) set(f *flow.Forest, policy, backward, entropy bool) *pass {
 	return p
 }
 
-// reserve makes room for the largest of the backward passes over forests: an arena that grows from pass to pass takes fresh memory each time.
-func (e *Engine) reserve(forests []flow.Forest, entropy bool) error {
+// reserve makes room for the largest of the passes over forests: an arena that grows from pass to pass takes fresh memory each time. Where there
+// is not enough, nothing was begun, and the engine goes on.
+func (e *Engine) reserve(forests []flow.Forest, policy, backward, entropy bool) error {
 	most := 0
 	for i := range forests {
-		most = max(most, e.set(&forests[i], true, true, entropy).need())
+		most = max(most, e.set(&forests[i], policy, backward, entropy).need())
 	}
 	e.p.reserve(most)
 	if e.p.err != nil {

@@ -48,3 +48,11 @@ func (p *slotPool) give(from, to int32) {
 		p.free = slices.Delete(p.free, i+1, i+2)
 	}
 }
+
+// total counts the free slots.
+func (p *slotPool) total() (n int32) {
+	for _, s := range p.free {
+		n += s.to - s.from
+	}
+	return n
+}

@@ -16,11 +16,16 @@ type State struct {
 	Step    int           // optimizer steps, for the bias correction
 }
 
-// moment names, as PyTorch's AdamW calls them.
-const (
-	firstMoment  = ".exp_avg"
-	secondMoment = ".exp_avg_sq"
-)
+// moments are Adam's, by the suffix of their names in a checkpoint: those of PyTorch's AdamW.
+func (ps *params) moments() [2]struct {
+	suffix string
+	t      kernels.Tensor
+} {
+	return [2]struct {
+		suffix string
+		t      kernels.Tensor
+	}{{".exp_avg", ps.m}, {".exp_avg_sq", ps.v}}
+}
 
 // State copies the trained values and the optimizer's state out.
 func (e *Engine) State() (State, error) {
@@ -33,23 +38,13 @@ func (e *Engine) State() (State, error) {
 	var err error
 	switch {
 	case e.full != nil:
-		if s.Weights, err = e.full.values(e.b, e.full.p, ckpt.F32); err != nil {
+		if s.Weights, err = e.full.values(e.b, e.full.p, "", ckpt.F32); err != nil {
 			return s, err
 		}
-		for _, x := range []struct {
-			suffix string
-			second bool
-		}{{firstMoment, false}, {secondMoment, true}} {
-			t := e.full.m
-			if x.second {
-				t = e.full.v
-			}
-			ts, err := e.full.values(e.b, t, ckpt.F32)
+		for _, x := range e.full.moments() {
+			ts, err := e.full.values(e.b, x.t, x.suffix, ckpt.F32)
 			if err != nil {
 				return s, err
-			}
-			for i := range ts {
-				ts[i].Name += x.suffix
 			}
 			s.Moments = append(s.Moments, ts...)
 		}
@@ -57,7 +52,7 @@ func (e *Engine) State() (State, error) {
 		if s.Adapter, err = e.lora.export(e.b); err != nil {
 			return s, err
 		}
-		if s.Moments, err = e.lora.moments(e.b); err != nil {
+		if s.Moments, err = e.lora.exportMoments(e.b); err != nil {
 			return s, err
 		}
 	default:
@@ -66,13 +61,8 @@ func (e *Engine) State() (State, error) {
 	return s, nil
 }
 
-// SetState puts a State back, bit for bit.
+// SetState puts a State back, bit for bit. All of it is looked at before any is used.
 func (e *Engine) SetState(s State) error {
-	if s.Adapter != nil {
-		if err := e.SetAdapter(s.Adapter); err != nil {
-			return err
-		}
-	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if err := e.usable(); err != nil {
@@ -83,20 +73,20 @@ func (e *Engine) SetState(s State) error {
 		moments[t.Name] = t
 	}
 	switch {
-	case e.full != nil:
-		if err := e.full.setValues(e.b, e.full.p, s.Weights); err != nil {
+	case e.full != nil && s.Adapter == nil:
+		if err := e.setFull(s.Weights, moments); err != nil {
 			return err
 		}
-		if err := e.full.setMoments(e.b, moments); err != nil {
+	case e.opts.Trainable == LoRA && s.Adapter != nil:
+		lo, err := newLoRA(e.b, s.Adapter, e.cfg, e.operand())
+		if err != nil {
 			return err
 		}
-		if err := e.full.pack(e.b, e.w); err != nil {
+		if err := lo.setMoments(e.b, moments); err != nil {
+			lo.free(e.b)
 			return err
 		}
-	case e.lora != nil && s.Adapter != nil:
-		if err := e.lora.setMoments(e.b, moments); err != nil {
-			return err
-		}
+		e.setLoRA(lo)
 	default:
 		return errors.New("a state of another kind of training")
 	}
@@ -104,94 +94,82 @@ func (e *Engine) SetState(s State) error {
 	return nil
 }
 
-// moments returns Adam's moments under the adapter's tensor names.
-func (lo *lora) moments(b kernels.Backend) ([]ckpt.Tensor, error) {
-	var out []ckpt.Tensor
-	for _, x := range []struct {
-		suffix string
-		second bool
-	}{{firstMoment, false}, {secondMoment, true}} {
-		t := lo.m
-		if x.second {
-			t = lo.v
+// setFull sets all weights and their moments.
+func (e *Engine) setFull(weights []ckpt.Tensor, moments map[string]ckpt.Tensor) error {
+	f := e.full
+	values := map[string]ckpt.Tensor{}
+	for _, t := range weights {
+		values[t.Name] = t
+	}
+	flat, err := f.flat(values, "")
+	if err != nil {
+		return err
+	}
+	to, from := []kernels.Tensor{f.p}, [][]float32{flat}
+	for _, x := range f.moments() {
+		if flat, err = f.flat(moments, x.suffix); err != nil {
+			return fmt.Errorf("optimizer state: %w", err)
 		}
-		err := lo.get(b, t, func(m *ckpt.AdapterModule, A, B []float32) {
-			for _, y := range []struct {
-				which string
-				shape []int
-				v     []float32
-			}{{"lora_A", []int{m.Rank, m.In}, A}, {"lora_B", []int{m.Out, m.Rank}, B}} {
-				c, err := ckpt.Float32Tensor(momentName(m, y.which)+x.suffix, ckpt.F32, y.shape, y.v)
-				if err == nil {
-					out = append(out, c)
-				}
-			}
+		to, from = append(to, x.t), append(from, flat)
+	}
+	for i := range to {
+		err = errors.Join(err, e.b.Upload(to[i], from[i]))
+	}
+	if err = errors.Join(err, f.pack(e.b, e.w)); err != nil {
+		e.broken = err
+	}
+	return err
+}
+
+// momentName names a matrix of a module in a checkpoint's moments.
+func momentName(m *ckpt.AdapterModule, which, suffix string) string {
+	return m.Path() + "." + which + suffix
+}
+
+// exportMoments returns Adam's moments under the adapter's tensor names.
+func (lo *lora) exportMoments(b kernels.Backend) ([]ckpt.Tensor, error) {
+	var out []ckpt.Tensor
+	for _, x := range lo.moments() {
+		var failed error
+		add := func(name string, rows, cols int, v []float32) {
+			t, err := ckpt.Float32Tensor(name, ckpt.F32, []int{rows, cols}, v)
+			out, failed = append(out, t), errors.Join(failed, err)
+		}
+		err := lo.get(b, x.t, func(m *ckpt.AdapterModule, A, B []float32) {
+			add(momentName(m, "lora_A", x.suffix), m.Rank, m.In, A)
+			add(momentName(m, "lora_B", x.suffix), m.Out, m.Rank, B)
 		})
-		if err != nil {
+		if err = errors.Join(err, failed); err != nil {
 			return nil, err
 		}
 	}
 	return out, nil
 }
 
-func momentName(m *ckpt.AdapterModule, which string) string {
-	return m.Path() + "." + which
-}
-
+// setMoments is the reverse.
 func (lo *lora) setMoments(b kernels.Backend, moments map[string]ckpt.Tensor) error {
-	for _, suffix := range []string{firstMoment, secondMoment} {
-		t := lo.m
-		if suffix == secondMoment {
-			t = lo.v
-		}
+	for _, x := range lo.moments() {
 		var failed error
-		read := func(m *ckpt.AdapterModule, which string) []float32 {
-			name := momentName(m, which) + suffix
+		read := func(name string, n int) []float32 {
 			c, ok := moments[name]
 			if !ok {
 				failed = errors.Join(failed, fmt.Errorf("optimizer state: tensor %s is missing", name))
-				return nil
+				return make([]float32, n)
 			}
 			v, err := c.Float32s()
-			if err == nil && len(v) != m.Rank*m.In && which == "lora_A" || err == nil && len(v) != m.Rank*m.Out && which == "lora_B" {
-				err = fmt.Errorf("found shape %v", c.Shape)
+			if err == nil && len(v) != n {
+				err = fmt.Errorf("found shape %v, expected %d values", c.Shape, n)
 			}
 			if err != nil {
 				failed = errors.Join(failed, fmt.Errorf("optimizer state: tensor %s: %w", name, err))
+				return make([]float32, n)
 			}
 			return v
 		}
-		// All are looked at before any is used.
-		for i := range lo.adapter.Modules {
-			read(&lo.adapter.Modules[i], "lora_A")
-			read(&lo.adapter.Modules[i], "lora_B")
-		}
-		if failed != nil {
-			return failed
-		}
-		if err := lo.put(b, t, func(m *ckpt.AdapterModule) (A, B []float32) { return read(m, "lora_A"), read(m, "lora_B") }); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (f *full) setMoments(b kernels.Backend, moments map[string]ckpt.Tensor) error {
-	for _, suffix := range []string{firstMoment, secondMoment} {
-		t := f.m
-		if suffix == secondMoment {
-			t = f.v
-		}
-		var ts []ckpt.Tensor
-		for _, s := range f.specs {
-			c, ok := moments[s.Name+suffix]
-			if !ok {
-				return fmt.Errorf("optimizer state: tensor %s is missing", s.Name+suffix)
-			}
-			c.Name = s.Name
-			ts = append(ts, c)
-		}
-		if err := f.setValues(b, t, ts); err != nil {
+		err := lo.put(b, x.t, func(m *ckpt.AdapterModule) (A, B []float32) {
+			return read(momentName(m, "lora_A", x.suffix), m.Rank*m.In), read(momentName(m, "lora_B", x.suffix), m.Out*m.Rank)
+		})
+		if err = errors.Join(failed, err); err != nil {
 			return err
 		}
 	}

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"math"
 	"time"
 
 	"afctl/flow"
@@ -41,6 +40,9 @@ func (e *Engine) SupervisedStep(ctx context.Context, seqs []flow.Sequence, o Opt
 		return m, err
 	}
 	forests := e.forests(seqs)
+	if err := e.reserve(forests, true, true, false); err != nil {
+		return m, err
+	}
 	weight := 1 / float64(max(m.Tokens, 1))
 	for i := range forests {
 		if err := ctx.Err(); err != nil {
@@ -49,6 +51,9 @@ func (e *Engine) SupervisedStep(ctx context.Context, seqs []flow.Sequence, o Opt
 		p := e.begin(&forests[i], true, true, false)
 		p.forward()
 		p.head(1)
+		if p.err != nil {
+			return m, e.end(p)
+		}
 		p.grad = grow(p.grad, p.N)
 		for j := range p.grad {
 			p.grad[j] = float32(-weight)
@@ -62,8 +67,5 @@ func (e *Engine) SupervisedStep(ctx context.Context, seqs []flow.Sequence, o Opt
 	}
 	norm, taken, err := e.optimize(o)
 	m.GradNorm, m.Skipped, m.Seconds = norm, !taken, time.Since(begin).Seconds()
-	if math.IsNaN(m.Loss) {
-		m.Skipped = true
-	}
 	return m, err
 }

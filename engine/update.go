@@ -22,8 +22,7 @@ type Update struct {
 	old     []float32 // lo, lr by target index
 	ref     []float32
 	epoch   int  // steps taken
-	known   bool // old and ref are there
-	shaped  bool // K1 has been taken off the rewards
+	known   bool // old and ref are there, and K1 was taken off the rewards
 }
 
 // Begin prepares an update: sequences checked against the model, forests cut.
@@ -47,7 +46,7 @@ func (e *Engine) Begin(u *flow.Update) (*Update, error) {
 		ref: make([]float32, len(u.Weight)),
 		params: kernels.LossParams{ClipLow: o.ClipLow, ClipHigh: o.ClipHigh, DualClip: o.DualClip, KL: o.KL, TISCap: o.TISCap, Entropy: o.Entropy,
 			KLEstimator: map[flow.KLEstimator]kernels.KLEstimator{flow.K1: kernels.K1, flow.K2: kernels.K2, flow.K3: kernels.K3}[o.KLEstimator]}}
-	return up, e.reserve(up.forests, o.Entropy != 0)
+	return up, e.reserve(up.forests, true, true, o.Entropy != 0)
 }
 
 // Epoch returns how many steps were taken.
@@ -68,16 +67,18 @@ func (up *Update) Resume(epoch int, old, ref []float32) error {
 	}
 	copy(up.old, old)
 	copy(up.ref, ref)
+	if err := up.shape(); err != nil {
+		return err
+	}
 	up.epoch, up.known = epoch, true
-	return up.shape()
+	return nil
 }
 
 // shape takes K1 off the rewards, where the objective says so.
 func (up *Update) shape() error {
-	if up.u.Objective.KLEstimator != flow.K1 || up.shaped {
+	if up.u.Objective.KLEstimator != flow.K1 {
 		return nil
 	}
-	up.shaped = true
 	return up.u.ShapeRewards(up.old, up.ref)
 }
 
@@ -114,10 +115,10 @@ func (up *Update) Step(ctx context.Context, o Optimizer) (flow.Metrics, error) {
 			}
 		}
 		reference = time.Since(begin)
-		up.known = true
 		if err := up.shape(); err != nil {
 			return flow.Metrics{}, err
 		}
+		up.known = true
 	}
 	var sums kernels.LossSums
 	rows := 0
@@ -141,7 +142,6 @@ func (up *Update) Step(ctx context.Context, o Optimizer) (flow.Metrics, error) {
 	up.known = true
 	norm, taken, err := e.optimize(o)
 	if err != nil {
-		e.broken = err
 		return flow.Metrics{}, err
 	}
 	up.epoch++

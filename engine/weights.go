@@ -34,7 +34,6 @@ type weights struct {
 	head   kernels.Matrix // [V, D]; embed itself where they are tied
 	norm   kernels.Tensor // [1, D], the last one
 	layers []layer
-	nBytes int
 }
 
 // matrixDType is how a weight is kept: as its file has it where a product can take it so.
@@ -63,6 +62,7 @@ func load(b kernels.Backend, m *ckpt.Model, o Options) (w *weights, err error) {
 	defer func() {
 		if err != nil {
 			w.free(b)
+			w = nil
 		}
 	}()
 	read := func(spec ckpt.TensorSpec) (ckpt.Tensor, error) {
@@ -109,7 +109,6 @@ func (w *weights) loadMatrix(b kernels.Backend, s ckpt.TensorSpec, t ckpt.Tensor
 		return err
 	}
 	*w.matrix(s) = m
-	w.nBytes += m.Bytes()
 	return b.Load(m, 0, t.Shape[0], t.Data, src)
 }
 
@@ -123,7 +122,6 @@ func (w *weights) loadVector(b kernels.Backend, s ckpt.TensorSpec, t ckpt.Tensor
 		return err
 	}
 	*w.vector(s) = d
-	w.nBytes += 4 * len(v)
 	return b.Upload(d, v)
 }
 

@@ -1,0 +1,140 @@
+package engine
+
+import (
+	"errors"
+	"math/rand/v2"
+	"testing"
+	"unsafe"
+
+	"afctl/ckpt"
+	"afctl/kernels"
+	"afctl/kernels/cpu"
+)
+
+// tight is a back end whose memory ends after `left` allocations (negative: never), and which knows what it handed out.
+type tight struct {
+	kernels.Backend
+	t        testing.TB
+	left     int
+	tensors  map[unsafe.Pointer]bool
+	matrices map[kernels.Matrix]bool
+}
+
+func newTight(t testing.TB) *tight {
+	b, err := cpu.New(cpu.Options{Threads: 1, Level: cpu.Auto})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	return &tight{b, t, -1, map[unsafe.Pointer]bool{}, map[kernels.Matrix]bool{}}
+}
+
+func (b *tight) spend() error {
+	if b.left == 0 {
+		return kernels.ErrMemory
+	}
+	b.left--
+	return nil
+}
+
+func (b *tight) Alloc(d kernels.DType, rows, cols int) (kernels.Tensor, error) {
+	if err := b.spend(); err != nil {
+		return kernels.Tensor{}, err
+	}
+	x, err := b.Backend.Alloc(d, rows, cols)
+	b.tensors[x.Ptr] = true
+	return x, err
+}
+
+func (b *tight) NewMatrix(d kernels.DType, n, k int) (kernels.Matrix, error) {
+	if err := b.spend(); err != nil {
+		return nil, err
+	}
+	m, err := b.Backend.NewMatrix(d, n, k)
+	b.matrices[m] = true
+	return m, err
+}
+
+func (b *tight) Free(x kernels.Tensor) {
+	if !b.tensors[x.Ptr] {
+		b.t.Errorf("freed twice: %v", x)
+		return
+	}
+	delete(b.tensors, x.Ptr)
+	b.Backend.Free(x)
+}
+
+func (b *tight) FreeMatrix(m kernels.Matrix) {
+	if !b.matrices[m] {
+		b.t.Errorf("freed twice: a matrix")
+		return
+	}
+	delete(b.matrices, m)
+	b.Backend.FreeMatrix(m)
+}
+
+// TestOutOfMemory: wherever memory ends while an engine is made, and where it ends before a pass, the error says so, nothing is freed twice or kept,
+// and an engine that stands goes on once there is memory again.
+func TestOutOfMemory(t *testing.T) {
+	ctx := t.Context()
+	m := randomModel(t, tiny(false), ckpt.F32, 31)
+	rng := rand.New(rand.NewPCG(4, 4))
+	for _, trainable := range []Trainable{LoRA, Full} {
+		b := newTight(t)
+		for k := 0; ; k++ {
+			b.left = k
+			e, err := New(b, m, Options{Trainable: trainable})
+			if err == nil && trainable == LoRA {
+				err = e.SetAdapter(randomAdapter(t, m.Config, 4, 3))
+			}
+			if e != nil {
+				e.Close()
+			}
+			if len(b.tensors)+len(b.matrices) > 0 {
+				t.Fatalf("%s: %d allocations: %d tensors and %d matrices left behind", trainable, k, len(b.tensors), len(b.matrices))
+			}
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, kernels.ErrMemory) {
+				t.Fatalf("%s: %d allocations: %v", trainable, k, err)
+			}
+		}
+		b.left = -1
+		e, err := New(b, m, Options{Trainable: trainable})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer e.Close()
+		if trainable == LoRA {
+			if err := e.SetAdapter(randomAdapter(t, m.Config, 4, 3)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s := newSampler(t, e, SamplerOptions{})
+		if err := e.positions(200); err != nil {
+			t.Fatal(err)
+		}
+		seqs := randomSequences(rng, 6, m.Config.VocabSize)
+		for _, op := range []struct {
+			name string
+			run  func() error
+		}{
+			{"sample", func() error {
+				_, err := s.Sample(ctx, SampleRequest{Prompt: seqs[0].Tokens, MaxTokens: 4, Temperature: 1})
+				return err
+			}},
+			{"score", func() error { _, err := e.Score(ctx, seqs, 1, true); return err }},
+			{"supervised step", func() error { _, err := e.SupervisedStep(ctx, seqs, DefaultOptimizer()); return err }},
+		} {
+			b.left = 0
+			if err := op.run(); !errors.Is(err, kernels.ErrMemory) || errors.Is(err, ErrBroken) {
+				t.Errorf("%s: %s without memory: %v", trainable, op.name, err)
+			}
+			b.left = -1
+			if err := op.run(); err != nil {
+				t.Errorf("%s: %s with memory again: %v", trainable, op.name, err)
+			}
+		}
+	}
+}
