@@ -50,12 +50,6 @@ func (a *Arena) Tensor(d DType, rows, cols int) (Tensor, error) {
 	return t, nil
 }
 
-// Mark is a point to go back to with Release.
-func (a *Arena) Mark() int { return a.used }
-
-// Release gives back what was taken since mark.
-func (a *Arena) Release(mark int) { a.used = mark }
-
 // Reset gives everything back.
 func (a *Arena) Reset() { a.used = 0 }
 

@@ -213,7 +213,7 @@ type Backend interface {
 	KVPut(kv KV, k, v Tensor, slots []int32) error
 	// Attention: o[t,h] = sum_j p_j v_j, p = softmax(q.k * scale) over the keys that the plan gives t; lse [T, H] f32. q, o [T, H*Dh].
 	Attention(o, lse, q Tensor, kv KV, p *Plan, scale float64) error
-	// AttentionBack writes dq, dk, dv from dout, o, lse.
+	// AttentionBack writes dq, dk, dv from dout; a back end may use o and lse of the forward pass, or compute them again.
 	AttentionBack(dq, dk, dv, dout, o, lse, q Tensor, kv KV, p *Plan, scale float64) error
 
 	// SwiGLU: act = silu(gate) * up (Shazeer 2020). SwiGLUBack gives act again, for whoever did not keep it; it may write dgate over gate, dup

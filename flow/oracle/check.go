@@ -61,7 +61,7 @@ func compare(got, want Outputs, tolerance float64) error {
 	scalars := func(o Outputs) []float64 { return []float64{o.Loss, o.PolicyLoss, o.KL, o.Entropy} }
 	for i, name := range []string{"loss", "policy_loss", "kl", "entropy"} {
 		g, w := scalars(got)[i], scalars(want)[i]
-		// The loss is a difference of its terms, so its scale is theirs.
+		// The loss is a difference of terms, of which the policy's is the largest where they cancel.
 		scale := math.Abs(w)
 		if name == "loss" {
 			scale = math.Max(scale, math.Abs(want.PolicyLoss))

@@ -67,8 +67,8 @@ func (m *magnitudes) add(rows []int32, q, k, v, dout, lse []float64, n ref.Heads
 type attentionErrors struct{ o, lse, back float64 }
 
 // errors follows the arithmetic: a score is a chain over Dh, scaled; a weight is the exponential of its difference to the maximum (at most 2 S), which turns the
-// absolute error of the score into a relative one; z, o, dq are chains over the keys, dk and dv over the queries. bf16 products round the weights, and ds, to bf16,
-// and the backward pass starts from an o rounded to bf16.
+// absolute error of the score into a relative one; z, o, dq are chains over the keys, dk and dv over the queries. bf16 products round the weights, and ds, to bf16;
+// a backward pass may start from an o rounded to bf16.
 func (m *magnitudes) errors(f Forest, n ref.Heads) attentionErrors {
 	weight := m.score*(chain(n.Dim)+5*unitF32) + expError
 	sum := weight + chain(m.keys) + expError

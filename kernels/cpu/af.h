@@ -1,7 +1,6 @@
 // The C side of kernels/cpu: what Go calls. Shapes and formulas stand in kernels/backend.go and kernels/doc.go (the legend: T
 // rows, D hidden, H query heads, K kv heads, Dh head size, F ffn, V vocabulary, R rank, N targets); here is what is
-// particular to the CPU: layouts, dtypes, what is overwritten. All pointers are 64-byte aligned, all strides are in
-// elements. Nothing allocates after af_reserve but where it is said.
+// particular to the CPU: layouts, dtypes, what is overwritten. All strides are in elements. Operations keep the scratch memory that they take.
 #ifndef AF_H
 #define AF_H
 
@@ -141,8 +140,8 @@ int af_kv_put(af_ctx *c, const af_kv *kv, af_tensor k, af_tensor v, const int32_
 int af_attention(af_ctx *c, af_tensor o, float *lse, af_tensor q, const af_kv *kv, const af_tile *tiles, int64_t ntiles,
                  const af_seg *segs, int64_t qheads, float scale);
 // dq, dk, dv are written. chunk[i]..chunk[i+1]: the tiles that one partial sum of dk, dv takes up; the partial sums are added in order.
-int af_attention_back(af_ctx *c, af_tensor dq, af_tensor dk, af_tensor dv, af_tensor dout, af_tensor o, const float *lse, af_tensor q,
-                      const af_kv *kv, const af_tile *tiles, const af_seg *segs, const int32_t *chunk, int64_t nchunks,
+int af_attention_back(af_ctx *c, af_tensor dq, af_tensor dk, af_tensor dv, af_tensor dout, af_tensor q, const af_kv *kv,
+                      const af_tile *tiles, const af_seg *segs, const int32_t *chunk, int64_t nchunks,
                       int64_t qheads, float scale);
 
 // ---- the log-prob head

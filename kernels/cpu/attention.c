@@ -35,7 +35,7 @@ struct attn_args {
 	const int32_t *chunk;
 	float *acc; // backward: per chunk and head, dk then dv, [rows][pad16(dh)]
 	af_tensor dk, dv;
-	int64_t ntiles, nchunks, group;
+	int64_t nchunks, group;
 	float scale;
 };
 
@@ -79,7 +79,7 @@ static void forward_task(void *arg, int64_t i, int thread) {
 
 int af_attention(af_ctx *c, af_tensor o, float *lse, af_tensor q, const af_kv *kv, const af_tile *tiles, int64_t ntiles,
                  const af_seg *segs, int64_t qheads, float scale) {
-	struct attn_args a = {.c = c, .o = o, .q = q, .lse = lse, .kv = kv, .tiles = tiles, .segs = segs, .ntiles = ntiles,
+	struct attn_args a = {.c = c, .o = o, .q = q, .lse = lse, .kv = kv, .tiles = tiles, .segs = segs,
 	                      .group = qheads / kv->heads, .scale = scale};
 	size_t most = 0;
 	for (int64_t i = 0; i < ntiles; i++) {
@@ -125,10 +125,9 @@ static void reduce_task(void *arg, int64_t i, int thread) {
 		}
 }
 
-int af_attention_back(af_ctx *c, af_tensor dq, af_tensor dk, af_tensor dv, af_tensor dout, af_tensor o, const float *lse, af_tensor q,
-                      const af_kv *kv, const af_tile *tiles, const af_seg *segs, const int32_t *chunk, int64_t nchunks,
+int af_attention_back(af_ctx *c, af_tensor dq, af_tensor dk, af_tensor dv, af_tensor dout, af_tensor q, const af_kv *kv, const af_tile *tiles, const af_seg *segs, const int32_t *chunk, int64_t nchunks,
                       int64_t qheads, float scale) {
-	struct attn_args a = {.c = c, .o = o, .q = q, .dq = dq, .dout = dout, .lse = (float *)lse, .kv = kv, .tiles = tiles, .segs = segs,
+	struct attn_args a = {.c = c, .q = q, .dq = dq, .dout = dout, .kv = kv, .tiles = tiles, .segs = segs,
 	                      .chunk = chunk, .dk = dk, .dv = dv, .nchunks = nchunks, .group = qheads / kv->heads, .scale = scale};
 	size_t most = 0;
 	for (int64_t i = 0; i < chunk[nchunks]; i++) {
@@ -397,7 +396,7 @@ AF_INLINE int64_t AF(back_weights)(const struct attn_args *a, const af_tile *t, 
 	return l + 16 * nv;
 }
 
-int AF(attention_tile)(const struct attn_args *a, int64_t ti, int64_t h, void *scratch) {
+void AF(attention_tile)(const struct attn_args *a, int64_t ti, int64_t h, void *scratch) {
 	const af_kv *kv = a->kv;
 	const af_tile *t = &a->tiles[ti];
 	int64_t g = a->group, dh = kv->dh, lanes = pad16(t->rows * g), scores = scores_of(a, t);
@@ -436,10 +435,9 @@ int AF(attention_tile)(const struct attn_args *a, int64_t ti, int64_t h, void *s
 		p += sg.len * w;
 	}
 	AF(unpack_lanes)(a->o, out, inv, t, h, g, dh, lanes);
-	return AF_OK;
 }
 
-int AF(attention_back_tile)(const struct attn_args *a, int64_t ti, int64_t h, float *dk, float *dv, void *scratch) {
+void AF(attention_back_tile)(const struct attn_args *a, int64_t ti, int64_t h, float *dk, float *dv, void *scratch) {
 	const af_kv *kv = a->kv;
 	const af_tile *t = &a->tiles[ti];
 	int64_t g = a->group, dh = kv->dh, ld = pad16(dh), lanes = pad16(t->rows * g), keys = t->keys;
@@ -487,7 +485,6 @@ int AF(attention_back_tile)(const struct attn_args *a, int64_t ti, int64_t h, fl
 		k += sg.len;
 	}
 	AF(unpack_lanes)(a->dq, dq, NULL, t, h, g, dh, lanes);
-	return AF_OK;
 }
 #undef ALIGN
 #undef VECTORS

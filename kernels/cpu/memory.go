@@ -45,11 +45,6 @@ func checkCopy(op string, t kernels.Tensor, n int) error {
 	return nil
 }
 
-// view is host memory as a tensor of the C side, for the length of a call.
-func view[E any](s []E, d kernels.DType) C.af_tensor {
-	return C.af_tensor{p: unsafe.Pointer(unsafe.SliceData(s)), rows: 1, cols: C.int64_t(len(s)), stride: C.int64_t(len(s)), dtype: C.int32_t(d)}
-}
-
 // Upload implements kernels.Backend.
 func (b *Backend) Upload(dst kernels.Tensor, src []float32) error {
 	if err := checkCopy("upload", dst, len(src)); err != nil {
@@ -107,14 +102,15 @@ func (b *Backend) DownloadI32(dst []int32, src kernels.Tensor) error {
 
 // Zero implements kernels.Backend.
 func (b *Backend) Zero(t kernels.Tensor) error {
-	if !t.Dense() {
-		for r := range t.Rows {
-			row := t.RowRange(r, r+1)
-			C.af_zero(b.c, row.Ptr, C.size_t(t.Cols*t.DType.Size()))
-		}
-		return nil
+	if t.Dense() {
+		return b.done("zero", C.af_zero(b.c, t.Ptr, C.size_t(t.Rows*t.Cols*t.DType.Size())))
 	}
-	return b.done("zero", C.af_zero(b.c, t.Ptr, C.size_t(t.Rows*t.Cols*t.DType.Size())))
+	for r := range t.Rows {
+		if err := b.done("zero", C.af_zero(b.c, t.RowRange(r, r+1).Ptr, C.size_t(t.Cols*t.DType.Size()))); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // NewMatrix implements kernels.Backend.

@@ -187,8 +187,7 @@ func (b *Backend) AttentionBack(dq, dk, dv, dout, o, lse, q kernels.Tensor, kv k
 		return err
 	}
 	c := kvOf(kv)
-	return b.done("attention backward", C.af_attention_back(b.c, tensor(dq), tensor(dk), tensor(dv), tensor(dout), tensor(o), floats(lse), tensor(q),
-		&c, tiles(p), segs(p), (*C.int32_t)(unsafe.SliceData(p.Chunks)), C.int64_t(len(p.Chunks)-1), C.int64_t(q.Cols/kv.HeadDim), C.float(scale)))
+	return b.done("attention backward", C.af_attention_back(b.c, tensor(dq), tensor(dk), tensor(dv), tensor(dout), tensor(q), &c, tiles(p), segs(p), (*C.int32_t)(unsafe.SliceData(p.Chunks)), C.int64_t(len(p.Chunks)-1), C.int64_t(q.Cols/kv.HeadDim), C.float(scale)))
 }
 
 // SwiGLU implements kernels.Backend.

@@ -40,8 +40,8 @@ struct words {
 	OP(void, swiglu_rows, (af_tensor act, af_tensor gate, af_tensor up, int64_t t0, int64_t t1))                       \
 	OP(void, swiglu_back_rows, (af_tensor dgate, af_tensor dup, af_tensor act, af_tensor dact, af_tensor gate,         \
 	                            af_tensor up, int64_t t0, int64_t t1))                                                 \
-	OP(int, attention_tile, (const struct attn_args *a, int64_t tile, int64_t head, void *scratch))                     \
-	OP(int, attention_back_tile, (const struct attn_args *a, int64_t tile, int64_t head, float *dk, float *dv,         \
+	OP(void, attention_tile, (const struct attn_args *a, int64_t tile, int64_t head, void *scratch))                     \
+	OP(void, attention_back_tile, (const struct attn_args *a, int64_t tile, int64_t head, float *dk, float *dv,         \
 	                              void *scratch))                                                                      \
 	OP(double, head_weights, (const float *z, int64_t n, float m, float gap, float f, double *tz, void *p, void *q,     \
 	                          int is_bf16))                                                                            \
