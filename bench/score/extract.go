@@ -24,11 +24,20 @@ var (
 	wholeText = regexp.MustCompile(`^\s*\\(?:text|mathrm|mathbf|textbf)\s*\{([^{}]*)\}\s*$`)
 	// announce ends where the answer begins. A negated announcement ("the answer is not 5") keeps its "not".
 	announce = regexp.MustCompile(`(?i)\b(?:final\s+)?answer\**\s*(?:\**\s*[:：=]|\bis\b\s*:?|\bwould be\b|\bmust be\b)\s*`)
+	// remark is a clause that judges an answer given elsewhere. Names, letters and figures behind "this answer is" are an answer.
+	remark = regexp.MustCompile(`(?i)` + clause + `\b(?:(?:this|that|your|each|every)\s+(?:final\s+)?answer\s+is\s+(?-i:[a-z])|answer\s+is\s+` +
+		`(?:(?:not|also|indeed|thus|therefore|probably|likely|definitely|certainly|clearly|fully)\s+)*(?:(?:in)?correct|right|wrong|final|exact|` +
+		`(?:in)?accurate|(?:un)?reasonable|(?:in)?consistent|based|supported|confirmed|verified|rounded|in\s+(?:its\s+)?(?:simplest|lowest))\b)` +
+		clause + `(?:[.!?,;](?:\s|$)|\n|$)`)
+	thisAnswer = regexp.MustCompile(`(?i)\bthis\s+(?:final\s+)?answer\b`)
 )
+
+// clause ends before punctuation, unless that is within a number or a name.
+const clause = `(?:[^.!?,;:\n]|[.!?,;:]\S)*`
 
 // Extract returns the part of a reply that is its answer: the last <answer> element (one that is never closed runs to
 // the end), else the last \boxed{}, else what follows the last "answer is" or "answer:" on its line (or on the next, if
-// that line ends there), else the whole text. Marks nest: a box within a tag is opened too. Markdown's emphasis is left out.
+// that line ends there), else the whole text. What is said of an answer ("this answer is correct") announces none. Marks nest: a box within a tag is opened too. Markdown's emphasis is left out.
 func Extract(text string) (string, Origin) {
 	if len(text) > MaxAnswer {
 		cut := len(text) - MaxAnswer
@@ -46,6 +55,7 @@ func Extract(text string) (string, Origin) {
 		return strings.TrimSpace(wholeText.ReplaceAllString(inner, "$1")), min(origin, Boxed)
 	}
 	if origin == Unmarked {
+		text = withoutRemarks(text)
 		if at := announce.FindAllStringIndex(text, -1); at != nil {
 			rest := strings.TrimLeft(text[at[len(at)-1][1]:], " \t\r\n*")
 			if line, _, _ := strings.Cut(rest, "\n"); strings.TrimSpace(line) != "" {
@@ -54,6 +64,21 @@ func Extract(text string) (string, Origin) {
 		}
 	}
 	return strings.Trim(text, " \t\r\n*`"), origin
+}
+
+// withoutRemarks ends a line where a remark stands. Alone, "the answer is right" announces all the same; of "this answer" it does
+// only where nothing else is said. A clause that goes on to announce ("my first answer is wrong and the answer is 5") stays.
+func withoutRemarks(text string) string {
+	rest := remark.ReplaceAllStringFunc(text, func(s string) string {
+		if len(announce.FindAllStringIndex(s, 2)) > 1 {
+			return s
+		}
+		return "\n"
+	})
+	if announce.MatchString(rest) || thisAnswer.MatchString(text) && strings.TrimSpace(rest) != "" {
+		return rest
+	}
+	return text
 }
 
 // Emphasis begins behind a word or punctuation and ends before a space or punctuation: 2*3*4 and a_1 are none, nor is 4 *3* 2.
