@@ -53,7 +53,7 @@ func LockRun(dir string) (*RunLock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock run folder %s: %w", dir, err)
 	}
-	if err := flock(f); err != nil {
+	if err := Lock(f); err != nil {
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			err = lockedError(dir, f)
 		} else {
@@ -70,7 +70,8 @@ func LockRun(dir string) (*RunLock, error) {
 // Close gives the run folder free. A second call does nothing.
 func (l *RunLock) Close() error { return l.close() }
 
-func flock(f *os.File) error {
+// Lock makes f's holder its only one until f is closed (flock); unix.EWOULDBLOCK, at once, where there is another.
+func Lock(f *os.File) error {
 	for {
 		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != unix.EINTR {
 			return err

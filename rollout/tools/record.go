@@ -17,6 +17,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	"golang.org/x/sys/unix"
 )
 
 // KindNotRecorded is the kind of a replayed call that the record does not hold.
@@ -58,23 +59,34 @@ type Recorder struct {
 	failure error // of a write: nothing is recorded after it
 }
 
-// NewRecorder opens a record, to go on where it ends. A last line that was torn off is dropped.
+// NewRecorder opens a record, to go on where it ends, and refuses one that another recorder has open. A last line that was torn off is
+// dropped.
 func NewRecorder(path string) (*Recorder, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("tool record: %w", err)
 	}
-	known, whole, err := readRecord(path, f)
-	if err == nil {
-		if err = f.Truncate(whole); err == nil {
-			_, err = f.Seek(whole, io.SeekStart)
-		}
-	}
+	known, err := resume(path, f)
 	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("tool record: %w", err)
 	}
 	return &Recorder{f: f, known: known}, nil
+}
+
+// resume makes f this recorder's own and cuts it behind its last whole line.
+func resume(path string, f *os.File) (map[string]entry, error) {
+	switch err := ckpt.Lock(f); {
+	case errors.Is(err, unix.EWOULDBLOCK):
+		return nil, fmt.Errorf("%s: another run records in it; wait for it to end, or choose another file", path)
+	case err != nil:
+		return nil, fmt.Errorf("lock %s: %w: it must be on a file system with file locks", path, err)
+	}
+	known, whole, err := readRecord(path, f)
+	if err != nil {
+		return nil, err
+	}
+	return known, f.Truncate(whole)
 }
 
 // Close syncs and closes the file; its error, or that of the first write that failed, means that the record is not whole.

@@ -182,6 +182,29 @@ func TestRecordFaults(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
+// A record has one writer; the next goes on behind all that it wrote.
+func TestRecordHasOneWriter(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tools.jsonl")
+	for _, query := range []string{"a", "b"} {
+		rec, err := NewRecorder(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := second(NewRecorder(path)); err == nil || !strings.Contains(err.Error(), path+": another run records in it") {
+			t.Errorf("a second recorder: %v", err)
+		}
+		if _, err := rec.Wrap(&counting{}).Execute(t.Context(), json.RawMessage(`{"query":"`+query+`"}`)); err != nil {
+			t.Error(err)
+		}
+		if err := rec.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if rep, err := NewReplayer(path); err != nil || len(rep.known) != 2 {
+		t.Errorf("%v", err)
+	}
+}
+
 // After a write failed, nothing more is recorded, and closing says so.
 func TestRecordWriteFails(t *testing.T) {
 	rec, err := NewRecorder(filepath.Join(t.TempDir(), "tools.jsonl"))
