@@ -126,6 +126,17 @@ func TestWikipediaSearch(t *testing.T) {
 			t.Errorf("%q: %v", q, err)
 		}
 	}
+	// What the schema takes for an integer, the tool takes; the rest is refused.
+	spec := w.Spec()
+	for k, want := range map[string]string{"1": "", "1.0": "", "1e0": "", "10e-1": "", "1.5": rollout.KindBadArgs, "1e99": rollout.KindBadArgs, `"1"`: rollout.KindBadArgs} {
+		args := json.RawMessage(`{"query": "Karvon harbour docks", "k": ` + k + `}`)
+		if err := spec.Validate(args); kind(err) != want {
+			t.Errorf("k %s: the schema: %v", k, err)
+		}
+		if r, err := w.Execute(t.Context(), args); kind(err) != want || err == nil && r.Text != "Karvon, Harbour: It has five docks." {
+			t.Errorf("k %s: %q, %v", k, r.Text, err)
+		}
+	}
 	if got := NewWikipediaSearch(nil, 99).k; got != maxPassages {
 		t.Errorf("k %d", got)
 	}
