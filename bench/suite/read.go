@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,7 +36,7 @@ func (e *FileError) Error() string { return e.Path + ": " + e.Err.Error() }
 // Unwrap gives the cause.
 func (e *FileError) Unwrap() error { return e.Err }
 
-// row is one record as the file holds it. Values are string, number, bool, nil, []any and map[string]any.
+// row is one record, with those of its columns that are read or refused: others, such as passages, would fill the memory. Values are string, number, bool, nil, []any and map[string]any.
 type row struct {
 	n      int // from 1
 	fields map[string]any
@@ -191,6 +192,7 @@ func readRow(value []byte, n int) (row, error) {
 	if err := json.Unmarshal(value, &fields, json.WithUnmarshalers(keepNumbers)); err != nil {
 		return row{}, fmt.Errorf("row %d: %w: %w", n, ErrFormat, err)
 	}
+	maps.DeleteFunc(fields, unread)
 	return row{n: n, fields: fields}, nil
 }
 
@@ -236,6 +238,7 @@ func readParquet(f io.ReaderAt, size int64) (rows []row, err error) {
 		} else if err != nil {
 			return nil, fmt.Errorf("row %d: %w: %w", n, ErrFormat, err)
 		}
+		maps.DeleteFunc(fields, unread)
 		for k, v := range fields {
 			fields[k] = plain(v)
 		}

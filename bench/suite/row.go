@@ -144,6 +144,11 @@ func checkKeys(fields map[string]any) error {
 	return nil
 }
 
+// unread reports whether a column is none of ours, in any case.
+func unread(key string, _ any) bool {
+	return !slices.ContainsFunc(allKeys, func(want string) bool { return strings.EqualFold(key, want) })
+}
+
 // first gives the first of the keys that the row has with a value.
 func first(fields map[string]any, keys []string) (string, any) {
 	for _, k := range keys {

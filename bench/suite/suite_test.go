@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -113,6 +114,7 @@ func TestParquet(t *testing.T) {
 	if len(s.Tasks) != 2 || !slices.Equal(s.Tasks[0].Answers, []string{"Ann", "Anne"}) || s.Tasks[1].Meta[MetaID] != "2" {
 		t.Errorf("%+v", s.Tasks)
 	}
+	onlyReadColumns(t, path, "golden_answers", "id", "question")
 	lying := bytes.Clone(b.Bytes())
 	copy(lying[len(lying)-8:], "\xff\xff\xff\xef") // the length of the footer
 	write(lying)
@@ -131,6 +133,31 @@ func TestParquet(t *testing.T) {
 	var file *FileError
 	if _, err := Load(path); !errors.As(err, &file) || !errors.Is(err, ErrFormat) {
 		t.Errorf("a torn file: %v", err)
+	}
+}
+
+// onlyReadColumns makes sure that the rows of a file hold these columns and no others.
+func onlyReadColumns(t *testing.T, path string, want ...string) {
+	t.Helper()
+	rows, err := readFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range rows {
+		if got := slices.Sorted(maps.Keys(one.fields)); !slices.Equal(got, want) {
+			t.Errorf("%s, row %d holds %q, expected %q", filepath.Base(path), one.n, got, want)
+		}
+	}
+}
+
+func TestOtherColumnsAreNotHeld(t *testing.T) {
+	text := `{"Query":"Q","question":"q","answer":"a","context":[["Title",["A passage."]]],"image":null}`
+	for ext, file := range map[string]string{".json": "[" + text + "]", ".jsonl": text + "\n" + text} {
+		path := filepath.Join(t.TempDir(), "s"+ext)
+		if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		onlyReadColumns(t, path, "Query", "answer", "image", "question")
 	}
 }
 
