@@ -8,10 +8,10 @@ import (
 	"slices"
 	"strings"
 
-	"afctl/bench/gym/frozen"
 	"afctl/ckpt"
 	"afctl/engine"
 	"afctl/flow"
+	"afctl/rollout/tools"
 )
 
 // Config is the whole configuration of a run. Its YAML keys are the tags; keyHelp says what each means. DefaultConfig has the
@@ -211,9 +211,9 @@ var conditions = append([]condition{
 	{"tasks.shuffle", func(c *Config) bool { return !isGym(c.Tasks.Train) }, "tasks.train: gym:train, which draws its tasks at random"},
 	{"rollout.tools", func(c *Config) bool { return !c.onlyGym() }, "tasks of the gym, which has its own tools"},
 	{"rollout.tools.record", func(c *Config) bool { return c.Rollout.Tools.Replay == "" }, "rollout.tools.replay: no tool is run"},
-	{"rollout.tools.wikipedia_index", func(c *Config) bool { return c.Rollout.Tools.may(frozen.WikipediaSearch) }, "rollout.tools.use without Wikipedia_Search"},
-	{"rollout.tools.passages", func(c *Config) bool { return c.Rollout.Tools.uses(frozen.WikipediaSearch) }, "no Wikipedia_Search (rollout.tools.wikipedia_index)"},
-	{"rollout.tools.pages", func(c *Config) bool { return c.Rollout.Tools.may(frozen.WebSearch) }, "rollout.tools.use without Web_Search"},
+	{"rollout.tools.wikipedia_index", func(c *Config) bool { return c.Rollout.Tools.may(tools.NameWikipediaSearch) }, "rollout.tools.use without Wikipedia_Search"},
+	{"rollout.tools.passages", func(c *Config) bool { return c.Rollout.Tools.uses(tools.NameWikipediaSearch) }, "no Wikipedia_Search (rollout.tools.wikipedia_index)"},
+	{"rollout.tools.pages", func(c *Config) bool { return c.Rollout.Tools.may(tools.NameWebSearch) }, "rollout.tools.use without Web_Search"},
 }, moduleConditions()...)
 
 // moduleConditions are those of the frozen modules: what shapes a model's reply is for modules that ask a model.

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"afctl/bench/gym/frozen"
 	"afctl/flow"
 	"afctl/rollout"
 )
@@ -61,12 +60,11 @@ func (t *ToolsConfig) chosen() []string {
 	if len(t.Use) > 0 {
 		return t.Use
 	}
-	list := []string{frozen.BaseGenerator, frozen.Calculator}
-	if t.WikipediaIndex != "" {
-		list = append(list, frozen.WikipediaSearch)
-	}
-	if t.Pages != "" {
-		list = append(list, frozen.WebSearch)
+	var list []string
+	for _, f := range fileTools {
+		if f.lacks(t) == nil {
+			list = append(list, f.name)
+		}
 	}
 	return list
 }
@@ -198,8 +196,8 @@ func (c *RolloutConfig) validate() (errs []error) {
 		}
 	}
 	for _, t := range c.Tools.Use {
-		if !slices.Contains(toolNames, t) {
-			bad("tools.use", "found %q, expected some of %s; did you mean %q?", t, strings.Join(toolNames, ", "), flow.Nearest(t, toolNames))
+		if names := toolNames(); !slices.Contains(names, t) {
+			bad("tools.use", "found %q, expected some of %s; did you mean %q?", t, strings.Join(names, ", "), flow.Nearest(t, names))
 		}
 	}
 	return errs

@@ -1,10 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"text/template"
 
 	"afctl/bench/gym"
@@ -13,11 +13,7 @@ import (
 	"afctl/engine"
 	"afctl/rollout"
 	"afctl/rollout/tools"
-	"afctl/rollout/tools/index"
 )
-
-// toolNames are the tools that tasks from files can use, in the order in which the planner is shown them.
-var toolNames = []string{frozen.BaseGenerator, frozen.Calculator, frozen.WikipediaSearch, frozen.WebSearch}
 
 // system is the agentic system of a config around a loaded model: what solves tasks.
 type system struct {
@@ -69,7 +65,7 @@ func newSystem(ctx context.Context, c *Config, s *session) (y *system, err error
 		y.tools = w.Tools()
 		return y, nil
 	}
-	return y, y.fileTools(ctx)
+	return y, y.openTools(ctx)
 }
 
 // model is a sampler as a model.
@@ -109,36 +105,35 @@ func (y *system) frozenSlots() error {
 		return &rollout.ModelSlot{Model: model, Template: t, MaxTokens: m.MaxTokens, Temperature: m.Temperature, MemoryBudget: m.MemoryTokens,
 			Count: y.codec.count}, nil
 	}
-	var found [4]*rollout.ModelSlot
-	for i, name := range []string{rollout.SlotAnalyst, rollout.SlotExecutor, rollout.SlotVerifier, rollout.SlotGenerator} {
-		var err error
-		if found[i], err = slot(name); err != nil {
-			return err
-		}
+	analyst, err1 := slot(rollout.SlotAnalyst)
+	executor, err2 := slot(rollout.SlotExecutor)
+	verifier, err3 := slot(rollout.SlotVerifier)
+	generator, err4 := slot(rollout.SlotGenerator)
+	if err := cmp.Or(err1, err2, err3, err4); err != nil {
+		return err
 	}
 	y.slots.Executor, y.slots.Generator = frozen.Executor{}, frozen.Generator{}
-	if found[0] != nil {
-		y.slots.Analyst = rollout.ModelAnalyst(*found[0])
+	if analyst != nil {
+		y.slots.Analyst = rollout.ModelAnalyst(*analyst)
 	}
-	if found[1] != nil {
-		y.slots.Executor = rollout.ModelExecutor(*found[1])
+	if executor != nil {
+		y.slots.Executor = rollout.ModelExecutor(*executor)
 	}
-	if found[2] != nil {
-		y.slots.Verifier = rollout.ModelVerifier(*found[2])
+	if verifier != nil {
+		y.slots.Verifier = rollout.ModelVerifier(*verifier)
 	} else if y.c.provider(rollout.SlotVerifier) == Scripted {
 		y.slots.Verifier = frozen.Verifier{}
 	}
-	if found[3] != nil {
-		y.slots.Generator = rollout.ModelGenerator(*found[3])
+	if generator != nil {
+		y.slots.Generator = rollout.ModelGenerator(*generator)
 	}
 	return nil
 }
 
-// fileTools opens the tools of tasks from files.
-func (y *system) fileTools(ctx context.Context) (err error) {
+// openTools opens the tools of tasks from files.
+func (y *system) openTools(ctx context.Context) (err error) {
 	t := &y.c.Rollout.Tools
 	wrap := func(tool rollout.Tool) rollout.Tool { return tool }
-	open := y.fileTool
 	switch {
 	case t.Replay != "":
 		r, err := tools.NewReplayer(t.Replay)
@@ -146,7 +141,6 @@ func (y *system) fileTools(ctx context.Context) (err error) {
 			return fmt.Errorf("rollout.tools.replay: %w", err)
 		}
 		wrap = func(tool rollout.Tool) rollout.Tool { return r.Tool(tool.Spec()) }
-		open = y.specOnly
 	case t.Record != "":
 		r, err := tools.NewRecorder(t.Record)
 		if err != nil {
@@ -156,64 +150,23 @@ func (y *system) fileTools(ctx context.Context) (err error) {
 		wrap = r.Wrap
 	}
 	var list []rollout.Tool
-	for _, name := range toolNames {
-		if !t.uses(name) {
+	for _, f := range fileTools {
+		if !t.uses(f.name) {
 			continue
 		}
-		tool, err := open(ctx, name)
-		if err != nil {
-			return err
+		tool := f.spec
+		if t.Replay == "" {
+			if err := f.lacks(t); err != nil {
+				return err
+			}
+			if tool, err = f.open(ctx, y); err != nil {
+				return err
+			}
 		}
 		list = append(list, wrap(tool))
 	}
 	y.tools, err = rollout.NewRegistry(list...)
 	return err
-}
-
-// specOnly is a tool that is never run, without what it would need for that.
-func (y *system) specOnly(_ context.Context, name string) (rollout.Tool, error) {
-	switch name {
-	case frozen.BaseGenerator:
-		return tools.NewBaseGenerator(nil), nil
-	case frozen.Calculator:
-		return tools.NewCalculator(), nil
-	case frozen.WikipediaSearch:
-		return tools.NewWikipediaSearch(nil, y.c.Rollout.Tools.Passages), nil
-	}
-	return tools.NewWebSearch(nil), nil
-}
-
-// fileTool opens a tool.
-func (y *system) fileTool(ctx context.Context, name string) (rollout.Tool, error) {
-	t := &y.c.Rollout.Tools
-	switch name {
-	case frozen.BaseGenerator:
-		m, err := y.baseModel()
-		if err != nil {
-			return nil, err
-		}
-		return tools.NewBaseGenerator(m), nil
-	case frozen.Calculator:
-		return tools.NewCalculator(), nil
-	case frozen.WikipediaSearch:
-		if t.WikipediaIndex == "" {
-			return nil, &valueError{"rollout.tools.wikipedia_index", "found none, expected an index for Wikipedia_Search (afctl index makes one)"}
-		}
-		ix, err := index.Open(t.WikipediaIndex)
-		if err != nil {
-			return nil, fmt.Errorf("rollout.tools.wikipedia_index: %w", err)
-		}
-		y.close = append(y.close, ix.Close)
-		return tools.NewWikipediaSearch(ix, t.Passages), nil
-	}
-	if t.Pages == "" {
-		return nil, &valueError{"rollout.tools.pages", "found none, expected a folder of pages (JSON Lines) for Web_Search"}
-	}
-	pages, err := tools.OpenFolderPages(ctx, filepath.Clean(t.Pages))
-	if err != nil {
-		return nil, fmt.Errorf("rollout.tools.pages: %w", err)
-	}
-	return tools.NewWebSearch(pages), nil
 }
 
 // concurrency is how many solves run at once: no more than whose actions the sampler has room for together, or calls would spend the time that

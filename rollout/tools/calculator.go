@@ -15,6 +15,9 @@ const (
 	KindUndefined      = "undefined" // the root of a negative number, the factorial of a fraction
 )
 
+// NameCalculator is the tool's name.
+const NameCalculator = "Calculator"
+
 // Calculator is the tool Calculator: exact arithmetic on rational numbers.
 //
 //	sum     = product { ("+" | "-") product }
@@ -40,7 +43,7 @@ func NewCalculator() Calculator { return Calculator{} }
 // Spec implements rollout.Tool. The argument is {"expression"}.
 func (Calculator) Spec() rollout.ToolSpec {
 	return rollout.ToolSpec{
-		Name:        "Calculator",
+		Name:        NameCalculator,
 		Description: "Computes an arithmetic expression exactly: + - * / ^, brackets, %, factorials, sqrt, abs, floor, ceil, round, mod.",
 		Schema:      json.RawMessage(`{"type":"object","properties":{"expression":{"type":"string","minLength":1,"maxLength":2000}},"required":["expression"],"additionalProperties":false}`),
 		Limits:      "Numbers only: no variables, units or equations.",

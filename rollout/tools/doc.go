@@ -5,7 +5,7 @@
 // Every tool is a rollout.Tool with strict arguments: a JSON object that its schema describes. What goes wrong is a
 // *rollout.ToolError of a kind that the planner can react to (not_found, bad_args, division_by_zero, ...). No tool
 // runs text that a model wrote. All are safe for concurrent use. A new tool is one file with a type that has Spec and
-// Execute, and one entry where the registry is made:
+// Execute, and one entry in the table from which the registry is made (in cmd/afctl):
 //
 //	ix, err := index.Open("wiki.db")
 //	registry, err := rollout.NewRegistry(

@@ -20,12 +20,13 @@ func NewBaseGenerator(m rollout.Model) *BaseGenerator {
 	return &BaseGenerator{model: m, MaxTokens: 512}
 }
 
-const generatorName = "Base_Generator"
+// NameBaseGenerator is the tool's name.
+const NameBaseGenerator = "Base_Generator"
 
 // Spec implements rollout.Tool. The argument is {"query"}.
 func (g *BaseGenerator) Spec() rollout.ToolSpec {
 	return rollout.ToolSpec{
-		Name:        generatorName,
+		Name:        NameBaseGenerator,
 		Description: "A language model answers from general knowledge, or writes, explains and reasons about text that the query contains.",
 		Schema:      json.RawMessage(`{"type":"object","properties":{"query":{"type":"string","minLength":1}},"required":["query"],"additionalProperties":false}`),
 		Limits:      "Cannot look anything up; unreliable for rare facts, recent events and exact arithmetic.",
@@ -42,7 +43,7 @@ func (g *BaseGenerator) Execute(ctx context.Context, args json.RawMessage) (roll
 		return rollout.Result{}, err
 	}
 	c, err := g.model.Complete(ctx, rollout.Request{
-		Slot:      "tool:" + generatorName,
+		Slot:      "tool:" + NameBaseGenerator,
 		Messages:  []rollout.Message{{Role: "user", Content: a.Query}},
 		MaxTokens: g.MaxTokens,
 	})

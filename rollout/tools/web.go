@@ -11,6 +11,9 @@ import (
 	"afctl/rollout/tools/index"
 )
 
+// NameWebSearch is the tool's name.
+const NameWebSearch = "Web_Search"
+
 // WebSearch is the tool Web_Search: the passages of one page that matter to a query. Where pages come from is the
 // store's business, so that a folder, an archive or live fetching are the same to it.
 type WebSearch struct{ pages PageStore }
@@ -24,7 +27,7 @@ const webPassages = 3
 // Spec implements rollout.Tool. The arguments are {"url", "query"}, the query being optional.
 func (w *WebSearch) Spec() rollout.ToolSpec {
 	return rollout.ToolSpec{
-		Name:        "Web_Search",
+		Name:        NameWebSearch,
 		Description: "Reads the web page of a given address and returns its passages that match a query.",
 		Schema:      json.RawMessage(`{"type":"object","properties":{"url":{"type":"string","minLength":1},"query":{"type":"string"}},"required":["url"],"additionalProperties":false}`),
 		Limits:      "Needs the exact address of one page; cannot search for pages.",

@@ -10,6 +10,9 @@ import (
 	"afctl/rollout/tools/index"
 )
 
+// NameWikipediaSearch is the tool's name.
+const NameWikipediaSearch = "Wikipedia_Search"
+
 // WikipediaSearch is the tool Wikipedia_Search over a local index.
 type WikipediaSearch struct {
 	index *index.Index
@@ -31,7 +34,7 @@ const maxPassages = 10
 // Spec implements rollout.Tool. The arguments are {"query", "k"}, k being optional.
 func (w *WikipediaSearch) Spec() rollout.ToolSpec {
 	return rollout.ToolSpec{
-		Name:        "Wikipedia_Search",
+		Name:        NameWikipediaSearch,
 		Description: "Finds passages of the encyclopedia for a query: a title, or the words that the passage should contain.",
 		Schema: json.RawMessage(fmt.Sprintf(`{"type":"object","properties":{"query":{"type":"string","minLength":1},`+
 			`"k":{"type":"integer","minimum":1,"maximum":%d}},"required":["query"],"additionalProperties":false}`, maxPassages)),

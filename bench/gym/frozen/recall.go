@@ -13,10 +13,10 @@ import (
 
 // Names of the gym's tools.
 const (
-	BaseGenerator   = "Base_Generator"
-	Calculator      = "Calculator"
-	WikipediaSearch = "Wikipedia_Search"
-	WebSearch       = "Web_Search"
+	BaseGenerator   = tools.NameBaseGenerator
+	Calculator      = tools.NameCalculator
+	WikipediaSearch = tools.NameWikipediaSearch
+	WebSearch       = tools.NameWebSearch
 )
 
 // Facts are what memory says of one thing; empty where it says nothing.
