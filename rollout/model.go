@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 
+	"afctl/ckpt"
 	"afctl/flow"
 )
 
@@ -47,4 +48,15 @@ type Completion struct {
 // ctx ends. An error that may pass by itself is a *TransientError (see StatusError): only those are retried.
 type Model interface {
 	Complete(ctx context.Context, r Request) (Completion, error)
+}
+
+// Policy is the model behind the trained planner.
+type Policy interface {
+	Model
+	// Publish returns when the completions that begin from then on are made by the trained weights, and stamped with this version and hash.
+	// adapter gives those weights (nil where all of the model's are trained), for a model that has to be handed them: the engine's own
+	// sampler reads them where they are.
+	Publish(ctx context.Context, version int, hash string, adapter func() (*ckpt.Adapter, error)) error
+	// Room is how many completions of at most so many tokens are made at once; more would wait for their turn.
+	Room(tokens int) int
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"afctl/ckpt"
 	"afctl/engine"
 	"afctl/flow"
 	"afctl/rollout"
@@ -18,7 +19,7 @@ type engineModel struct {
 	most    int // tokens of prompt and completion together
 }
 
-var _ rollout.Model = (*engineModel)(nil)
+var _ rollout.Policy = (*engineModel)(nil)
 
 // Complete implements rollout.Model.
 func (m *engineModel) Complete(ctx context.Context, r rollout.Request) (rollout.Completion, error) {
@@ -46,3 +47,11 @@ func (m *engineModel) Complete(ctx context.Context, r rollout.Request) (rollout.
 		PromptTokens: len(prompt), OutputTokens: len(s.Action),
 	}, nil
 }
+
+// Publish implements rollout.Policy. The weights are the engine's own.
+func (m *engineModel) Publish(ctx context.Context, version int, hash string, _ func() (*ckpt.Adapter, error)) error {
+	return m.sampler.Publish(ctx, version, hash)
+}
+
+// Room implements rollout.Policy.
+func (m *engineModel) Room(tokens int) int { return m.sampler.Options().CacheTokens / tokens }

@@ -82,7 +82,7 @@ func load(ctx context.Context, c *Config) (l loaded, err error) {
 		l.system, err = newSystem(ctx, c, l.session)
 	}
 	if err == nil {
-		err = l.system.policy.Publish(ctx, 0, l.adapterHash)
+		err = l.system.policy.Publish(ctx, 0, l.adapterHash, l.session.engine.Adapter)
 	}
 	if err != nil {
 		return l, errors.Join(err, l.Close())

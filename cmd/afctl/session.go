@@ -74,24 +74,34 @@ func openModel(c *Config) (*ckpt.Model, error) {
 	return ckpt.OpenModelFS(files, gymModel)
 }
 
-// openBackend starts the back end of a config, to be closed by the caller.
-func openBackend(c *EngineConfig) (*cpu.Backend, error) {
+// openBackend starts the back end of a config, to be closed by the caller, and says what a run's bits depend on beside seed and data. Our own
+// products have the same bits on any number of threads; a library's need not.
+func openBackend(c *EngineConfig) (kernels.Backend, ckpt.EngineIdentity, error) {
 	if c.Backend == cuda.Backend {
-		return nil, cuda.Available()
+		return nil, ckpt.EngineIdentity{}, cuda.Available()
 	}
-	return cpu.New(cpu.Options{Threads: c.Threads, Level: cpu.Auto})
+	b, err := cpu.New(cpu.Options{Threads: c.Threads, Level: cpu.Auto})
+	if err != nil {
+		return nil, ckpt.EngineIdentity{}, err
+	}
+	id := ckpt.EngineIdentity{DType: c.DType, Backend: fmt.Sprintf("%s %v", b.Name(), b.Level()), Products: b.Products()}
+	if id.Products != string(cpu.ProductsOwn) {
+		id.Threads = b.Threads()
+	}
+	return b, id, nil
 }
 
 // session is a model on a back end, with what is trained on it.
 type session struct {
-	model   *ckpt.Model
-	backend *cpu.Backend
-	engine  *engine.Engine
+	model    *ckpt.Model
+	backend  kernels.Backend
+	identity ckpt.EngineIdentity
+	engine   *engine.Engine
 }
 
 // openSession loads the model m, which it owns from now on, into a back end; Close releases both.
 func openSession(c *Config, m *ckpt.Model) (*session, error) {
-	b, err := openBackend(&c.Engine)
+	b, id, err := openBackend(&c.Engine)
 	if err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
@@ -103,17 +113,7 @@ func openSession(c *Config, m *ckpt.Model) (*session, error) {
 	if err != nil {
 		return nil, errors.Join(err, b.Close(), m.Close())
 	}
-	return &session{model: m, backend: b, engine: e}, nil
-}
-
-// identity is what a run's bits depend on beside seed and data. Our own products have the same bits on any number of threads; a library's
-// need not.
-func (s *session) identity(c *EngineConfig) ckpt.EngineIdentity {
-	id := ckpt.EngineIdentity{DType: c.DType, Backend: fmt.Sprintf("%s %v", s.backend.Name(), s.backend.Level()), Products: s.backend.Products()}
-	if id.Products != string(cpu.ProductsOwn) {
-		id.Threads = s.backend.Threads()
-	}
-	return id
+	return &session{model: m, backend: b, identity: id, engine: e}, nil
 }
 
 // Close frees everything; the session is done with then.

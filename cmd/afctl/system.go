@@ -10,7 +10,6 @@ import (
 	"afctl/bench/gym"
 	"afctl/bench/gym/frozen"
 	"afctl/bench/score"
-	"afctl/engine"
 	"afctl/rollout"
 	"afctl/rollout/tools"
 )
@@ -20,8 +19,8 @@ type system struct {
 	c       *Config
 	s       *session
 	codec   *codec
-	policy  *engine.Sampler
-	base    *engine.Sampler // nil until something asks for it
+	policy  rollout.Policy
+	base    *engineModel // nil until something asks for it
 	planner rollout.ModelPlanner
 	slots   rollout.Slots
 	tools   *rollout.Registry
@@ -39,10 +38,10 @@ func newSystem(ctx context.Context, c *Config, s *session) (y *system, err error
 	if y.codec, err = newCodec(s.model); err != nil {
 		return y, err
 	}
-	if y.policy, err = s.newSampler(&c.Engine, false); err != nil {
+	if y.policy, err = y.newModel(false); err != nil {
 		return y, err
 	}
-	y.planner = rollout.ModelPlanner{Model: y.model(y.policy), MaxTokens: c.Flow.MaxActionTokens, Temperature: c.Flow.Temperature,
+	y.planner = rollout.ModelPlanner{Model: y.policy, MaxTokens: c.Flow.MaxActionTokens, Temperature: c.Flow.Temperature,
 		MemoryBudget: c.Rollout.Planner.MemoryTokens, Count: y.codec.count}
 	switch {
 	case c.Rollout.Planner.Prompt != "":
@@ -68,21 +67,22 @@ func newSystem(ctx context.Context, c *Config, s *session) (y *system, err error
 	return y, y.openTools(ctx)
 }
 
-// model is a sampler as a model.
-func (y *system) model(s *engine.Sampler) *engineModel {
-	return &engineModel{sampler: s, codec: y.codec, most: min(s.Options().CacheTokens-4, y.s.engine.Config().MaxPositionEmbeddings)}
+// newModel starts a sampler, of the policy or of the base, as a model; the system's Close ends it.
+func (y *system) newModel(base bool) (*engineModel, error) {
+	s, err := y.s.newSampler(&y.c.Engine, base)
+	if err != nil {
+		return nil, err
+	}
+	y.close = append(y.close, func() error { s.Close(); return nil })
+	return &engineModel{sampler: s, codec: y.codec, most: min(s.Options().CacheTokens-4, y.s.engine.Config().MaxPositionEmbeddings)}, nil
 }
 
 // baseModel is the model without adapter, for frozen modules.
-func (y *system) baseModel() (*engineModel, error) {
+func (y *system) baseModel() (_ *engineModel, err error) {
 	if y.base == nil {
-		b, err := y.s.newSampler(&y.c.Engine, true)
-		if err != nil {
-			return nil, err
-		}
-		y.base = b
+		y.base, err = y.newModel(true)
 	}
-	return y.model(y.base), nil
+	return y.base, err
 }
 
 // frozenSlots fills the modules beside the planner.
@@ -172,7 +172,7 @@ func (y *system) openTools(ctx context.Context) (err error) {
 // concurrency is how many solves run at once: no more than whose actions the sampler has room for together, or calls would spend the time that
 // they have in its queue.
 func (y *system) concurrency() int {
-	return min(y.c.Rollout.Concurrency, max(1, y.policy.Options().CacheTokens/y.c.Flow.MaxActionTokens))
+	return min(y.c.Rollout.Concurrency, max(1, y.policy.Room(y.c.Flow.MaxActionTokens)))
 }
 
 // solver ties the system together for at most maxTurns planner calls a solve. Rewards come from the scorers that tasks name.
@@ -186,11 +186,6 @@ func (y *system) solver(maxTurns int) *rollout.Solver {
 
 // Close ends the samplers and closes the tools.
 func (y *system) Close() error {
-	for _, s := range []*engine.Sampler{y.policy, y.base} {
-		if s != nil {
-			s.Close()
-		}
-	}
 	var errs []error
 	for _, f := range y.close {
 		errs = append(errs, f())

@@ -79,7 +79,7 @@ func newTrainer(ctx context.Context, c *Config, stderr io.Writer) (t *trainer, e
 		return t, err
 	}
 	t.state = ckpt.State{Seed: c.Run.Seed, Base: ckpt.BaseModel{Path: m.Name, Hash: m.Hash()}, ConfigHash: configHash(c),
-		Engine: t.s.identity(&c.Engine)}
+		Engine: t.s.identity}
 	if t.state.InputsHash, err = inputsHash(c, t.tasks); err != nil {
 		return t, err
 	}
@@ -135,7 +135,7 @@ func (t *trainer) open(ctx context.Context) (err error) {
 
 // publish makes the engine's weights those that the next rollouts use.
 func (t *trainer) publish(ctx context.Context) error {
-	if err := t.y.policy.Publish(ctx, t.state.PolicyVersion, t.hash); err != nil {
+	if err := t.y.policy.Publish(ctx, t.state.PolicyVersion, t.hash, t.s.engine.Adapter); err != nil {
 		return err
 	}
 	return t.store.PutPolicy(ctx, t.state.PolicyVersion, t.hash, t.state.Step)

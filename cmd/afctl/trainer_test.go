@@ -32,7 +32,7 @@ func TestStaleRollouts(t *testing.T) {
 	tr := openTrainer(t, t.TempDir())
 	version, hash := tr.state.PolicyVersion, tr.hash
 	for _, other := range []ckpt.Policy{{Version: version + 1, AdapterHash: hash}, {Version: version, AdapterHash: "another"}} {
-		if err := tr.y.policy.Publish(ctx, other.Version, other.AdapterHash); err != nil {
+		if err := tr.y.policy.Publish(ctx, other.Version, other.AdapterHash, tr.s.engine.Adapter); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := tr.rollouts(ctx); err == nil || !strings.Contains(err.Error(), "does not follow the training") {
@@ -57,7 +57,7 @@ func TestRolloutsAreKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr.y.policy.Close() // nobody is left to solve
+	tr.y.policy.(*engineModel).sampler.Close() // nobody is left to solve
 	again, err := tr.rollouts(t.Context())
 	if err != nil || len(first) != 4 || len(again) != len(first) {
 		t.Fatalf("%d and %d rollouts, error %v; 4 expected", len(first), len(again), err)
@@ -91,7 +91,7 @@ func TestMetricsBeforeCheckpoint(t *testing.T) {
 // TestLongPrompts (trap 30): a prompt that leaves no room is an error, which fails its rollout; it is never cut.
 func TestLongPrompts(t *testing.T) {
 	tr := openTrainer(t, t.TempDir())
-	m := *tr.y.model(tr.y.policy)
+	m := *tr.y.policy.(*engineModel)
 	request := rollout.Request{Slot: rollout.SlotPlanner, Messages: []rollout.Message{{Role: "user", Content: strings.Repeat("which city? ", 9)}}, MaxTokens: 5, Temperature: 1}
 	prompt, err := m.codec.prompt(request.Messages)
 	if err != nil {
