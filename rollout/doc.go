@@ -22,7 +22,7 @@
 //
 // Errors are values of a kind (see KindParse and those after it). What the planner, the executor or a tool gets wrong
 // is a recorded step, which the planner sees in its memory at the next turn; what ends a solve leaves a trajectory
-// without a reward. Both are counted by kind (Tally). Transient errors are retried with back-off, every call and every
+// without a reward. Both have a kind, to be counted by. Transient errors are retried with back-off, every call and every
 // solve has a deadline, and a panic in a slot or tool ends that solve alone.
 //
 // Nothing that a model or a tool wrote is ever run, nor read as a template or as a query language: it is parsed as data.

@@ -15,6 +15,8 @@ import (
 	"testing/fstest"
 	"unicode"
 
+	"github.com/go-json-experiment/json"
+
 	"afctl/bench/gym/frozen"
 	"afctl/flow"
 	"afctl/rollout"
@@ -200,8 +202,12 @@ func TestPlannerIsAsRecorded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := ReadPlannerRecord(folder)
+	record, err := fs.ReadFile(folder, PlannerRecordFile)
 	if err != nil {
+		t.Fatal(err)
+	}
+	var r PlannerRecord
+	if err := json.Unmarshal(record, &r, json.RejectUnknownMembers(true)); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range PlannerFiles {

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-
-	"github.com/go-json-experiment/json"
 )
 
 //go:embed planner
@@ -43,18 +41,6 @@ func Planner() (fs.FS, error) {
 		return nil, fmt.Errorf("gym: %w", err)
 	}
 	return folder, checkPlanner(folder)
-}
-
-// ReadPlannerRecord reads the record of a planner's folder.
-func ReadPlannerRecord(folder fs.FS) (r PlannerRecord, err error) {
-	b, err := fs.ReadFile(folder, PlannerRecordFile)
-	if err != nil {
-		return r, fmt.Errorf("gym: %w", err)
-	}
-	if err := json.Unmarshal(b, &r, json.RejectUnknownMembers(true)); err != nil {
-		return r, fmt.Errorf("gym: %s: %w", PlannerRecordFile, err)
-	}
-	return r, nil
 }
 
 func checkPlanner(folder fs.FS) error {

@@ -109,13 +109,6 @@ func (r Reader) Named(name, dir string) (*Suite, error) {
 	return nil, fmt.Errorf("suite %s: %w in folder %s; looked for %s (the suite gym is built in)", name, fs.ErrNotExist, dir, strings.Join(tried, ", "))
 }
 
-// Filter keeps the tasks that keep accepts.
-func (s *Suite) Filter(keep func(flow.Task) bool) *Suite {
-	out := *s
-	out.Tasks = slices.DeleteFunc(slices.Clone(s.Tasks), func(t flow.Task) bool { return !keep(t) })
-	return &out
-}
-
 // Limit keeps the first n tasks, or all where there are fewer.
 func (s *Suite) Limit(n int) *Suite {
 	out := *s
