@@ -10,9 +10,41 @@ import (
 
 // number reads digits, their thousands separators, decimals and exponent, and a fraction that makes it a mixed number.
 func (p *parser) number() (value, bool) {
-	digits := p.digits()
+	digits := p.thousands()
 	whole := true
-	for first := len(digits); first >= 1 && first <= 3; { // 1,234  1{,}234  1\,234
+	if p.pos+1 < len(p.s) && p.s[p.pos] == '.' && unicode.IsDigit(p.s[p.pos+1]) {
+		p.pos++
+		digits += "." + p.digits()
+		whole = false
+	}
+	period, repeating := p.period(whole)
+	exponent := p.exponent()
+	digits += exponent
+	r, ok := new(big.Rat).SetString(digits)
+	if !ok || len(digits) > maxPower {
+		return value{}, false
+	}
+	switch {
+	case repeating:
+		p.beyond = "a decimal"
+		return rational(r.Add(r, endless(digits, period))), true
+	case !whole || exponent != "":
+		p.decimal = true
+		p.beyond = "a decimal"
+		return rational(r), true
+	}
+	p.literals = append(p.literals, strings.TrimLeft(digits[:len(digits)-1], "0")+digits[len(digits)-1:])
+	if f, ok := p.mixedFraction(); ok {
+		p.beyond = "a mixed number"
+		r.Add(r, f)
+	}
+	return rational(r), true
+}
+
+// thousands reads digits, which separators may part into groups of three: 1,234  1{,}234  1\,234.
+func (p *parser) thousands() string {
+	digits := p.digits()
+	for first := len(digits); first >= 1 && first <= 3; {
 		before := p.pos
 		if !p.separator() {
 			break
@@ -24,54 +56,42 @@ func (p *parser) number() (value, bool) {
 		}
 		digits += group
 	}
-	if p.pos+1 < len(p.s) && p.s[p.pos] == '.' && unicode.IsDigit(p.s[p.pos+1]) {
+	return digits
+}
+
+// exponent reads "e" and a power of ten; empty where there is none.
+func (p *parser) exponent() string {
+	if !p.has("e") && !p.has("E") {
+		return ""
+	}
+	start := p.pos
+	p.pos++
+	sign := ""
+	if p.has("-") || p.has("+") {
+		sign = string(p.s[p.pos])
 		p.pos++
-		digits += "." + p.digits()
-		whole = false
 	}
-	period, repeating := p.period(whole)
-	whole = whole && !repeating
-	if p.pos < len(p.s) && (p.s[p.pos] == 'e' || p.s[p.pos] == 'E') {
-		m := p.pos
-		p.pos++
-		sign := ""
-		if p.has("-") || p.has("+") {
-			sign = string(p.s[p.pos])
-			p.pos++
-		}
-		if exponent := p.digits(); exponent != "" && len(exponent) <= 3 {
-			digits += "e" + sign + exponent
-			whole = false
-		} else {
-			p.pos = m
-		}
+	digits := p.digits()
+	if digits == "" || len(digits) > 3 {
+		p.pos = start
+		return ""
 	}
-	r, ok := new(big.Rat).SetString(digits)
-	if !ok || len(digits) > maxPower {
-		return value{}, false
+	return "e" + sign + digits
+}
+
+// endless is the value of a period that goes on where a number's digits end.
+func endless(digits, period string) *big.Rat {
+	places := 0
+	if at := strings.IndexByte(digits, '.'); at >= 0 {
+		places = len(digits) - at - 1
 	}
-	if repeating {
-		places := 0
-		if at := strings.IndexByte(digits, '.'); at >= 0 {
-			places = len(digits) - at - 1
-		}
-		unit := new(big.Rat).SetInt(new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(places+len(period))), nil))
-		unit.Sub(unit, new(big.Rat).SetInt(new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(places)), nil)))
-		tail, _ := new(big.Rat).SetString(period)
-		p.beyond = "a decimal"
-		return rational(r.Add(r, tail.Quo(tail, unit))), true
+	power := func(n int) *big.Rat {
+		return new(big.Rat).SetInt(new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(n)), nil))
 	}
-	if !whole {
-		p.decimal = true
-		p.beyond = "a decimal"
-		return rational(r), true
-	}
-	p.literals = append(p.literals, strings.TrimLeft(digits[:len(digits)-1], "0")+digits[len(digits)-1:])
-	if f, ok := p.mixedFraction(); ok {
-		p.beyond = "a mixed number"
-		r.Add(r, f)
-	}
-	return rational(r), true
+	unit := power(places + len(period))
+	unit.Sub(unit, power(places))
+	tail, _ := new(big.Rat).SetString(period)
+	return tail.Quo(tail, unit)
 }
 
 func (p *parser) digits() string {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -58,91 +59,129 @@ func (p *parser) unit(whole bool) string {
 	return name
 }
 
-// readUnit reads a product of powers of units, such as "km/h", "kilometres per hour", "m^2" or "square metres", and gives its one name and
-// its length. Of words that are not in the table it takes up to three, and none that could be a variable.
+// unitReader reads a product of powers of units, such as "km/h", "kilometres per hour", "m^2" or "square metres", token by token.
+//
+//	product = factor { factor }                                     LaTeX's \text{ } may stand around any part of it
+//	factor  = { scale } word { power }
+//	scale   = "per" | "/" | "square" | "sq" | "cubic"
+//	power   = "^" digit | "squared" | "cubed"
+type unitReader struct {
+	whole, glued bool // glued: no space parts the unit from its number
+	factors      []factor
+	exponent     int // of the next factor
+	opened       int // braces
+	unknown      int // words that are not in the table
+}
+
+type factor struct {
+	unit     string
+	exponent int
+}
+
+// maxUnknown is how many words that are not in the table may be units.
+const maxUnknown = 3
+
+var (
+	scales = map[string]int{"per": -1, "/": -1, "square": 2, "sq": 2, "cubic": 3}
+	powers = map[string]int{"squared": 2, "cubed": 3}
+)
+
+// readUnit gives the one name of the unit that a text begins with, and its length. It takes no word that could be a variable.
 func readUnit(text string, whole bool) (name string, size int) {
-	type factor struct {
-		unit     string
-		exponent int
-	}
-	var factors []factor
-	exponent, opened, unknown := 1, 0, 0
-	glued := text != "" && (asciiLetter(rune(text[0])) || text[0] == '/')
-scan:
+	r := unitReader{whole: whole, glued: text != "" && (asciiLetter(rune(text[0])) || text[0] == '/'), exponent: 1}
 	for at := 0; ; {
 		m := unitToken.FindStringSubmatch(text[at:])
 		if m == nil {
 			break
 		}
 		at += len(m[0])
-		word := strings.ToLower(m[3])
-		switch {
-		case m[1] != "":
-			opened++
-			continue
-		case m[2] != "":
-			if opened--; opened < 0 {
-				break scan
-			}
-			if opened > 0 || len(factors) == 0 {
-				continue
-			}
-		case m[4] != "", word == "per":
-			exponent = -exponent
-			continue
-		case word == "square", word == "sq":
-			exponent *= 2
-			continue
-		case word == "cubic":
-			exponent *= 3
-			continue
-		case m[5] != "", word == "squared", word == "cubed":
-			if len(factors) == 0 {
-				break scan
-			}
-			n := map[string]int{"squared": 2, "cubed": 3}[word]
-			if m[5] != "" {
-				fmt.Sscan(m[5], &n)
-			}
-			factors[len(factors)-1].exponent *= n
-		case notUnits.MatchString(word):
-			break scan
-		default:
-			unit, known := units[m[3]]
-			if known && len(m[3]) == 1 && m[3] != word && glued {
-				break scan // 2N
-			}
-			if !known {
-				unit, known = units[word]
-			}
-			if !known {
-				if !whole {
-					break scan
-				}
-				if unknown++; unknown > 3 {
-					return "", 0
-				}
-				unit = word
-				if len(word) > 3 {
-					unit = strings.TrimSuffix(word, "s")
-				}
-			}
-			factors = append(factors, factor{unit, exponent})
-			exponent = 1
+		end, ok := r.token(m)
+		if !ok {
+			break
 		}
-		size = at
+		if end {
+			size = at
+		}
 	}
-	if opened > 0 && !whole || unknown == 1 && len(factors) == 1 && (glued || len(factors[0].unit) == 1) {
-		return "", 0 // a variable, or a sentence: what is left unread tells
+	if !r.isUnit() {
+		return "", 0
 	}
+	return r.name(), size
+}
+
+// token takes what unitToken found. It reports whether a unit may end behind it, and whether it is part of one at all.
+func (r *unitReader) token(m []string) (end, ok bool) {
+	word := strings.ToLower(m[3] + m[4])
+	switch {
+	case m[1] != "":
+		r.opened++
+		return false, true
+	case m[2] != "":
+		r.opened--
+		return r.opened == 0 && len(r.factors) > 0, r.opened >= 0
+	case scales[word] != 0:
+		r.exponent *= scales[word]
+		return false, true
+	case m[5] != "":
+		n, _ := strconv.Atoi(m[5])
+		ok = r.power(n)
+	case powers[word] != 0:
+		ok = r.power(powers[word])
+	default:
+		ok = !notUnits.MatchString(word) && r.unit(m[3], word)
+	}
+	return ok, ok
+}
+
+// power raises the last factor.
+func (r *unitReader) power(n int) bool {
+	if len(r.factors) == 0 {
+		return false
+	}
+	r.factors[len(r.factors)-1].exponent *= n
+	return true
+}
+
+// unit takes a factor as it is spelled, and in lower case. In prose only one that is in the table.
+func (r *unitReader) unit(spelling, word string) bool {
+	unit, known := units[spelling]
+	if known && len(spelling) == 1 && spelling != word && r.glued {
+		return false // 2N
+	}
+	if !known {
+		unit, known = units[word]
+	}
+	if !known {
+		if r.unknown++; !r.whole || r.unknown > maxUnknown {
+			return false
+		}
+		unit = word
+		if len(word) > 3 {
+			unit = strings.TrimSuffix(word, "s")
+		}
+	}
+	r.factors = append(r.factors, factor{unit, r.exponent})
+	r.exponent = 1
+	return true
+}
+
+// isUnit tells a unit from a variable and from a sentence: what is left unread tells.
+func (r *unitReader) isUnit() bool {
+	if !r.whole {
+		return r.opened <= 0
+	}
+	return r.unknown <= maxUnknown && !(r.unknown == 1 && len(r.factors) == 1 && (r.glued || len(r.factors[0].unit) == 1))
+}
+
+func (r *unitReader) name() string {
 	var names []string
-	for _, f := range factors {
+	for _, f := range r.factors {
 		if f.exponent != 1 {
 			f.unit = fmt.Sprintf("%s^%d", f.unit, f.exponent)
 		}
 		names = append(names, f.unit)
 	}
-	return strings.Join(names, " "), size
+	return strings.Join(names, " ")
 }
 
 var unitNames = func() map[string]bool {
