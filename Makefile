@@ -9,6 +9,8 @@ NOW   := $(shell date +%Y%m%d-%H%M%S)
 RUN   ?= runs/demo-$(NOW)
 # The steps of the demo; .ci/run takes fewer.
 STEPS ?=
+# More flags for go test, such as -v.
+TESTFLAGS ?=
 
 .PHONY: all build tags test race demo bench peer planner ablations lint crashtest fuzz clean
 
@@ -22,7 +24,7 @@ tags:
 
 test:
 	$(GO) vet -tags '$(TAGS)' ./...
-	$(GO) test -tags '$(TAGS)' ./...
+	$(GO) test $(TESTFLAGS) -tags '$(TAGS)' ./...
 
 race:
 	$(GO) test -race ./flow/... ./rollout/... ./ckpt/... ./bench/... ./cmd/...
