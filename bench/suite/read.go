@@ -15,6 +15,8 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/parquet-go/parquet-go"
+
+	"afctl/ckpt"
 )
 
 // Limits of a file. They end the reading of a file that was never a suite of questions; none is near what suites hold.
@@ -59,13 +61,12 @@ func readFile(path string) ([]row, error) {
 		return nil, fmt.Errorf("suite: %w", err)
 	}
 	defer f.Close()
-	if err := skipMark(f); err != nil {
-		return nil, fmt.Errorf("suite: %w", err)
-	}
 	var rows []row
 	switch ext := strings.ToLower(filepath.Ext(path)); ext {
 	case ".json":
-		rows, err = readJSON(bufio.NewReaderSize(f, 1<<16))
+		text := bufio.NewReaderSize(f, 1<<16)
+		ckpt.SkipMark(text)
+		rows, err = readJSON(text)
 	case ".jsonl", ".ndjson":
 		rows, err = readJSONL(f)
 	case ".parquet":
@@ -80,21 +81,6 @@ func readFile(path string) ([]row, error) {
 		return fail(fmt.Errorf("%w: found no rows, expected at least one", ErrFormat))
 	}
 	return rows, nil
-}
-
-// skipMark passes over the byte order mark that editors put before a text.
-func skipMark(f *os.File) error {
-	const mark = "\ufeff"
-	head := make([]byte, len(mark))
-	n, err := f.ReadAt(head, 0)
-	if err != nil && err != io.EOF {
-		return err
-	}
-	if string(head[:n]) == mark {
-		_, err = f.Seek(int64(len(mark)), io.SeekStart)
-		return err
-	}
-	return nil
 }
 
 // readJSON reads an array of objects. Keys are matched with their case; a key twice in an object is an error.
@@ -161,27 +147,28 @@ func jsonError(err error) error {
 
 // readJSONL reads one object a line; blank lines are skipped, but count.
 func readJSONL(r io.Reader) ([]row, error) {
-	lines := bufio.NewScanner(r)
-	lines.Buffer(make([]byte, 1<<16), maxLine)
+	lines := ckpt.NewLines(r, maxLine)
 	var rows []row
-	for n := 1; lines.Scan(); n++ {
-		line := bytes.TrimSpace(lines.Bytes())
-		if len(line) == 0 {
+	for {
+		line, err := lines.Next()
+		if err == io.EOF {
+			return rows, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w: %w", lines.N, ErrFormat, err)
+		}
+		if line = bytes.TrimSpace(line); len(line) == 0 {
 			continue
 		}
 		if len(rows) == maxRows {
 			return nil, errTooMany
 		}
-		one, err := readRow(line, n)
+		one, err := readRow(line, lines.N)
 		if err != nil {
 			return nil, err
 		}
 		rows = append(rows, one)
 	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("line %d: %w: %w", len(rows)+1, ErrFormat, err)
-	}
-	return rows, nil
 }
 
 func readRow(value []byte, n int) (row, error) {

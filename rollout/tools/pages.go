@@ -1,7 +1,7 @@
 package tools
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +13,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"afctl/ckpt"
 
 	"github.com/go-json-experiment/json"
 )
@@ -154,25 +156,22 @@ func (s *FolderPages) scan(ctx context.Context, file int) error {
 		return err
 	}
 	defer f.Close()
-	lines := bufio.NewScanner(f)
-	lines.Buffer(make([]byte, 64<<10), maxPageLine)
-	var offset int64
-	var length int
-	lines.Split(func(data []byte, atEOF bool) (int, []byte, error) {
-		advance, token, err := bufio.ScanLines(data, atEOF)
-		length = advance
-		return advance, token, err
-	})
-	for n := 1; lines.Scan(); n++ {
-		at := place{file, offset, len(lines.Bytes())}
-		offset += int64(length)
-		if strings.TrimSpace(lines.Text()) == "" {
+	lines := ckpt.NewLines(f, maxPageLine)
+	for {
+		line, err := lines.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err == nil && len(bytes.TrimSpace(line)) == 0 {
 			continue
 		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		p, err := parsePage(lines.Bytes())
+		var p Page
+		if err == nil {
+			p, err = parsePage(line)
+		}
 		var u string
 		if err == nil {
 			u, err = NormalURL(p.URL)
@@ -181,14 +180,10 @@ func (s *FolderPages) scan(ctx context.Context, file int) error {
 			err = fmt.Errorf("a second page of %s", u)
 		}
 		if err != nil {
-			return fmt.Errorf("%s, line %d: %w", f.Name(), n, err)
+			return fmt.Errorf("%s, line %d: %w", f.Name(), lines.N, err)
 		}
-		s.at[u] = at
+		s.at[u] = place{file, lines.Offset, len(line)}
 	}
-	if err := lines.Err(); err != nil {
-		return fmt.Errorf("%s: %w", f.Name(), err)
-	}
-	return nil
 }
 
 func parsePage(line []byte) (Page, error) {

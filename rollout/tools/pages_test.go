@@ -69,7 +69,7 @@ func TestFolderPages(t *testing.T) {
 	}
 	ctx := context.Background()
 	write("a.jsonl", "{\"url\": \"https://a.example/1\", \"text\": \"one {x}\"}\r\n\n{\"url\": \"https://a.example/2\", \"title\": \"Zwei\", \"text\": \"é\"}")
-	write("b.jsonl", "{\"url\": \"www.b.example\", \"text\": \"b\"}\n")
+	write("b.jsonl", "\ufeff{\"url\": \"www.b.example\", \"text\": \"b\"}\n")
 	write("notes.txt", "no pages")
 	s, err := OpenFolderPages(ctx, dir)
 	if err != nil {

@@ -1,7 +1,6 @@
 package tools
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	stdjson "encoding/json"
@@ -203,11 +202,12 @@ const maxRecordLine = 64 << 20
 // readRecord reads all whole lines, and tells how many bytes they are. What follows the last line break was torn off.
 func readRecord(path string, r io.Reader) (known map[string]entry, whole int64, err error) {
 	known = map[string]entry{}
-	lines := bufio.NewReaderSize(r, 1<<20)
-	for n := 1; ; n++ {
-		line, err := readLine(lines, maxRecordLine)
-		if err == io.EOF {
-			return known, whole, nil
+	lines := ckpt.NewLines(r, maxRecordLine)
+	for {
+		line, err := lines.Next()
+		n := lines.N
+		if err == io.EOF || err == nil && line[len(line)-1] != '\n' {
+			return known, lines.Offset, nil
 		}
 		if err != nil {
 			return nil, 0, fmt.Errorf("%s:%d: %w", path, n, err)
@@ -230,21 +230,5 @@ func readRecord(path string, r io.Reader) (known map[string]entry, whole int64, 
 			return nil, 0, fmt.Errorf("%s:%d: a second result of %.100q with the same arguments, one expected", path, n, e.Tool)
 		}
 		known[key] = e
-		whole += int64(len(line))
-	}
-}
-
-// readLine reads a line with its break; io.EOF where no break follows.
-func readLine(r *bufio.Reader, most int) ([]byte, error) {
-	var line []byte
-	for {
-		part, err := r.ReadSlice('\n')
-		line = append(line, part...)
-		if err == nil || err != bufio.ErrBufferFull {
-			return line, err
-		}
-		if len(line) > most {
-			return nil, fmt.Errorf("more than %d bytes", most)
-		}
 	}
 }

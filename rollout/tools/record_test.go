@@ -144,7 +144,7 @@ func TestRecordFaults(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write(good + `{"tool":"T","args":{"query":"b"},"text":"` + strings.Repeat("long ", 100))
+	write("\ufeff" + good + `{"tool":"T","args":{"query":"b"},"text":"` + strings.Repeat("long ", 100))
 	rep, err := NewReplayer(path)
 	if err != nil || len(rep.known) != 1 {
 		t.Fatalf("%v", err)

@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/url"
 	"strings"
+
+	"afctl/ckpt"
 )
 
 // dump reads a MediaWiki XML export: its pages of namespace 0 that are no redirects, without markup. Of a page with
@@ -99,7 +101,7 @@ func (d *dump) between(t xml.Token) error {
 	case xml.EndElement:
 		return fmt.Errorf("</%s> without a start", e.Name.Local)
 	case xml.CharData:
-		if text := strings.Trim(string(e), " \t\r\n"+byteOrderMark); text != "" {
+		if text := strings.Trim(string(e), " \t\r\n"+ckpt.ByteOrderMark); text != "" {
 			return fmt.Errorf("found %.40q outside of <mediawiki>, expected a MediaWiki export, and nothing but white space around it", text)
 		}
 	}

@@ -67,7 +67,7 @@ func OpenSource(path string) (Source, error) {
 	file := &countingFile{f: f, info: info}
 	switch {
 	case strings.HasSuffix(path, ".jsonl"):
-		return &jsonlSource{countingFile: file, path: path, lines: newLineReader(file)}, nil
+		return &jsonlSource{countingFile: file, path: path, lines: ckpt.NewLines(file, MaxDocBytes)}, nil
 	case strings.HasSuffix(path, ".xml"):
 		return newDump(path, file, file), nil
 	case strings.HasSuffix(path, ".xml.bz2"):
@@ -100,12 +100,12 @@ func (c *countingFile) Read(p []byte) (int, error) {
 type jsonlSource struct {
 	*countingFile
 	path  string
-	lines *lineReader
+	lines *ckpt.Lines
 }
 
 func (s *jsonlSource) Next(context.Context) (Doc, error) {
 	for {
-		line, err := s.lines.next()
+		line, err := s.lines.Next()
 		if err == io.EOF {
 			return Doc{}, io.EOF
 		}
@@ -113,9 +113,9 @@ func (s *jsonlSource) Next(context.Context) (Doc, error) {
 			continue
 		}
 		if err != nil {
-			return Doc{}, fmt.Errorf("%s:%d: %w", s.path, s.lines.n, err)
+			return Doc{}, fmt.Errorf("%s:%d: %w", s.path, s.lines.N, err)
 		}
-		return parseDoc(s.path, s.lines.n, line)
+		return parseDoc(s.path, s.lines.N, line)
 	}
 }
 
@@ -129,42 +129,4 @@ func parseDoc(path string, n int, line []byte) (Doc, error) {
 		return d, fmt.Errorf("%s:%d: /title: missing, null or empty, a text expected", path, n)
 	}
 	return d, nil
-}
-
-// byteOrderMark may stand before the text of a file; editors put it there.
-const byteOrderMark = "\ufeff"
-
-// lineReader reads lines of at most MaxDocBytes.
-type lineReader struct {
-	r *bufio.Reader
-	n int // of the line read last, from 1
-}
-
-func newLineReader(r io.Reader) *lineReader { return &lineReader{r: bufio.NewReaderSize(r, 1<<20)} }
-
-func (l *lineReader) next() ([]byte, error) {
-	var line []byte
-	for {
-		part, err := l.r.ReadSlice('\n')
-		if line == nil {
-			line = part
-			if err == bufio.ErrBufferFull {
-				line = bytes.Clone(part)
-			}
-		} else {
-			line = append(line, part...)
-		}
-		switch {
-		case err == nil, err == io.EOF && len(line) > 0:
-			if l.n++; l.n == 1 {
-				line = bytes.TrimPrefix(line, []byte(byteOrderMark))
-			}
-			return line, nil
-		case err != bufio.ErrBufferFull:
-			return nil, err
-		case len(line) > MaxDocBytes:
-			l.n++
-			return nil, fmt.Errorf("more than %d bytes", MaxDocBytes)
-		}
-	}
 }
