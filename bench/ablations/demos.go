@@ -11,16 +11,6 @@ import (
 	"afctl/ckpt"
 )
 
-// message and example are a line of afctl sft's data.
-type message struct {
-	Role    string `json:"role"`
-	Content string `json:"content"`
-}
-
-type example struct {
-	Messages []message `json:"messages"`
-}
-
 // write makes the file of demonstrations: the teacher's solves of the very tasks that a run of as many tasks draws, a line per turn.
 // The file appears when it is whole.
 func (d *demos) write(ctx context.Context) error {
@@ -34,7 +24,7 @@ func (d *demos) write(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if err := json.MarshalWrite(b, example{[]message{{"user", e.Prompt}, {"assistant", e.Completion}}}); err != nil {
+			if err := json.MarshalWrite(b, e.Chat()); err != nil {
 				return err
 			}
 			if err := b.WriteByte('\n'); err != nil {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"afctl/bench/gym"
 	"afctl/bench/suite"
 )
 
@@ -24,7 +25,7 @@ func TestDemosAreOfTheTasksOfTheRun(t *testing.T) {
 	}
 	turns := flat(t, configName(sftArm))["rollout.max_turns"]
 	next := 0
-	err = eachJSON(path, func(e *example) error {
+	err = eachJSON(path, func(e *gym.Line) error {
 		if len(e.Messages) != 2 || e.Messages[0].Role != "user" || e.Messages[1].Role != "assistant" || e.Messages[1].Content == "" {
 			t.Fatalf("found %+v, expected a question and an answer", e)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"afctl/bench/eval"
+	"afctl/bench/gym"
 	"afctl/ckpt"
 	"afctl/flow"
 )
@@ -131,7 +132,7 @@ func readSFT(dir string) (o outcome, err error) {
 		return o, err
 	}
 	o.Curve = []point{{0, o.Before.All.Accuracy.Mean}, {o.Steps, o.After.All.Accuracy.Mean}}
-	return o, eachJSON(filepath.Join(dir, demosFile), func(*example) error {
+	return o, eachJSON(filepath.Join(dir, demosFile), func(*gym.Line) error {
 		o.Examples++
 		return nil
 	})

@@ -22,6 +22,24 @@ type Example struct {
 	Completion string `json:"completion"`
 }
 
+// Line is a line of afctl sft's data: prompt and completion, or messages.
+type Line struct {
+	Prompt     string    `json:"prompt,omitzero"`
+	Completion string    `json:"completion,omitzero"`
+	Messages   []Message `json:"messages,omitzero"`
+}
+
+// Message is one of a Line's.
+type Message struct {
+	Role    string `json:"role"`
+	Content string `json:"content"`
+}
+
+// Chat is the example as sft learns to plan from it.
+func (e Example) Chat() Line {
+	return Line{Messages: []Message{{"user", e.Prompt}, {"assistant", e.Completion}}}
+}
+
 // recorder gathers the examples of one solve; it travels in the context, since a solve's calls share nothing else.
 type recorder struct{ examples []Example }
 

@@ -89,7 +89,7 @@ func makeInputs(ctx context.Context, dir string) error {
 	if err := makeBase(ctx, w, filepath.Join(dir, "base")); err != nil {
 		return err
 	}
-	drills := func(yield func(line, error) bool) {
+	drills := func(yield func(gym.Line, error) bool) {
 		for d := range gym.Drills(w, drillLines, seed) {
 			if !yield(drill(d), nil) {
 				return
@@ -103,10 +103,10 @@ func makeInputs(ctx context.Context, dir string) error {
 		file         string
 		demonstrator rollout.Planner
 		lines        int
-		form         func(gym.Example) line
-	}{{"texts.jsonl", gym.Wanderer{}, textLines, text}, {"answers.jsonl", gym.Naive{}, answerLines, answer}} {
+		form         func(gym.Example) gym.Line
+	}{{"texts.jsonl", gym.Wanderer{}, textLines, text}, {"answers.jsonl", gym.Naive{}, answerLines, gym.Example.Chat}} {
 		demos := gym.ManyDemos(ctx, w, worlds, part.demonstrator, solvesAWorld, flow.DeriveSeed(seed, "planner", part.file))
-		lines := func(yield func(line, error) bool) {
+		lines := func(yield func(gym.Line, error) bool) {
 			for e, err := range demos {
 				if !yield(part.form(e), err) {
 					return
@@ -182,37 +182,20 @@ func makeBase(ctx context.Context, w *gym.World, dir string) error {
 	return ckpt.SaveModel(dir, c, tensors, os.DirFS(files))
 }
 
-// line is one of `afctl sft`'s data.
-type line struct {
-	Prompt     string    `json:"prompt,omitzero"`
-	Completion string    `json:"completion,omitzero"`
-	Messages   []message `json:"messages,omitzero"`
-}
-
-type message struct {
-	Role    string `json:"role"`
-	Content string `json:"content"`
-}
-
 // text is for learning to read and copy: every token after the first line is learned.
-func text(e gym.Example) line {
+func text(e gym.Example) gym.Line {
 	first, rest, _ := strings.Cut(e.Prompt, "\n")
-	return line{Prompt: first + "\n", Completion: rest + "\n" + e.Completion}
-}
-
-// answer is for learning to plan.
-func answer(e gym.Example) line {
-	return line{Messages: []message{{"user", e.Prompt}, {"assistant", e.Completion}}}
+	return gym.Line{Prompt: first + "\n", Completion: rest + "\n" + e.Completion}
 }
 
 // drill is for learning to copy what stands among others.
-func drill(text string) line {
+func drill(text string) gym.Line {
 	first, rest, _ := strings.Cut(text, "\n")
-	return line{Prompt: first + "\n", Completion: rest}
+	return gym.Line{Prompt: first + "\n", Completion: rest}
 }
 
 // writeLines writes the first n lines.
-func writeLines(path string, lines iter.Seq2[line, error], n int) (err error) {
+func writeLines(path string, lines iter.Seq2[gym.Line, error], n int) (err error) {
 	f, err := os.Create(path)
 	if err != nil {
 		return err
