@@ -100,35 +100,42 @@ func semanticCause(e *json.SemanticError) error {
 		return e.Err
 	}
 	found := "a value"
-	switch e.JSONKind {
-	case 'n':
-		found = "null"
-	case 't', 'f':
-		found = "a boolean"
-	case '"':
-		found = "a string"
-	case '0':
-		found = "a number"
-		if len(e.JSONValue) > 0 && len(e.JSONValue) <= 40 {
-			found = "the number " + string(e.JSONValue)
-		}
-	case '{':
-		found = "an object"
-	case '[':
-		found = "a list"
+	if e.JSONKind == '0' && len(e.JSONValue) > 0 && len(e.JSONValue) <= 40 {
+		found = "the number " + string(e.JSONValue)
+	} else if e.JSONKind != jsontext.KindInvalid {
+		found = KindName(e.JSONKind)
 	}
 	if e.GoType == nil {
 		return errors.New(found + " does not belong here")
 	}
-	msg := found + " found, " + kindName(e.GoType) + " expected"
+	msg := found + " found, " + typeName(e.GoType) + " expected"
 	if e.Err != nil {
 		return fmt.Errorf("%s: %w", msg, e.Err)
 	}
 	return errors.New(msg)
 }
 
-// kindName is the JSON word for what a Go type is read from.
-func kindName(t reflect.Type) string {
+// KindName says in words what a JSON value is; what begins none is no JSON.
+func KindName(k jsontext.Kind) string {
+	switch k {
+	case 'n':
+		return "null"
+	case 't', 'f':
+		return "a boolean"
+	case '"':
+		return "a string"
+	case '0':
+		return "a number"
+	case '{':
+		return "an object"
+	case '[':
+		return "a list"
+	}
+	return "no JSON"
+}
+
+// typeName is the JSON word for what a Go type is read from.
+func typeName(t reflect.Type) string {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}

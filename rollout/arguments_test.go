@@ -155,7 +155,7 @@ func TestValidate(t *testing.T) {
 		{`{"q": "a", "k": "3"}`, "k: got string, want integer"},
 		{`{"q": ""}`, "q"},
 		{`{"q": "a", "q": "b"}`, "duplicate"},
-		{`["a"]`, "an array"},
+		{`["a"]`, "a list"},
 		{`"a"`, "a string"},
 		{`{"q": "a"`, "no JSON object"},
 		{``, "no JSON"},

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 
+	"afctl/ckpt"
+
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -62,7 +64,7 @@ func (s *ToolSpec) Validate(args stdjson.RawMessage) error {
 		return bad("%v", err)
 	}
 	if k := jsontext.Value(args).Kind(); k != '{' {
-		return bad("the arguments are %s, expected a JSON object", kindName(k))
+		return bad("the arguments are %s, expected a JSON object", ckpt.KindName(k))
 	}
 	var value any
 	if err := json.Unmarshal(args, &value); err != nil {
@@ -75,22 +77,6 @@ func (s *ToolSpec) Validate(args stdjson.RawMessage) error {
 		return bad("%v", err)
 	}
 	return nil
-}
-
-func kindName(k jsontext.Kind) string {
-	switch k {
-	case '"':
-		return "a string"
-	case '0':
-		return "a number"
-	case '[':
-		return "an array"
-	case 't', 'f':
-		return "a boolean"
-	case 'n':
-		return "null"
-	}
-	return "no JSON"
 }
 
 // explain flattens a validation error to its leaves: where, and what is wrong there.

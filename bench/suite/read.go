@@ -91,7 +91,7 @@ func readJSON(r io.Reader) ([]row, error) {
 		return nil, jsonError(err)
 	}
 	if open.Kind() != '[' {
-		return nil, fmt.Errorf("%w: found %s at the start, expected an array of objects: [{...}, ...]", ErrFormat, kindName(open.Kind()))
+		return nil, fmt.Errorf("%w: found %s at the start, expected an array of objects: [{...}, ...]", ErrFormat, ckpt.KindName(open.Kind()))
 	}
 	var rows []row
 	for d.PeekKind() != ']' {
@@ -115,25 +115,6 @@ func readJSON(r io.Reader) ([]row, error) {
 		return nil, fmt.Errorf("%w: found more after the array at byte %d, expected the end of the file", ErrFormat, d.InputOffset())
 	}
 	return rows, nil
-}
-
-// kindName says in words what a JSON value is; what begins none is no JSON.
-func kindName(k jsontext.Kind) string {
-	switch k {
-	case 'n':
-		return "null"
-	case 't', 'f':
-		return "a boolean"
-	case '"':
-		return "a string"
-	case '0':
-		return "a number"
-	case '{':
-		return "an object"
-	case '[':
-		return "a list"
-	}
-	return "no JSON"
 }
 
 var errTooMany = fmt.Errorf("%w: more than %d rows", ErrFormat, maxRows)
@@ -173,7 +154,7 @@ func readJSONL(r io.Reader) ([]row, error) {
 
 func readRow(value []byte, n int) (row, error) {
 	if jsontext.Value(value).Kind() != '{' {
-		return row{}, fmt.Errorf("row %d: %w: found %s, expected an object {...}", n, ErrFormat, kindName(jsontext.Value(value).Kind()))
+		return row{}, fmt.Errorf("row %d: %w: found %s, expected an object {...}", n, ErrFormat, ckpt.KindName(jsontext.Value(value).Kind()))
 	}
 	var fields map[string]any
 	if err := json.Unmarshal(value, &fields, json.WithUnmarshalers(keepNumbers)); err != nil {
