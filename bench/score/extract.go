@@ -24,16 +24,18 @@ var (
 	wholeText = regexp.MustCompile(`^\s*\\(?:text|mathrm|mathbf|textbf)\s*\{([^{}]*)\}\s*$`)
 	// announce ends where the answer begins. A negated announcement ("the answer is not 5") keeps its "not".
 	announce = regexp.MustCompile(`(?i)\b(?:final\s+)?answer\**\s*(?:\**\s*[:：=]|\bis\b\s*:?|\bwould be\b|\bmust be\b)\s*`)
-	// remark is a clause that judges an answer given elsewhere. Names, letters and figures behind "this answer is" are an answer.
-	remark = regexp.MustCompile(`(?i)` + clause + `\b(?:(?:this|that|your|each|every)\s+(?:final\s+)?answer\s+is\s+(?-i:[a-z])|answer\s+is\s+` +
+	// remark is a sentence that judges an answer given elsewhere. Names, letters and figures behind "this answer is" are an answer.
+	remark = regexp.MustCompile(`(?i)` + sentence + `\b(?:(?:this|that|your|each|every)\s+(?:final\s+)?answer\s+is\s+(?-i:[a-z])|answer\s+is\s+` +
 		`(?:(?:not|also|indeed|thus|therefore|probably|likely|definitely|certainly|clearly|fully)\s+)*(?:(?:in)?correct|right|wrong|final|exact|` +
 		`(?:in)?accurate|(?:un)?reasonable|(?:in)?consistent|based|supported|confirmed|verified|rounded|in\s+(?:its\s+)?(?:simplest|lowest))\b)` +
-		clause + `(?:[.!?,;](?:\s|$)|\n|$)`)
+		sentence + `(?:[.!?](?:\s|$)|\n|$)`)
+	// correction is what goes on to a better answer: "my answer is wrong, it is 5", "the answer is exact: 5".
+	correction = regexp.MustCompile(`(?i)\b(?:wrong|incorrect|not\s+(?:correct|right))\b.*\w|answer\s+is\b.*[:=]`)
 	thisAnswer = regexp.MustCompile(`(?i)\bthis\s+(?:final\s+)?answer\b`)
 )
 
-// clause ends before punctuation, unless that is within a number or a name.
-const clause = `(?:[^.!?,;:\n]|[.!?,;:]\S)*`
+// sentence ends before punctuation, unless that is within a number or a name.
+const sentence = `(?:[^.!?\n]|[.!?]\S)*`
 
 // Extract returns the part of a reply that is its answer: the last <answer> element (one that is never closed runs to
 // the end), else the last \boxed{}, else what follows the last "answer is" or "answer:" on its line (or on the next, if
@@ -67,10 +69,10 @@ func Extract(text string) (string, Origin) {
 }
 
 // withoutRemarks ends a line where a remark stands. Alone, "the answer is right" announces all the same; of "this answer" it does
-// only where nothing else is said. A clause that goes on to announce ("my first answer is wrong and the answer is 5") stays.
+// only where nothing else is said. A sentence that announces beside it ("my answer is final: the answer is 5") stays.
 func withoutRemarks(text string) string {
 	rest := remark.ReplaceAllStringFunc(text, func(s string) string {
-		if len(announce.FindAllStringIndex(s, 2)) > 1 {
+		if len(announce.FindAllStringIndex(s, 2)) > 1 || correction.MatchString(s) {
 			return s
 		}
 		return "\n"

@@ -113,8 +113,9 @@ func TestNumber(t *testing.T) {
 		// said of an answer
 		{"42", "The answer is 42. My answer is final.", 1}, {"42", "Answer: 42\n\nThis answer is exact.", 1}, {"42", "42\n\nThis answer is exact.", 1},
 		{"41", "The answer is 41. My answer is 42.", 0}, {"41", "The answer is 41. That answer is wrong: the answer is 42", 0},
-		{"4", "The answer is 4 or 5. This answer is right.", 0}, {"5", "The answer is 4. If this answer is wrong, 5.", 0},
+		{"4", "The answer is 4 or 5. This answer is right.", 0}, {"4", "The answer is 4. If this answer is wrong, 5.", 0},
 		{"42", "The answer is 42. The answer is not 42.", 0}, {"42", "The answer is 42. The answer is unknown.", 0}, {"3", "The answer is 3.5 and my answer is final", 0},
+		{"1", "The answer is 1, 2 and my answer is final.", 0}, {"41", "The answer is 41.\nFinal answer: 42 (this answer is exact).", 0}, {"41", "The answer is 41. My answer is wrong, 42 is right.", 0},
 		// text around
 		{"42", `The answer is $\boxed{42}$.`, 1},
 		{"42", "So we get 6 * 7 = 42.", 1},
