@@ -19,10 +19,9 @@ type Update struct {
 	u       *flow.Update
 	forests []flow.Forest
 	params  kernels.LossParams
-	old     []float32 // lo, lr by target index
-	ref     []float32
-	epoch   int  // steps taken
-	known   bool // old and ref are there, and K1 was taken off the rewards
+	lo, lr  []float32 // by target index
+	epoch   int       // steps taken
+	known   bool      // lo and lr are there, and K1 was taken off the rewards
 }
 
 // Begin prepares an update: sequences checked against the model, forests cut.
@@ -42,8 +41,7 @@ func (e *Engine) Begin(u *flow.Update) (*Update, error) {
 		return nil, err
 	}
 	o := u.Objective
-	up := &Update{e: e, u: u, forests: e.forests(u.Sequences), old: make([]float32, len(u.Weight)),
-		ref: make([]float32, len(u.Weight)),
+	up := &Update{e: e, u: u, forests: e.forests(u.Sequences), lo: make([]float32, len(u.Weight)), lr: make([]float32, len(u.Weight)),
 		params: kernels.LossParams{ClipLow: o.ClipLow, ClipHigh: o.ClipHigh, DualClip: o.DualClip, KL: o.KL, TISCap: o.TISCap, Entropy: o.Entropy,
 			KLEstimator: map[flow.KLEstimator]kernels.KLEstimator{flow.K1: kernels.K1, flow.K2: kernels.K2, flow.K3: kernels.K3}[o.KLEstimator]}}
 	return up, e.reserve(up.forests, true, true, o.Entropy != 0)
@@ -53,20 +51,20 @@ func (e *Engine) Begin(u *flow.Update) (*Update, error) {
 func (up *Update) Epoch() int { return up.epoch }
 
 // Constants returns lo and lr by target index, once a step was taken: with Resume they let an interrupted update go on.
-func (up *Update) Constants() (old, ref []float32) {
+func (up *Update) Constants() (lo, lr []float32) {
 	if !up.known {
 		return nil, nil
 	}
-	return up.old, up.ref
+	return up.lo, up.lr
 }
 
 // Resume sets an update to where it was: epoch steps taken, with these lo and lr.
-func (up *Update) Resume(epoch int, old, ref []float32) error {
-	if len(old) != len(up.old) || len(ref) != len(up.ref) {
-		return fmt.Errorf("resume: %d and %d log-probs for an update of %d action tokens", len(old), len(ref), len(up.old))
+func (up *Update) Resume(epoch int, lo, lr []float32) error {
+	if len(lo) != len(up.lo) || len(lr) != len(up.lr) {
+		return fmt.Errorf("resume: %d and %d log-probs for an update of %d action tokens", len(lo), len(lr), len(up.lo))
 	}
-	copy(up.old, old)
-	copy(up.ref, ref)
+	copy(up.lo, lo)
+	copy(up.lr, lr)
 	if err := up.shape(); err != nil {
 		return err
 	}
@@ -79,7 +77,7 @@ func (up *Update) shape() error {
 	if up.u.Objective.KLEstimator != flow.K1 {
 		return nil
 	}
-	return up.u.ShapeRewards(up.old, up.ref)
+	return up.u.ShapeRewards(up.lo, up.lr)
 }
 
 // Step takes one optimizer step over the whole update and returns its metrics (Step, PolicyVersion, AdapterHash and the seconds of other
@@ -105,9 +103,9 @@ func (up *Update) Step(ctx context.Context, o Optimizer) (flow.Metrics, error) {
 				if err := ctx.Err(); err != nil {
 					return flow.Metrics{}, err
 				}
-				out := up.ref
+				out := up.lr
 				if policy {
-					out = up.old
+					out = up.lo
 				}
 				if err := e.logProbs(&up.forests[i], up.u.Objective.Temperature, policy, out); err != nil {
 					return flow.Metrics{}, err
@@ -130,7 +128,7 @@ func (up *Update) Step(ctx context.Context, o Optimizer) (flow.Metrics, error) {
 		rows += len(f.Tokens)
 		if !up.known && !up.onBase() {
 			t := time.Now()
-			if err := e.logProbs(f, up.u.Objective.Temperature, false, up.ref); err != nil {
+			if err := e.logProbs(f, up.u.Objective.Temperature, false, up.lr); err != nil {
 				return flow.Metrics{}, err
 			}
 			reference += time.Since(t)
@@ -172,15 +170,15 @@ func (up *Update) gradient(f *flow.Forest, sums *kernels.LossSums) error {
 	}
 	if !up.known { // on policy: the ratio is 1, its gradient is not 0
 		for i, k := range p.index {
-			up.old[k] = p.lpHost[i]
+			up.lo[k] = p.lpHost[i]
 			if up.onBase() {
-				up.ref[k] = p.lpHost[i]
+				up.lr[k] = p.lpHost[i]
 			}
 		}
 	}
 	p.grad = grow(p.grad, p.N)
-	p.do(e.b.Loss(kernels.Loss{Params: up.params, Index: p.index, Weight: up.u.Weight, Advantage: up.u.Advantage, Old: up.old, Ref: up.ref,
-		Sampled: up.u.Sampled, LP: p.lpHost, Entropy: p.entTarget, DLP: p.grad}, sums))
+	p.do(e.b.Loss(kernels.Loss{Params: up.params, Index: p.index, Weight: up.u.Weight, Advantage: up.u.Advantage, LO: up.lo, LR: up.lr,
+		LS: up.u.LS, LP: p.lpHost, Entropy: p.entTarget, DLP: p.grad}, sums))
 	if p.entropy {
 		p.dent = grow(p.dent, p.S)
 		for r := range p.S {

@@ -439,7 +439,7 @@ func TestStepAllocatesNothing(t *testing.T) {
 	var sums kernels.LossSums
 	work := func() {
 		for i := range up.forests {
-			if err := e.logProbs(&up.forests[i], 0.7, false, up.ref); err != nil {
+			if err := e.logProbs(&up.forests[i], 0.7, false, up.lr); err != nil {
 				t.Fatal(err)
 			}
 			if err := up.gradient(&up.forests[i], &sums); err != nil {

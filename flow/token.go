@@ -18,12 +18,12 @@ type TokenIn struct {
 
 // TokenOut is the objective of one action token, without the aggregation's weight.
 type TokenOut struct {
-	Policy   float64 // the clipped surrogate, negated: what is minimised
-	KL       float64 // the estimate of the KL to the reference, without its coefficient
-	Weight   float64 // w of truncated importance sampling, a constant; 1 where it is off
-	Loss     float64 // Weight*Policy + kl*KL - entropy*Entropy
-	DLogProb float64 // dLoss/dLP with the entropy held fixed: its gradient goes through the logits
-	Ratio    float64 // rho = exp(LP - LO)
+	Policy float64 // the clipped surrogate, negated: what is minimised
+	KL     float64 // the estimate of the KL to the reference, without its coefficient
+	Weight float64 // w of truncated importance sampling, a constant; 1 where it is off
+	Loss   float64 // Weight*Policy + kl*KL - entropy*Entropy
+	DLP    float64 // dLoss/dLP with the entropy held fixed: its gradient goes through the logits
+	Ratio  float64 // rho = exp(LP - LO)
 	// ClipLow says that rho < 1 - clip_low with A < 0, ClipHigh that rho > 1 + clip_high with A > 0: the clipped branch
 	// is the minimum, and the policy term has no gradient.
 	ClipLow, ClipHigh bool
@@ -90,10 +90,10 @@ func (o Objective) Token(in TokenIn) TokenOut {
 		out.Weight = math.Min(math.Exp(s), o.TISCap)
 	}
 	out.Loss = out.Weight * out.Policy
-	out.DLogProb = out.Weight * dPolicy
+	out.DLP = out.Weight * dPolicy
 	if o.KLInLoss() {
 		out.Loss += o.KL * out.KL
-		out.DLogProb += o.KL * dKL
+		out.DLP += o.KL * dKL
 	}
 	if o.Entropy != 0 {
 		out.Loss -= o.Entropy * in.Entropy

@@ -37,7 +37,7 @@ func TestTokenVectors(t *testing.T) {
 	} {
 		c.in.LR, c.in.LS = c.in.LP, math.NaN()
 		got := o.Token(c.in)
-		if !near(got.Policy, c.policy, vectorTolerance) || !near(got.DLogProb, c.dLogProb, vectorTolerance) ||
+		if !near(got.Policy, c.policy, vectorTolerance) || !near(got.DLP, c.dLogProb, vectorTolerance) ||
 			!near(got.Loss, c.policy, vectorTolerance) || got.KL != 0 || got.Weight != 1 ||
 			got.ClipLow != c.clippedLow || got.ClipHigh != c.clippedHi {
 			t.Errorf("%s: found %+v", c.name, got)
@@ -45,7 +45,7 @@ func TestTokenVectors(t *testing.T) {
 	}
 	o.KL = 1
 	if got := o.Token(TokenIn{LR: 0.1, LS: math.NaN()}); !near(got.KL, 0.005171, vectorTolerance) ||
-		!near(got.DLogProb, -0.105171, vectorTolerance) || got.Loss != got.KL {
+		!near(got.DLP, -0.105171, vectorTolerance) || got.Loss != got.KL {
 		t.Errorf("k3 at x = 0.1: found %+v", got)
 	}
 }
@@ -92,8 +92,8 @@ func TestTrap18FiniteDifferences(t *testing.T) {
 		}
 		want := (at(in.LP+differenceStep) - at(in.LP-differenceStep)) / (2 * differenceStep)
 		got := o.Token(in)
-		if scale := 1 + math.Abs(got.Loss) + math.Abs(want); !near(got.DLogProb, want, differenceTolerance*scale) {
-			t.Fatalf("dloss/dlp = %v, by differences %v: %+v", got.DLogProb, want, got)
+		if scale := 1 + math.Abs(got.Loss) + math.Abs(want); !near(got.DLP, want, differenceTolerance*scale) {
+			t.Fatalf("dloss/dlp = %v, by differences %v: %+v", got.DLP, want, got)
 		}
 	})
 }
@@ -136,24 +136,24 @@ func TestTrap15Clips(t *testing.T) {
 	// rho - 1 and 1 - rho are exact in float64 for 0.5 <= rho < 2: the bounds below are met to the bit.
 	high, low := math.Exp(0.25), math.Exp(-0.25)
 	o.ClipHigh, o.ClipLow = high-1, 1-low
-	if got := at(o, 0.25, 2); got.DLogProb != -2*high || got.ClipHigh {
+	if got := at(o, 0.25, 2); got.DLP != -2*high || got.ClipHigh {
 		t.Errorf("at 1 + clip_high with A > 0 the unclipped branch counts: found %+v", got)
 	}
-	if got := at(o, -0.25, -2); got.DLogProb != 2*low || got.ClipLow {
+	if got := at(o, -0.25, -2); got.DLP != 2*low || got.ClipLow {
 		t.Errorf("at 1 - clip_low with A < 0 the unclipped branch counts: found %+v", got)
 	}
-	if got := at(o, 0.26, 2); got.DLogProb != 0 || got.Policy != -2*high || !got.ClipHigh {
+	if got := at(o, 0.26, 2); got.DLP != 0 || got.Policy != -2*high || !got.ClipHigh {
 		t.Errorf("above 1 + clip_high with A > 0: found %+v", got)
 	}
-	if got := at(o, -0.26, -2); got.DLogProb != 0 || got.Policy != 2*low || !got.ClipLow {
+	if got := at(o, -0.26, -2); got.DLP != 0 || got.Policy != 2*low || !got.ClipLow {
 		t.Errorf("below 1 - clip_low with A < 0: found %+v", got)
 	}
 
 	o.DualClip = math.Exp(1)
-	if got := at(o, 1, -2); got.DLogProb != 2*math.E {
+	if got := at(o, 1, -2); got.DLP != 2*math.E {
 		t.Errorf("at the dual clip the unclipped branch counts: found %+v", got)
 	}
-	if got := at(o, 1.01, -2); got.DLogProb != 0 || got.Policy != 2*math.E || got.ClipLow || got.ClipHigh {
+	if got := at(o, 1.01, -2); got.DLP != 0 || got.Policy != 2*math.E || got.ClipLow || got.ClipHigh {
 		t.Errorf("beyond the dual clip: found %+v", got)
 	}
 	o.DualClip, o.ClipHigh = 1.1, 0.5
@@ -163,14 +163,14 @@ func TestTrap15Clips(t *testing.T) {
 
 	o.DualClip = 0
 	for _, d := range []float64{20, 30} {
-		if got := at(o, d, -1); got.DLogProb != 0 || got.Policy != math.Exp(20) {
+		if got := at(o, d, -1); got.DLP != 0 || got.Policy != math.Exp(20) {
 			t.Errorf("lp - lo = %v: found %+v, expected the value at 20 and no gradient", d, got)
 		}
-		if got := at(o, -d, 1); got.DLogProb != 0 || got.Policy != -math.Exp(-20) {
+		if got := at(o, -d, 1); got.DLP != 0 || got.Policy != -math.Exp(-20) {
 			t.Errorf("lp - lo = %v: found %+v, expected the value at -20 and no gradient", -d, got)
 		}
 	}
-	if got := at(o, 19.9, -1); got.DLogProb != math.Exp(19.9) {
+	if got := at(o, 19.9, -1); got.DLP != math.Exp(19.9) {
 		t.Errorf("lp - lo = 19.9: found %+v, expected a gradient", got)
 	}
 }
@@ -182,7 +182,7 @@ func TestTrap17OnPolicy(t *testing.T) {
 	for _, a := range Advantages([]float64{1, 0, 0, 1}, o.AdvantageStd, o.AdvantageEps) {
 		got := o.Token(TokenIn{LP: -1.7, LO: -1.7, LR: -1.7, LS: math.NaN(), Advantage: a})
 		sum += got.Loss
-		if got.Ratio != 1 || got.KL != 0 || got.DLogProb != -a || a == 0 {
+		if got.Ratio != 1 || got.KL != 0 || got.DLP != -a || a == 0 {
 			t.Errorf("A = %v: found %+v", a, got)
 		}
 	}
@@ -205,7 +205,7 @@ func TestTrap21KL(t *testing.T) {
 			t.Fatalf("w = %v is in the KL term: loss %v, kl %v", got.Weight, got.Loss, got.KL)
 		}
 		o.KLEstimator = K1
-		if got := o.Token(in); got.Loss != 0 || got.DLogProb != 0 {
+		if got := o.Token(in); got.Loss != 0 || got.DLP != 0 {
 			t.Fatalf("k1 is in the loss: %+v", got)
 		}
 	})
@@ -214,8 +214,8 @@ func TestTrap21KL(t *testing.T) {
 	for _, e := range []KLEstimator{K2, K3} {
 		o.KLEstimator = e
 		for _, x := range []float64{20, -20, 50} {
-			if got := o.Token(TokenIn{LR: x, LS: math.NaN()}); got.DLogProb != 0 {
-				t.Errorf("%s at lr - lp = %v has gradient %v", e, x, got.DLogProb)
+			if got := o.Token(TokenIn{LR: x, LS: math.NaN()}); got.DLP != 0 {
+				t.Errorf("%s at lr - lp = %v has gradient %v", e, x, got.DLP)
 			}
 		}
 	}
@@ -229,7 +229,7 @@ func TestTrap14SelectNotMultiply(t *testing.T) {
 	o := DefaultObjective()
 	o.KL = 0
 	absent := TokenIn{LP: -1, LO: -1.1, LR: math.NaN(), LS: math.NaN(), Advantage: 1, Entropy: math.NaN()}
-	if got := o.Token(absent); !finite(got.Loss) || !finite(got.DLogProb) || got.Weight != 1 {
+	if got := o.Token(absent); !finite(got.Loss) || !finite(got.DLP) || got.Weight != 1 {
 		t.Errorf("lr, ls and H absent: found %+v", got)
 	}
 	for name, need := range map[string]func(o *Objective, in *TokenIn){
@@ -253,7 +253,7 @@ func TestTrap22ImportanceSampling(t *testing.T) {
 	o.KL, o.TISCap = 0, 2
 	for _, c := range []struct{ ls, w float64 }{{-1, 1}, {-1.5, math.Exp(0.5)}, {-3, 2}, {-100, 2}, {0, math.Exp(-1)}, {90, math.Exp(-20)}} {
 		got := o.Token(TokenIn{LP: -1, LO: -1, LR: -1, LS: c.ls, Advantage: 1})
-		if got.Weight != c.w || got.Loss != -c.w || got.DLogProb != -c.w || got.Policy != -1 {
+		if got.Weight != c.w || got.Loss != -c.w || got.DLP != -c.w || got.Policy != -1 {
 			t.Errorf("ls = %v: found %+v, expected w = %v", c.ls, got, c.w)
 		}
 	}

@@ -59,7 +59,7 @@ type Update struct {
 	// Per action token, [action tokens of Sequences]:
 	Weight    []float64 // of the aggregation
 	Advantage []float64
-	Sampled   []float32 // ls, NaN where the sampler reported none; nil where it reported none at all
+	LS        []float32 // ls, NaN where the sampler reported none; nil where it reported none at all
 	Rollout   []int32   // index of the token's rollout among all rollouts of Groups, in order
 	Counts    Counts
 	Warnings  []string // for the user, one line each
@@ -239,7 +239,7 @@ func (u *Update) layOut() {
 	u.Advantage = make([]float64, 0, actions)
 	u.Rollout = make([]int32, 0, actions)
 	if sampled {
-		u.Sampled = make([]float32, 0, actions)
+		u.LS = make([]float32, 0, actions)
 	}
 	store := make([]int32, 0, tokens) // all sequences' tokens, in one block
 	rollout := int32(0)
@@ -264,7 +264,7 @@ func (u *Update) layOut() {
 					u.Advantage = append(u.Advantage, r.Advantage)
 					u.Rollout = append(u.Rollout, rollout)
 					if sampled {
-						u.Sampled = append(u.Sampled, logProb(t, k))
+						u.LS = append(u.LS, logProb(t, k))
 					}
 				}
 			}

@@ -109,8 +109,8 @@ func TestUpdateArrays(t *testing.T) {
 						t.Fatalf("sequence %d is %+v, the turn %+v at %d", sequence, s, turn, index)
 					}
 					for k := range turn.Action {
-						if u.Advantage[index] != r.Advantage || u.Rollout[index] != n || u.Sampled[index] != turn.LogProbs[k] {
-							t.Fatalf("token %d: A %v, rollout %d, ls %v", index, u.Advantage[index], u.Rollout[index], u.Sampled[index])
+						if u.Advantage[index] != r.Advantage || u.Rollout[index] != n || u.LS[index] != turn.LogProbs[k] {
+							t.Fatalf("token %d: A %v, rollout %d, ls %v", index, u.Advantage[index], u.Rollout[index], u.LS[index])
 						}
 						index++
 					}
@@ -365,12 +365,12 @@ func TestTrap22MissingSampled(t *testing.T) {
 	ts := []Trajectory{rollout("a", 0, 1, 2), rollout("a", 1, 0, 2)}
 	ts[0].Turns[0].LogProbs = nil
 	u := mustUpdate(t, ts, DefaultObjective())
-	if s := u.Sampled; !math.IsNaN(float64(s[0])) || !math.IsNaN(float64(s[1])) || s[2] != -0.125 {
+	if s := u.LS; !math.IsNaN(float64(s[0])) || !math.IsNaN(float64(s[1])) || s[2] != -0.125 {
 		t.Errorf("ls = %v", s)
 	}
 	ts[1].Turns[0].LogProbs = nil
-	if u := mustUpdate(t, ts, DefaultObjective()); u.Sampled != nil {
-		t.Errorf("ls = %v, expected none", u.Sampled)
+	if u := mustUpdate(t, ts, DefaultObjective()); u.LS != nil {
+		t.Errorf("ls = %v, expected none", u.LS)
 	}
 }
 

@@ -140,13 +140,13 @@ type LossSums struct {
 }
 
 // Loss is the objective over targets. The arrays over the update are host memory, as flow keeps them: Index[i] is target i's place in
-// Weight, Advantage, Old, Ref and Sampled. LP and Entropy are in target order (Entropy that of the target's row).
+// Weight, Advantage, LO, LR and LS. LP and Entropy are in target order (Entropy that of the target's row).
 type Loss struct {
 	Params            LossParams
 	Index             []int32
 	Weight, Advantage []float64
-	Old, Ref          []float32 // lo, lr
-	Sampled           []float32 // ls; nil, or NaN where missing
+	LO, LR            []float32 // under the policy as the update began, under the reference
+	LS                []float32 // as the sampler reported it; nil, or NaN where missing
 	LP, Entropy       []float32
 	DLP               []float32 // out: dloss/dlp
 }

@@ -310,10 +310,10 @@ func CheckSample(h Tensor, w Matrix, temperature, u []float64, tokens []int32, l
 // Check checks the lengths of the arrays.
 func (a Loss) Check() error {
 	n := len(a.Index)
-	if len(a.LP) != n || len(a.Entropy) != n || len(a.DLP) != n || len(a.Advantage) != len(a.Weight) || len(a.Old) != len(a.Weight) ||
-		len(a.Ref) != len(a.Weight) || (a.Sampled != nil && len(a.Sampled) != len(a.Weight)) {
+	if len(a.LP) != n || len(a.Entropy) != n || len(a.DLP) != n || len(a.Advantage) != len(a.Weight) || len(a.LO) != len(a.Weight) ||
+		len(a.LR) != len(a.Weight) || (a.LS != nil && len(a.LS) != len(a.Weight)) {
 		return shapeErr("loss", "%d targets, %d lp, %d entropy, %d dlp; %d weights, %d advantages, %d lo, %d lr, %d ls", n, len(a.LP),
-			len(a.Entropy), len(a.DLP), len(a.Weight), len(a.Advantage), len(a.Old), len(a.Ref), len(a.Sampled))
+			len(a.Entropy), len(a.DLP), len(a.Weight), len(a.Advantage), len(a.LO), len(a.LR), len(a.LS))
 	}
 	for _, k := range a.Index {
 		if k < 0 || int(k) >= len(a.Weight) {

@@ -93,12 +93,12 @@ func deviceLoss(b kernels.Backend) oracle.LossFunc {
 		arena.do(b.LogProbs(head))
 		loss := kernels.Loss{Params: lossParams(&o), Index: first[:n], Weight: in.Weight, Advantage: in.Advantage,
 			LP: arena.download(b, head.LP), Entropy: arena.download(b, head.Entropy), DLP: make([]float32, n)}
-		loss.Old, loss.Ref, loss.Sampled = narrow(in.LO), narrow(in.LR), narrow(in.LS)
+		loss.LO, loss.LR, loss.LS = narrow(in.LO), narrow(in.LR), narrow(in.LS)
 		if in.LO == nil {
-			loss.Old = loss.LP
+			loss.LO = loss.LP
 		}
 		if in.LR == nil {
-			loss.Ref = nans(n)
+			loss.LR = nans(n)
 		}
 		var sums kernels.LossSums
 		arena.do(b.Loss(loss, &sums))
@@ -109,7 +109,7 @@ func deviceLoss(b kernels.Backend) oracle.LossFunc {
 		arena.do(b.Upload(back.G, loss.DLP))
 		arena.do(b.Upload(back.DEntropy, dEntropy))
 		arena.do(b.LogProbsBack(back))
-		out = oracle.Outputs{PolicyLoss: sums.Policy, KL: sums.KL, Entropy: sums.Entropy, LogProb: widen(loss.LP), DLogProb: widen(loss.DLP),
+		out = oracle.Outputs{PolicyLoss: sums.Policy, KL: sums.KL, Entropy: sums.Entropy, LogProb: widen(loss.LP), DLP: widen(loss.DLP),
 			DLogits: widen(arena.download(b, back.DH))}
 		out.Loss = out.PolicyLoss
 		if o.KLInLoss() {

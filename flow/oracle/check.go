@@ -75,7 +75,7 @@ func compare(got, want Outputs, tolerance float64) error {
 		got, want []float64
 	}{
 		{"lp", got.LogProb, want.LogProb},
-		{"dloss/dlp", got.DLogProb, want.DLogProb},
+		{"dloss/dlp", got.DLP, want.DLP},
 		{"dloss/dlogits", got.DLogits, want.DLogits},
 	} {
 		if len(array.got) != len(array.want) {

@@ -30,7 +30,7 @@ type Outputs struct {
 	KL         float64   // sum weight * kl; NaN where lr is not known
 	Entropy    float64   // sum weight * H
 	LogProb    []float64 // [N], lp
-	DLogProb   []float64 // [N], dLoss/dlp with the entropy held fixed
+	DLP        []float64 // [N], dLoss/dlp with the entropy held fixed
 	DLogits    []float64 // [N, Vocab], dLoss/dlogits, all of it
 }
 
@@ -40,7 +40,7 @@ func Loss(o flow.Objective, in Inputs) (out Outputs, err error) {
 	if err := in.check(); err != nil {
 		return Outputs{}, fmt.Errorf("oracle: %w", err)
 	}
-	out = Outputs{LogProb: make([]float64, n), DLogProb: make([]float64, n), DLogits: make([]float64, 0, n*v)}
+	out = Outputs{LogProb: make([]float64, n), DLP: make([]float64, n), DLogits: make([]float64, 0, n*v)}
 	for i, token := range in.Tokens {
 		if token < 0 || int(token) >= v {
 			return Outputs{}, fmt.Errorf("oracle: target %d: found token %d, expected 0 <= token < %d", i, token, v)
@@ -64,7 +64,7 @@ func Loss(o flow.Objective, in Inputs) (out Outputs, err error) {
 		out.PolicyLoss += t.weight * r.policy
 		out.KL += t.weight * r.kl
 		out.Entropy += t.weight * r.entropy
-		out.LogProb[i], out.DLogProb[i] = r.logProb, r.dLogProb
+		out.LogProb[i], out.DLP[i] = r.logProb, r.dLogProb
 		out.DLogits = append(out.DLogits, r.dLogits...)
 	}
 	return out, nil

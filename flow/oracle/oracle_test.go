@@ -37,14 +37,14 @@ func lossBy(objective token) LossFunc {
 			sums.Observe(in.Weight[i], t, r)
 			out.Loss += in.Weight[i] * r.Loss
 			out.LogProb = append(out.LogProb, t.LP)
-			out.DLogProb = append(out.DLogProb, in.Weight[i]*r.DLogProb)
+			out.DLP = append(out.DLP, in.Weight[i]*r.DLP)
 			for v, l := range z {
 				lp := l/o.Temperature - lse
 				d := -math.Exp(lp)
 				if v == int(id) {
 					d++
 				}
-				out.DLogits[i*in.Vocab+v] = (in.Weight[i]*r.DLogProb*d + in.Weight[i]*o.Entropy*math.Exp(lp)*(lp+t.Entropy)) / o.Temperature
+				out.DLogits[i*in.Vocab+v] = (in.Weight[i]*r.DLP*d + in.Weight[i]*o.Entropy*math.Exp(lp)*(lp+t.Entropy)) / o.Temperature
 			}
 		}
 		out.PolicyLoss, out.KL, out.Entropy = sums.Policy, sums.KL, sums.Entropy
@@ -71,7 +71,7 @@ func TestFloat32Passes(t *testing.T) {
 			*x = float64(float32(*x))
 		}
 		out := o.Token(in)
-		for _, x := range []*float64{&out.Policy, &out.KL, &out.Weight, &out.Loss, &out.DLogProb} {
+		for _, x := range []*float64{&out.Policy, &out.KL, &out.Weight, &out.Loss, &out.DLP} {
 			*x = float64(float32(*x))
 		}
 		return out
@@ -92,20 +92,20 @@ func TestCheckFindsMistakes(t *testing.T) {
 		"clip whatever the sign of A": func(o flow.Objective, in flow.TokenIn) flow.TokenOut {
 			out := o.Token(in)
 			if out.Ratio > 1+o.ClipHigh || out.Ratio < 1-o.ClipLow {
-				out.DLogProb = 0
+				out.DLP = 0
 			}
 			return out
 		},
 		"gradient where clipped": func(o flow.Objective, in flow.TokenIn) flow.TokenOut {
 			out := o.Token(in)
 			o.ClipLow, o.ClipHigh = 1, 1e30
-			out.DLogProb = o.Token(in).DLogProb
+			out.DLP = o.Token(in).DLP
 			return out
 		},
 		"no gradient at the bound": func(o flow.Objective, in flow.TokenIn) flow.TokenOut {
 			out := o.Token(in)
 			if out.Ratio >= 1+o.ClipHigh || out.Ratio <= 1-o.ClipLow {
-				out.DLogProb = 0
+				out.DLP = 0
 			}
 			return out
 		},
@@ -119,14 +119,14 @@ func TestCheckFindsMistakes(t *testing.T) {
 		"gradient beyond the clamp": func(o flow.Objective, in flow.TokenIn) flow.TokenOut {
 			out := o.Token(in)
 			if in.LP-in.LO > flow.LogRatioClamp && in.Advantage < 0 {
-				out.DLogProb = -in.Advantage * out.Ratio
+				out.DLP = -in.Advantage * out.Ratio
 			}
 			return out
 		},
 		"dual clip where A > 0 too": func(o flow.Objective, in flow.TokenIn) flow.TokenOut {
 			out := o.Token(in)
 			if o.DualClip > 0 && in.Advantage > 0 && out.Ratio < 1/o.DualClip {
-				out.DLogProb = 0
+				out.DLP = 0
 			}
 			if o.DualClip > 0 {
 				out.Policy = math.Min(out.Policy, o.DualClip*in.Advantage)
@@ -144,7 +144,7 @@ func TestCheckFindsMistakes(t *testing.T) {
 			out := o.Token(in)
 			if o.KLEstimator == flow.K1 {
 				out.Loss += o.KL * out.KL
-				out.DLogProb += o.KL
+				out.DLP += o.KL
 			}
 			return out
 		},
@@ -168,7 +168,7 @@ func TestCheckFindsMistakes(t *testing.T) {
 		"w not of the gradient": func(o flow.Objective, in flow.TokenIn) flow.TokenOut {
 			out := o.Token(in)
 			o.TISCap = 0
-			out.DLogProb = o.Token(in).DLogProb
+			out.DLP = o.Token(in).DLP
 			return out
 		},
 		"ls for lo": func(o flow.Objective, in flow.TokenIn) flow.TokenOut {
@@ -191,7 +191,7 @@ func TestCheckFindsMistakes(t *testing.T) {
 		},
 		"entropy added": func(o flow.Objective, in flow.TokenIn) flow.TokenOut { o.Entropy = -o.Entropy; return o.Token(in) },
 		"NaN": func(flow.Objective, flow.TokenIn) flow.TokenOut {
-			return flow.TokenOut{Loss: none, Policy: none, KL: none, DLogProb: none}
+			return flow.TokenOut{Loss: none, Policy: none, KL: none, DLP: none}
 		},
 	} {
 		if err := Check(lossBy(wrong), Float32Tolerance); err == nil || !strings.HasPrefix(err.Error(), "case ") {
@@ -222,7 +222,7 @@ func TestCheckFindsMistakes(t *testing.T) {
 		},
 		"an array cut short": func(o flow.Objective, in Inputs) (Outputs, error) {
 			out, err := right(o, in)
-			out.DLogProb = out.DLogProb[:len(out.DLogProb)-1]
+			out.DLP = out.DLP[:len(out.DLP)-1]
 			return out, err
 		},
 	} {

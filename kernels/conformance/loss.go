@@ -42,7 +42,7 @@ func nearCase() Case {
 		const lp = -0.01
 		for _, lr := range []float32{math.Nextafter32(lp, 0), lp - 1e-6, lp + 1e-4} {
 			a := kernels.Loss{Params: kernels.LossParams{KL: 1, KLEstimator: kernels.K3}, Index: []int32{0}, Weight: []float64{1}, Advantage: []float64{0},
-				Old: []float32{lp}, Ref: []float32{lr}, Sampled: []float32{lr}, LP: []float32{lp}, Entropy: []float32{0}, DLP: make([]float32, 1)}
+				LO: []float32{lp}, LR: []float32{lr}, LS: []float32{lr}, LP: []float32{lp}, Entropy: []float32{0}, DLP: make([]float32, 1)}
 			var sums kernels.LossSums
 			p.must(p.Loss(a, &sums))
 			x := float64(lr) - float64(float32(lp))
@@ -63,21 +63,21 @@ func lossCase(title string, params kernels.LossParams, n int) Case {
 		a := &in.loss
 		for range all {
 			a.Weight, a.Advantage = append(a.Weight, r.Float64()/all), append(a.Advantage, r.NormFloat64())
-			a.Old, a.Ref, a.Sampled = append(a.Old, float32(-2*r.Float64())), append(a.Ref, float32(-2*r.Float64())), append(a.Sampled, float32(-2*r.Float64()))
+			a.LO, a.LR, a.LS = append(a.LO, float32(-2*r.Float64())), append(a.LR, float32(-2*r.Float64())), append(a.LS, float32(-2*r.Float64()))
 			if params.TISCap == 0 && r.IntN(3) == 0 {
-				a.Sampled[len(a.Sampled)-1] = float32(math.NaN())
+				a.LS[len(a.LS)-1] = float32(math.NaN())
 			}
 		}
 		for i := range n {
 			k := r.Int32N(all)
-			lp := a.Old[k] + float32(0.5*r.NormFloat64())
+			lp := a.LO[k] + float32(0.5*r.NormFloat64())
 			switch i % 20 {
 			case 0:
-				lp = a.Old[k]
+				lp = a.LO[k]
 			case 1:
-				lp = a.Old[k] - 25
+				lp = a.LO[k] - 25
 			case 2:
-				lp, a.Old[k] = -0.1, -27
+				lp, a.LO[k] = -0.1, -27
 			}
 			a.Index, a.LP, a.Entropy = append(a.Index, k), append(a.LP, lp), append(a.Entropy, float32(r.Float64()))
 		}
@@ -90,7 +90,7 @@ func lossCase(title string, params kernels.LossParams, n int) Case {
 		sums := kernels.LossSums{Policy: 1, KL: 2, Count: 3, RatioMax: 1e-3} // added to
 		p.must(p.Loss(in.loss, &sums))
 		p.compareLoss(in, sums, kernels.LossSums{Policy: 1, KL: 2, Count: 3, RatioMax: 1e-3})
-		in.loss.Sampled = nil
+		in.loss.LS = nil
 		if in.loss.Params.TISCap == 0 { // without ls nothing but the mismatch is missing
 			sums = kernels.LossSums{}
 			p.must(p.Loss(in.loss, &sums))
@@ -105,10 +105,10 @@ func (in *lossInput) expect() {
 	a, s, m := &in.loss, &in.sums, &in.tol
 	in.dlp.want, in.dlp.tol = nil, nil
 	for i, k := range a.Index {
-		t := ref.Token{LP: float64(a.LP[i]), Old: float64(a.Old[k]), Ref: float64(a.Ref[k]), Sampled: float64(a.Sampled[k]), Advantage: a.Advantage[k], Entropy: float64(a.Entropy[i])}
+		t := ref.Token{LP: float64(a.LP[i]), LO: float64(a.LO[k]), LR: float64(a.LR[k]), LS: float64(a.LS[k]), Advantage: a.Advantage[k], Entropy: float64(a.Entropy[i])}
 		out, wt := ref.Loss(a.Params, t), a.Weight[k]
 		in.dlp.want = append(in.dlp.want, wt*out.DLP)
-		x := math.Exp(math.Min(t.Ref-t.LP, ref.LogRatioClamp)) + math.Abs(t.Ref-t.LP) + 1 // what the estimators are differences of
+		x := math.Exp(math.Min(t.LR-t.LP, ref.LogRatioClamp)) + math.Abs(t.LR-t.LP) + 1 // what the estimators are differences of
 		in.dlp.tol = append(in.dlp.tol, unitF32*math.Abs(wt*out.DLP)+lossError*wt*(out.Weight*math.Abs(t.Advantage)*out.Ratio+a.Params.KL*x)+tiny)
 		s.Policy, m.Policy = s.Policy+wt*out.Weight*out.Policy, m.Policy+wt*out.Weight*math.Abs(out.Policy)
 		s.KL, m.KL = s.KL+wt*out.KL, m.KL+wt*x*x
@@ -117,7 +117,7 @@ func (in *lossInput) expect() {
 		s.RatioMax = math.Max(s.RatioMax, out.Ratio)
 		m.RatioMax = s.RatioMax
 		s.ClipLow, s.ClipHigh, s.Count = s.ClipLow+count(out.ClipLow), s.ClipHigh+count(out.ClipHigh), s.Count+1
-		if gap := t.Old - t.Sampled; !math.IsNaN(gap) {
+		if gap := t.LO - t.LS; !math.IsNaN(gap) {
 			s.Mismatch, m.Mismatch = s.Mismatch+gap, m.Mismatch+math.Abs(gap)
 			k3 := math.Exp(gap) - gap - 1
 			s.MismatchK3, m.MismatchK3 = s.MismatchK3+k3, m.MismatchK3+math.Exp(gap)+math.Abs(gap)+1
@@ -178,8 +178,8 @@ func missingCases() []Case {
 		{"lo", plain, -1, nan, -1, -1, math.NaN()},
 	} {
 		cases = append(cases, newCase("loss/missing "+c.what, func(*rand.Rand) expected { return exactly([]float64{c.want}) }, func(p *probe, want expected) {
-			a := kernels.Loss{Params: c.params, Index: []int32{0}, Weight: []float64{1}, Advantage: []float64{1}, Old: []float32{c.old}, Ref: []float32{c.ref},
-				Sampled: []float32{c.ls}, LP: []float32{c.lp}, Entropy: []float32{1}, DLP: []float32{7}}
+			a := kernels.Loss{Params: c.params, Index: []int32{0}, Weight: []float64{1}, Advantage: []float64{1}, LO: []float32{c.old}, LR: []float32{c.ref},
+				LS: []float32{c.ls}, LP: []float32{c.lp}, Entropy: []float32{1}, DLP: []float32{7}}
 			p.must(p.Loss(a, &kernels.LossSums{}))
 			p.compare("dlp", a.DLP, 1, want)
 		}))

@@ -83,7 +83,7 @@ func headMisfits() []misfit {
 func hostMisfits() []misfit {
 	type L = kernels.Loss
 	list := misfits("loss", func(*operands) L {
-		return L{Index: []int32{0, 1}, Weight: make([]float64, 2), Advantage: make([]float64, 2), Old: make([]float32, 2), Ref: make([]float32, 2), Sampled: make([]float32, 2),
+		return L{Index: []int32{0, 1}, Weight: make([]float64, 2), Advantage: make([]float64, 2), LO: make([]float32, 2), LR: make([]float32, 2), LS: make([]float32, 2),
 			LP: make([]float32, 2), Entropy: make([]float32, 2), DLP: make([]float32, 2)}
 	}, func(p *probe, a L) error {
 		var sums kernels.LossSums
@@ -96,8 +96,8 @@ func hostMisfits() []misfit {
 		return err
 	}, []change[L]{
 		{"lp", func(_ *operands, a *L) { a.LP = a.LP[1:] }}, {"entropy", func(_ *operands, a *L) { a.Entropy = nil }}, {"dlp", func(_ *operands, a *L) { a.DLP = a.DLP[1:] }},
-		{"advantage", func(_ *operands, a *L) { a.Advantage = a.Advantage[1:] }}, {"lo", func(_ *operands, a *L) { a.Old = a.Old[1:] }},
-		{"lr", func(_ *operands, a *L) { a.Ref = a.Ref[1:] }}, {"ls", func(_ *operands, a *L) { a.Sampled = a.Sampled[1:] }},
+		{"advantage", func(_ *operands, a *L) { a.Advantage = a.Advantage[1:] }}, {"lo", func(_ *operands, a *L) { a.LO = a.LO[1:] }},
+		{"lr", func(_ *operands, a *L) { a.LR = a.LR[1:] }}, {"ls", func(_ *operands, a *L) { a.LS = a.LS[1:] }},
 		{"index past the last", func(_ *operands, a *L) { a.Index[1] = 2 }}, {"index before the first", func(_ *operands, a *L) { a.Index[0] = -1 }},
 	})
 	type S struct {

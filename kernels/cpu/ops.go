@@ -260,7 +260,7 @@ func (b *Backend) Loss(a kernels.Loss, sums *kernels.LossSums) error {
 	var s C.af_loss_sums
 	s.ratio_max, s.mismatch_max = C.double(sums.RatioMax), C.double(sums.MismatchMax)
 	C.af_loss(&cp, C.int64_t(n), (*C.int32_t)(unsafe.SliceData(a.Index)), (*C.double)(unsafe.SliceData(a.Weight)), (*C.double)(unsafe.SliceData(a.Advantage)),
-		(*C.float)(unsafe.SliceData(a.Old)), (*C.float)(unsafe.SliceData(a.Ref)), (*C.float)(unsafe.SliceData(a.Sampled)),
+		(*C.float)(unsafe.SliceData(a.LO)), (*C.float)(unsafe.SliceData(a.LR)), (*C.float)(unsafe.SliceData(a.LS)),
 		(*C.float)(unsafe.SliceData(a.LP)), (*C.float)(unsafe.SliceData(a.Entropy)), (*C.float)(unsafe.SliceData(a.DLP)), &s)
 	sums.Policy += float64(s.policy)
 	sums.KL += float64(s.kl)

@@ -317,10 +317,10 @@ func hotOps(s shape, d kernels.DType) []struct {
 		add("loss", func(e *bench) hotOp {
 			n := s.targets
 			a := kernels.Loss{Params: kernels.LossParams{ClipLow: 0.2, ClipHigh: 0.3, KL: 0.001, KLEstimator: kernels.K3}, Index: make([]int32, n), Weight: make([]float64, n),
-				Advantage: make([]float64, n), Old: make([]float32, n), Ref: make([]float32, n), Sampled: make([]float32, n), LP: make([]float32, n), Entropy: make([]float32, n), DLP: make([]float32, n)}
+				Advantage: make([]float64, n), LO: make([]float32, n), LR: make([]float32, n), LS: make([]float32, n), LP: make([]float32, n), Entropy: make([]float32, n), DLP: make([]float32, n)}
 			for i := range n {
 				a.Index[i], a.Weight[i], a.Advantage[i] = int32(i), 1, e.rng.NormFloat64()
-				a.Old[i], a.LP[i], a.Ref[i] = -float32(e.rng.Float64()), -float32(e.rng.Float64()), -float32(e.rng.Float64())
+				a.LO[i], a.LP[i], a.LR[i] = -float32(e.rng.Float64()), -float32(e.rng.Float64()), -float32(e.rng.Float64())
 			}
 			var sums kernels.LossSums
 			return hotOp{run: func() error { return e.b.Loss(a, &sums) }, bytes: 44 * float64(n)}

@@ -10,9 +10,9 @@ import (
 const LogRatioClamp = 20.0
 
 // Token is what the objective of one action token depends on: log-probs in nats at the sampler's temperature under the policy (LP), the policy when
-// the update began (Old), the reference (Ref) and as the sampler reported it (Sampled, NaN where missing).
+// the update began (LO), the reference (LR) and as the sampler reported it (LS, NaN where missing).
 type Token struct {
-	LP, Old, Ref, Sampled, Advantage, Entropy float64
+	LP, LO, LR, LS, Advantage, Entropy float64
 }
 
 // TokenLoss is the objective of a token, without the aggregation's weight.
@@ -37,7 +37,7 @@ type TokenLoss struct {
 // or the dual clip is the value, it is 0. A value that is NaN and needed makes the gradient NaN; one that is not needed (beta 0, no cap)
 // does not touch it.
 func Loss(p kernels.LossParams, in Token) TokenLoss {
-	rho, a := math.Exp(clamp(in.LP-in.Old)), in.Advantage
+	rho, a := math.Exp(clamp(in.LP-in.LO)), in.Advantage
 	out := TokenLoss{Ratio: rho, Weight: 1, ClipLow: rho < 1-p.ClipLow && a < 0, ClipHigh: rho > 1+p.ClipHigh && a > 0}
 	dPolicy := 0.0
 	switch {
@@ -49,11 +49,11 @@ func Loss(p kernels.LossParams, in Token) TokenLoss {
 		out.Policy = -p.DualClip * a
 	default:
 		out.Policy = -rho * a
-		if !clamped(in.LP - in.Old) {
+		if !clamped(in.LP - in.LO) {
 			dPolicy = -rho * a
 		}
 	}
-	x, dKL := clamp(in.Ref-in.LP), 0.0
+	x, dKL := clamp(in.LR-in.LP), 0.0
 	switch p.KLEstimator {
 	case kernels.K1:
 		out.KL = -x
@@ -62,11 +62,11 @@ func Loss(p kernels.LossParams, in Token) TokenLoss {
 	default:
 		out.KL, dKL = math.Expm1(x)-x, -math.Expm1(x)
 	}
-	if clamped(in.Ref - in.LP) {
+	if clamped(in.LR - in.LP) {
 		dKL = 0
 	}
 	if p.TISCap > 0 {
-		out.Weight = math.Min(math.Exp(clamp(in.Old-in.Sampled)), p.TISCap)
+		out.Weight = math.Min(math.Exp(clamp(in.LO-in.LS)), p.TISCap)
 	}
 	out.Loss, out.DLP = out.Weight*out.Policy, out.Weight*dPolicy
 	if p.KL != 0 && p.KLEstimator != kernels.K1 {

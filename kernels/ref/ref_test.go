@@ -137,10 +137,10 @@ func TestLossDerivative(t *testing.T) {
 		if r.IntN(2) == 0 {
 			p.TISCap = 1.5
 		}
-		in := Token{Old: -1 + 0.4*r.NormFloat64(), Ref: -1 + r.NormFloat64(), Sampled: -1 + r.NormFloat64(), Advantage: r.NormFloat64(), LP: -1 + r.NormFloat64()}
+		in := Token{LO: -1 + 0.4*r.NormFloat64(), LR: -1 + r.NormFloat64(), LS: -1 + r.NormFloat64(), Advantage: r.NormFloat64(), LP: -1 + r.NormFloat64()}
 		near := false
 		for _, kink := range []float64{0.8, 1.3, p.DualClip} {
-			near = near || math.Abs(math.Exp(in.LP-in.Old)-kink) < kinkGap
+			near = near || math.Abs(math.Exp(in.LP-in.LO)-kink) < kinkGap
 		}
 		if near {
 			continue
@@ -166,20 +166,20 @@ func TestLossVectors(t *testing.T) {
 			t.Errorf("A %v, ratio e^%v: found policy %v, gradient %v, expected %v, %v", c.a, c.logRatio, out.Policy, out.DLP, c.policy, c.dlp)
 		}
 	}
-	out := Loss(kernels.LossParams{KL: 1, KLEstimator: kernels.K3}, Token{Ref: 0.1})
+	out := Loss(kernels.LossParams{KL: 1, KLEstimator: kernels.K3}, Token{LR: 0.1})
 	if math.Abs(out.KL-0.005170918075647) > 1e-14 || math.Abs(out.DLP+0.105170918075648) > 1e-14 {
 		t.Errorf("k3 at 0.1: found %v, gradient %v", out.KL, out.DLP)
 	}
 	// Bounds count as unclipped; what is not needed may be missing, what is needed may not.
-	at := Loss(kernels.LossParams{ClipLow: 0.5, ClipHigh: 0}, Token{Advantage: 2, Ref: math.NaN(), Sampled: math.NaN()})
+	at := Loss(kernels.LossParams{ClipLow: 0.5, ClipHigh: 0}, Token{Advantage: 2, LR: math.NaN(), LS: math.NaN()})
 	if at.DLP != -2 {
 		t.Errorf("at the upper bound: found gradient %v, expected -2", at.DLP)
 	}
 	for name, out := range map[string]TokenLoss{
-		"lr":  Loss(kernels.LossParams{KL: 0.1, KLEstimator: kernels.K3}, Token{Ref: math.NaN()}),
-		"ls":  Loss(kernels.LossParams{TISCap: 2}, Token{Sampled: math.NaN(), Advantage: 1}),
+		"lr":  Loss(kernels.LossParams{KL: 0.1, KLEstimator: kernels.K3}, Token{LR: math.NaN()}),
+		"ls":  Loss(kernels.LossParams{TISCap: 2}, Token{LS: math.NaN(), Advantage: 1}),
 		"lp":  Loss(kernels.LossParams{}, Token{LP: math.NaN(), Advantage: 1}),
-		"old": Loss(kernels.LossParams{}, Token{Old: math.NaN(), Advantage: -1}),
+		"old": Loss(kernels.LossParams{}, Token{LO: math.NaN(), Advantage: -1}),
 	} {
 		if !math.IsNaN(out.DLP) {
 			t.Errorf("%s missing where it is needed: found gradient %v, expected NaN", name, out.DLP)
