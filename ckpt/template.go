@@ -38,13 +38,14 @@ type ChatTemplate struct {
 	tokens   map[string]string
 }
 
-// Bounds on a template, which is a program from outside: its length, what it may render, how far range counts, and how often all its
-// loops together go round.
+// Bounds on a template, which is a program from outside: its length, what it may render and how large one of its values may be, how far range
+// counts, how often all its loops together go round, and the bytes of all values that it makes on the way.
 const (
 	maxTemplateBytes = 64 << 10
 	maxRenderedBytes = 64 << 20
 	maxRange         = 1 << 16
 	maxIterations    = 1 << 21
+	maxMadeBytes     = maxIterations * itemBytes
 )
 
 // TemplateRefusal is the error of a template that called raise_exception: the template works, the messages are not as
@@ -88,7 +89,7 @@ func (t *ChatTemplate) Render(messages []Message, opts RenderOptions) (string, e
 		"add_generation_prompt": opts.AddGenerationPrompt,
 		"tools":                 nil,
 		"documents":             nil,
-		iterations:              new(int),
+		meterName:               new(meter),
 		"range":                 boundedRange,
 		"namespace":             globalFunction("namespace"),
 		"dict":                  globalFunction("dict"),
@@ -141,17 +142,16 @@ func newTemplate(source string) (*exec.Template, error) {
 	if err != nil {
 		return nil, err
 	}
-	filters := exec.NewFilterSet(map[string]exec.FilterFunction{}).Update(builtins.Filters)
-	if err := filters.Replace("tojson", filterToJSON); err != nil {
-		return nil, err
-	}
-	statements := map[string]parser.ControlStructureParser{"for": parseFor}
-	for _, name := range []string{"if", "set", "raw", "with", "filter", "do", "break", "continue"} {
+	filters := map[string]exec.FilterFunction{}
+	exec.NewFilterSet(filters).Update(builtins.Filters)
+	filters["tojson"] = filterToJSON
+	statements := map[string]parser.ControlStructureParser{"for": parseFor, "set": parseSet}
+	for _, name := range []string{"if", "raw", "with", "filter", "do", "break", "continue"} {
 		statements[name], _ = builtins.ControlStructures.Get(name)
 	}
 	template, err := exec.NewTemplate(name, cfg, loader, &exec.Environment{
 		Context:           exec.EmptyContext(),
-		Filters:           filters,
+		Filters:           exec.NewFilterSet(meteredFilters(filters)),
 		Tests:             builtins.Tests,
 		ControlStructures: exec.NewControlStructureSet(statements),
 		Methods:           builtins.Methods,
@@ -159,13 +159,16 @@ func newTemplate(source string) (*exec.Template, error) {
 	if err != nil { // the library's error quotes the whole template
 		return nil, unsupported("%s", strings.Replace(err.Error(), source, "...", 1))
 	}
-	return template, nil
+	return template, meterTree(template.Root())
 }
 
-// guard turns a panic of the template library, which templates from outside may find a way to, into an error.
+// guard turns a panic of the template library, which templates from outside may find a way to, and an excess into an error.
 func guard(f func() error) (err error) {
 	defer func() {
-		if r := recover(); r != nil {
+		r := recover()
+		if e, ok := r.(excess); ok {
+			err = e
+		} else if r != nil {
 			err = fmt.Errorf("the template library failed: %v", r)
 		}
 	}()

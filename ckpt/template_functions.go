@@ -4,18 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/nikolalohinski/gonja/v2/builtins"
-	controls "github.com/nikolalohinski/gonja/v2/builtins/control_structures"
 	"github.com/nikolalohinski/gonja/v2/exec"
-	"github.com/nikolalohinski/gonja/v2/nodes"
-	"github.com/nikolalohinski/gonja/v2/parser"
-	"github.com/nikolalohinski/gonja/v2/tokens"
 )
 
 // messageValues are the messages as dictionaries that keep the order of their keys.
@@ -66,39 +61,6 @@ func boundedRange(_ *exec.Evaluator, params *exec.VarArgs) ([]int, error) {
 	}
 	return list, nil
 }
-
-// parseFor is the library's for without "recursive", which could recurse until the process dies, and with a tick before its body.
-func parseFor(p, args *parser.Parser) (nodes.ControlStructure, error) {
-	original, _ := builtins.ControlStructures.Get("for")
-	node, err := original(p, args)
-	if loop, ok := node.(*controls.ForControlStructure); err == nil && ok {
-		if loop.Recursive {
-			return nil, unsupported("a recursive for")
-		}
-		body := loop.BodyWrapper
-		body.Nodes = slices.Insert(body.Nodes, 0, nodes.Node(&nodes.ControlStructureBlock{Location: body.Location, ControlStructure: tick{body.Location}}))
-	}
-	return node, err
-}
-
-// tick counts the iterations of all loops of one rendering, or loops within loops could run for years.
-type tick struct{ location *tokens.Token }
-
-func (t tick) Position() *tokens.Token { return t.location }
-func (tick) String() string            { return "for" }
-
-func (tick) Execute(r *exec.Renderer, _ *nodes.ControlStructureBlock) error {
-	v, _ := r.Environment.Context.Get(iterations)
-	if n, ok := v.(*int); ok {
-		if *n++; *n > maxIterations {
-			return fmt.Errorf("for: more than %d iterations", maxIterations)
-		}
-	}
-	return nil
-}
-
-// iterations is where a rendering counts them: a name that no template can write.
-const iterations = "iterations of all loops"
 
 // strftime formats like Python's, for the directives that templates use.
 func strftime(t time.Time, format string) (string, error) {

@@ -131,6 +131,102 @@ func TestChatTemplateRefused(t *testing.T) {
 	}
 }
 
+// hungryTemplates make more than memory holds, or what no stack holds, out of a few bytes.
+func hungryTemplates() map[string]string {
+	const all = "{% for m in messages %}{{ m.content }}{% endfor %}{% set a = 'a' * 4000000 %}{% set l = [1, 2] %}"
+	again := func(s string) string { return all + strings.Repeat(s, 45) + "{{ l }}" }
+	return map[string]string{
+		"tilde":             again("{% set a = a ~ a %}"),
+		"plus":              again("{% set a = a + a %}"),
+		"many operands":     all + "{{ a" + strings.Repeat(" ~ a", 150) + " }}",
+		"times":             all + "{{ 'a' * 100000000000 }}",
+		"times times":       all + "{{ 'a' * 10000 * 10000 * 10000 }}",
+		"center":            all + "{{ 'x' | center(100000000000) }}",
+		"map center":        all + "{{ range(60000) | map('center', 60000) | list }}",
+		"batch":             all + "{{ l | batch(100000000000, fill_with=1) }}",
+		"slice":             all + "{{ l | slice(100000000000) }}",
+		"indent":            all + "{{ 'x\n' | indent(width=100000000000) }}",
+		"indent lines":      all + "{% set n = '\n' * 10000 %}{{ n | indent(100000) }}",
+		"join":              all + "{{ range(60000) | join(a) }}",
+		"replace":           all + "{{ a | replace('a', a) }}",
+		"wordwrap":          all + "{{ ('a ' * 1000000) | wordwrap(100000000) }}",
+		"int":               all + "{{ ('9' * 4000000) | int }}",
+		"list":              all + "{{ a | list }}",
+		"format":            all + "{{ ('%999999d' * 30000) | format(1) }}",
+		"format *":          all + "{{ ('%[1]*d' * 30000) | format(999999) }}",
+		"escape":            all + "{% set e = '&' * 60000000 %}{{ e | e | e | e }}",
+		"filter block":      all + "{% filter upper %}{% for i in range(60000) %}{{ a }}{% endfor %}{% endfilter %}",
+		"set block":         all + "{% set x %}{% for i in range(60000) %}{{ a }}{% endfor %}{% endset %}",
+		"method center":     all + "{{ 'x'.center(100000000000, 'x') }}",
+		"method ljust":      all + "{{ 'x'.ljust(100000000000, 'x') }}",
+		"method rjust":      all + "{{ 'x'.rjust(100000000000, 'x') }}",
+		"method zfill":      all + "{{ 'x'.zfill(100000000000) }}",
+		"method expandtabs": all + "{{ '\t\t\t\t'.expandtabs('', 10000000000) }}",
+		"method join":       all + "{{ a.join(range(60000) | map('string') | list) }}",
+		"method replace":    all + "{{ a.replace('a', a, -1) }}",
+		"method split":      all + "{{ a.split('a') }}",
+		"method format":     all + "{{ '{0:>999999999999}'.format('a') }}",
+		"nested format":     all + "{{ '{0:>{1}}'.format('a', 999999999999) }}",
+		"method format_map": all + "{{ '{a:>999999999999}'.format_map(a='a') }}",
+		"for":               all + "{% for c in a %}{% endfor %}",
+		"lists":             again("{% set l = l + l %}"),
+		"lists of lists":    again("{% set l = [l, l] %}"),
+		"tuples":            again("{% set l = (l, l) %}"),
+		"dicts":             again("{% set l = {'a': l, 'b': l} %}"),
+		"dict":              again("{% set l = dict(a=l, b=l) %}"),
+		"namespaces":        again("{% set l = namespace(a=l, b=l) %}"),
+		"append":            again("{% do l.append(l) %}"),
+		"append strings":    again("{% do l.append(a) %}"),
+		"new strings":       all + "{% for i in range(60000) %}{% do l.append(i ~ a) %}{% endfor %}",
+		"namespace":         all + "{% set ns = namespace(a=a) %}{% for i in range(60) %}{% set ns.a = ns.a ~ ns.a %}{% endfor %}",
+		"holds itself":      all + "{% set ns = namespace() %}{% set ns.a = ns %}{{ ns }}",
+		"held by its list":  all + "{% set ns = namespace() %}{% set ns['a'] = [ns] %}{{ ns }}",
+		"its own pairs":     all + "{% set d = {'a': 1} %}{% set d.Pairs = {'a': d}.Pairs %}{{ d }}",
+	}
+}
+
+func TestChatTemplateBounded(t *testing.T) {
+	for name, source := range hungryTemplates() {
+		var e excess
+		if _, err := ParseChatTemplate("t.jinja", source, nil); !errors.As(err, &e) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	const all = "{% for m in messages %}{{ m.content }}{% endfor %}"
+	for name, source := range map[string]string{
+		"operands": all + "{{ frobnicate()" + strings.Repeat(" ~ 1", 16000) + " }}",
+		"lists":    all + "{{ " + strings.Repeat("[", 10000) + strings.Repeat("]", 10000) + " }}",
+		"blocks":   strings.Repeat("{% if 1 %}", 2000) + all + strings.Repeat("{% endif %}", 2000),
+	} {
+		if _, err := ParseChatTemplate("t.jinja", source, nil); err == nil || !strings.Contains(err.Error(), "deep") {
+			t.Errorf("%s within one another: %.200v", name, err)
+		}
+	}
+}
+
+// What measures the values of a template changes none of them.
+func TestChatTemplateMeteredValues(t *testing.T) {
+	for source, want := range map[string]string{
+		"{{ 'ab' * 2 ~ 3 * 4 }}{{ 1.5 * 2 + 1 }}{{ 'c' + 'd' }}":                                                          "abab124.0cd",
+		"{% set l = [1] %}{% do l.append(2) %}{{ l + [3] }}":                                                              "[1, 2, 3]",
+		"{{ 'a-b'.split('-') | join('+') }}":                                                                              "a+b",
+		"{{ 'x'.ljust(3, '.') ~ 'x' | center(3) ~ '7'.zfill(2) }}":                                                        "x.. x 07",
+		"{{ '%s=%03d' | format('a', 7) ~ '{0:>3}'.format('b') }}":                                                         "a=007  b",
+		"{% set x %}{% for i in range(3) %}{{ i }}{% endfor %}{% endset %}{{ x }}{% filter upper %}b{% endfilter %}":      "012B",
+		"{% set ns = namespace(n=1) %}{% for i in [1, 2] %}{% set ns.n = ns.n + i %}{% endfor %}{{ ns.n }}":               "4",
+		"{% with a = 1 + 1 %}{{ a }}{% endwith %}{{ {'a': [1, (2, 3)]}['a'][1][0] }}{{ 'b' if 1 + 1 == 2 else 'c' * 2 }}": "22b",
+	} {
+		template, err := ParseChatTemplate("t.jinja", "{% for m in messages %}{{ m.content }}{% endfor %}|"+source, nil)
+		if err != nil {
+			t.Errorf("%s: %v", source, err)
+			continue
+		}
+		if text, err := template.Render([]Message{{"user", ""}}, RenderOptions{}); err != nil || text != "|"+want {
+			t.Errorf("%s: %q, %v, %q expected", source, text, err, want)
+		}
+	}
+}
+
 func FuzzChatTemplate(f *testing.F) {
 	files, err := filepath.Glob(filepath.Join("testdata", "templates", "*.jinja"))
 	if err != nil || len(files) == 0 {
@@ -142,6 +238,9 @@ func FuzzChatTemplate(f *testing.F) {
 			f.Fatal(err)
 		}
 		f.Add(string(source))
+	}
+	for _, source := range hungryTemplates() {
+		f.Add(source)
 	}
 	f.Fuzz(func(t *testing.T, source string) {
 		template, err := ParseChatTemplate("fuzz", source, goldenTokens)
