@@ -10,19 +10,26 @@ type addedToken struct {
 	id      int32
 	content string // after normalization where it is searched in normalized text
 	special bool
+	prefix  int32 // in a matcher's list, the longest other token that this one begins with, -1 if there is none
 }
 
 // matcher finds added tokens in text, the longest of those that begin first.
 type matcher struct {
-	byFirst [256][]addedToken // longest first
+	byFirst [256][]addedToken // in the order of their bytes
 	any     bool
 }
 
-func (m *matcher) add(t addedToken) {
-	list := &m.byFirst[t.content[0]]
-	*list = append(*list, t)
-	slices.SortStableFunc(*list, func(a, b addedToken) int { return len(b.content) - len(a.content) })
-	m.any = true
+func newMatcher(list []addedToken) matcher {
+	m := matcher{any: len(list) > 0}
+	slices.SortStableFunc(list, func(a, b addedToken) int { return strings.Compare(a.content, b.content) })
+	for _, t := range slices.CompactFunc(list, func(a, b addedToken) bool { return a.content == b.content }) {
+		same := m.byFirst[t.content[0]]
+		for t.prefix = int32(len(same)) - 1; t.prefix >= 0 && !strings.HasPrefix(t.content, same[t.prefix].content); {
+			t.prefix = same[t.prefix].prefix
+		}
+		m.byFirst[t.content[0]] = append(same, t)
+	}
+	return m
 }
 
 // split calls plain for the text between tokens and token for each of them, in order. Where special is false, the text
@@ -54,13 +61,19 @@ func (m *matcher) split(text string, special bool, plain func(string) error, tok
 	return nil
 }
 
-// at returns the longest token that text begins with, nil if there is none.
+// at returns the longest token that text begins with, nil if there is none. Whatever lies between such a token and the text in the order of bytes
+// begins with that token: so it is the last token up to the text, or one that this begins with.
 func (m *matcher) at(text string) *addedToken {
 	list := m.byFirst[text[0]]
-	for i := range list {
-		if strings.HasPrefix(text, list[i].content) {
-			return &list[i]
-		}
+	i, found := slices.BinarySearchFunc(list, text, func(t addedToken, text string) int { return strings.Compare(t.content, text) })
+	if !found {
+		i--
 	}
-	return nil
+	for i >= 0 && !strings.HasPrefix(text, list[i].content) {
+		i = int(list[i].prefix)
+	}
+	if i < 0 {
+		return nil
+	}
+	return &list[i]
 }

@@ -239,6 +239,7 @@ func (t *Tokenizer) put(id int32, tok token) {
 // loadAddedTokens reads the list. vocab is the vocabulary in its own spelling, in which an added token may stand too.
 func (t *Tokenizer) loadAddedTokens(list []addedTokenJSON, vocab map[string]int32) error {
 	t.added = make(map[string]int32, len(list))
+	var raw, cooked []addedToken
 	for i, a := range list {
 		where := fmt.Sprintf("added_tokens/%d %.100q", i, a.Content)
 		switch {
@@ -264,13 +265,14 @@ func (t *Tokenizer) loadAddedTokens(list []addedTokenJSON, vocab map[string]int3
 		t.put(a.ID, token{bytes: a.Content, special: a.Special})
 		found := addedToken{id: a.ID, content: a.Content, special: a.Special}
 		if !a.Normalized {
-			t.raw.add(found)
+			raw = append(raw, found)
 			continue
 		}
 		if t.nfc {
 			found.content = normalizeNFC(a.Content)
 		}
-		t.cooked.add(found)
+		cooked = append(cooked, found)
 	}
+	t.raw, t.cooked = newMatcher(raw), newMatcher(cooked)
 	return nil
 }

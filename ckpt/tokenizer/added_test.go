@@ -1,0 +1,57 @@
+package tokenizer
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// The token found is the longest of those that the text begins with, and of equals the first.
+func TestAddedTokensByDefinition(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		list := []addedToken{}
+		for i, content := range rapid.SliceOfN(rapid.StringMatching(`[ab\x{e9}]{1,6}`), 0, 40).Draw(t, "tokens") {
+			list = append(list, addedToken{id: int32(i), content: content})
+		}
+		text := rapid.StringMatching(`[ab\x{e9}]{1,8}`).Draw(t, "text")
+		want := int32(-1)
+		longest := 0
+		for _, token := range list {
+			if strings.HasPrefix(text, token.content) && len(token.content) > longest {
+				want, longest = token.id, len(token.content)
+			}
+		}
+		m := newMatcher(list)
+		got := int32(-1)
+		if token := m.at(text); token != nil {
+			got = token.id
+		}
+		if got != want {
+			t.Fatalf("token %d found, %d expected", got, want)
+		}
+	})
+}
+
+// Many added tokens with one beginning are read, and looked for, in little more time than as many of different ones.
+func TestManyAddedTokens(t *testing.T) {
+	const n = 100_000
+	var list []addedTokenJSON
+	for i := range n {
+		list = append(list, addedTokenJSON{ID: int32(i), Content: fmt.Sprintf("<%d>", i)})
+	}
+	tok, start := &Tokenizer{}, time.Now()
+	if err := tok.loadAddedTokens(list, nil); err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	text := strings.Repeat("<"+strings.Repeat("<99999>", 10), 1000)
+	if err := tok.raw.split(text, true, func(string) error { return nil }, func(int32) { found++ }); err != nil || found != 10_000 {
+		t.Fatalf("%d tokens found, %v, 10000 expected", found, err)
+	}
+	if d := time.Since(start); d > 5*time.Second { // 0.1 s on one core of 2023; one sorted list after another took minutes
+		t.Errorf("%d added tokens took %v", n, d)
+	}
+}
