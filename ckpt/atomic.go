@@ -76,6 +76,31 @@ func WriteDirAtomic(path string, write func(d *DirWriter) error) error {
 	return writeDir(d, path, write, func(temp string) error { return d.rename(temp, path) })
 }
 
+// MkdirAll makes the folder at path, and those above it, where they are not there. When it returns nil, those that it made are durable.
+func MkdirAll(path string) error { return mkdirAll(realDisk{}, filepath.Clean(path)) }
+
+func mkdirAll(d disk, path string) error {
+	switch info, err := os.Stat(path); {
+	case err == nil && info.IsDir():
+		return nil
+	case err == nil:
+		return &fs.PathError{Op: "mkdir", Path: path, Err: unix.ENOTDIR}
+	}
+	parent := filepath.Dir(path)
+	if parent != path {
+		if err := mkdirAll(d, parent); err != nil {
+			return err
+		}
+	}
+	if err := d.mkdir(path, 0o777); err != nil && !errors.Is(err, fs.ErrExist) { // another process may have been faster
+		return err
+	}
+	if err := d.syncDir(parent); err != nil {
+		return fmt.Errorf("make %s: fsync its parent: %w", path, err)
+	}
+	return nil
+}
+
 // checkTarget says early, before anything is written, what the rename would say in the end.
 func checkTarget(path string) error {
 	entries, err := os.ReadDir(path)

@@ -93,6 +93,28 @@ func TestWriteDirSurvivesEveryFault(t *testing.T) {
 	})
 }
 
+// A folder that was made is there, with those above it that were made for it.
+func TestMkdirAllSurvivesEveryFault(t *testing.T) {
+	run := func(d disk, dir string) error { return mkdirAll(d, filepath.Join(dir, "a", "b", "c", "d", "e")) }
+	forEachFault(t, func(*testing.T, string) {}, run, func(t *testing.T, dir string, d *faultyDisk, err error) {
+		if info, statErr := os.Stat(filepath.Join(dir, "a", "b", "c", "d", "e")); err == nil && (statErr != nil || !info.IsDir()) {
+			t.Fatalf("no error, and no folder: %v", statErr)
+		}
+	})
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{file, filepath.Join(file, "b")} {
+		if err := MkdirAll(path); !errors.Is(err, unix.ENOTDIR) {
+			t.Errorf("%s: %v, ENOTDIR expected", path, err)
+		}
+	}
+	if err := MkdirAll(filepath.Dir(file)); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestWriteDirRefusesWhatIsThere(t *testing.T) {
 	dir := t.TempDir()
 	write := func(w *DirWriter) error {

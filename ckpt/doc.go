@@ -12,7 +12,7 @@
 //
 // The run folder, which FORMAT.md specifies: the run store (OpenStore), checkpoints (Save, Latest), the lock (LockRun),
 // metrics and TensorBoard files; all of them, and the folders above, written so that a crash leaves the old content or
-// the new one (WriteFileAtomic, WriteDirAtomic).
+// the new one (WriteFileAtomic, WriteDirAtomic, MkdirAll).
 //
 // # Errors
 //

@@ -157,7 +157,7 @@ func (l loaded) evalIdentity() (string, error) {
 
 // openEval opens the folder of an evaluation and takes over what was solved before.
 func openEval(ctx context.Context, dir, identity string, r *eval.Run) (*ckpt.Store, error) {
-	if err := os.MkdirAll(dir, 0o777); err != nil {
+	if err := ckpt.MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("--out: %w", err)
 	}
 	file := filepath.Join(dir, evalIdentity)

@@ -60,7 +60,7 @@ func writeOutDir(path string, write func(d *ckpt.DirWriter) error) error {
 
 // makeParent makes the folders above the path of --out.
 func makeParent(path string) error {
-	if err := os.MkdirAll(filepath.Dir(filepath.Clean(path)), 0o777); err != nil {
+	if err := ckpt.MkdirAll(filepath.Dir(filepath.Clean(path))); err != nil {
 		return fmt.Errorf("--out: %w", err)
 	}
 	return nil

@@ -109,7 +109,7 @@ func prepareRun(c *Config, resume bool) error {
 				return fmt.Errorf("--run: %s: %w: it holds %s; go on with it by --resume, or choose another folder", dir, ckpt.ErrExists, e.Name())
 			}
 		}
-		if err := os.MkdirAll(dir, 0o777); err != nil {
+		if err := ckpt.MkdirAll(dir); err != nil {
 			return fmt.Errorf("--run: %w", err)
 		}
 	}
