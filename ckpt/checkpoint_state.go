@@ -27,8 +27,8 @@ type State struct {
 
 	Base        BaseModel      `json:"base"`
 	AdapterHash string         `json:"adapter_hash"` // Adapter.Hash, or HashTensors of all weights where those are trained
-	ConfigHash  string         `json:"config_hash"`  // of the effective config
-	InputsHash  string         `json:"inputs_hash"`  // of what that names: training tasks, templates
+	ConfigHash  string         `json:"config_hash"`  // of the effective config without its paths
+	InputsHash  string         `json:"inputs_hash"`  // of what those name: training tasks, templates, starting adapter, what tools answer from
 	Engine      EngineIdentity `json:"engine"`
 }
 

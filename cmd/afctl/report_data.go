@@ -299,7 +299,8 @@ func (b *reportBuilder) fillRun(lastDone int) {
 	if c := b.in.config; c != nil {
 		r.Model, r.Adapter, r.Trainable, r.Seed = c.Model, c.Adapter, string(c.Trainable), c.Run.Seed
 		r.Train, r.Eval, r.StepsPlanned = c.Tasks.Train, c.Tasks.Eval, c.Run.Steps*c.Flow.Epochs
-		r.Config, r.ConfigHash = string(marshalConfig(c, false)), configHash(c)
+		what := c.withoutPaths()
+		r.Config, r.ConfigHash = string(marshalConfig(c, false)), configHash(&what)
 	} else {
 		b.d.Notes = append(b.d.Notes, "The folder has no config.yaml that can be read: what was run is not known.")
 	}

@@ -7,9 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"afctl/bench/eval"
 	"afctl/ckpt"
@@ -20,25 +23,84 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// configHash identifies what a run's results follow from.
+// configHash identifies a config by what results follow from.
 func configHash(c *Config) string {
 	sum := sha256.Sum256([]byte(resultKeys(c)))
 	return hex.EncodeToString(sum[:])
 }
 
-// inputsHash identifies what the config names and a run's results follow from: the training tasks (those of the gym follow from the config) and
-// the templates. Indexes and pages, which may be of any size, are taken to be what they were.
-func inputsHash(c *Config, tasks *taskStream) (string, error) {
-	h := sha256.New()
+// inputsHash identifies what the config names and a run's results follow from: the training tasks (those of the gym follow from the config)
+// and the templates, and then each path by its key, so that what has changed can be named.
+func inputsHash(c *Config, tasks *taskStream, start *ckpt.Adapter) (string, error) {
+	h, ids := sha256.New(), sha256.New()
 	if !isGym(c.Tasks.Train) {
 		for i := range tasks.tasks {
-			fmt.Fprintf(h, "task %s\n", tasks.tasks[i].ID)
+			fmt.Fprintf(io.MultiWriter(h, ids), "task %s\n", tasks.tasks[i].ID)
 		}
 	}
 	if err := hashTemplates(h, c); err != nil {
 		return "", err
 	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	text, paths := hex.EncodeToString(h.Sum(nil)), c.paths()
+	for _, key := range slices.Sorted(maps.Keys(paths)) {
+		of := sha256.New()
+		switch key {
+		case "model", "tasks.eval", "rollout.tools.record": // has a hash of its own, is not trained on, is written
+			continue
+		case "tasks.train":
+			of = ids
+		case "adapter":
+			fmt.Fprint(of, start.Hash())
+		default:
+			if err := hashPath(of, *paths[key]); err != nil {
+				return "", fmt.Errorf("%s: %w", key, err)
+			}
+		}
+		text += fmt.Sprintf(" %s=%.16x", key, of.Sum(nil))
+	}
+	return text, nil
+}
+
+// maxHashed is the largest file that is hashed at every start; a larger one, such as an index, goes by its size.
+const maxHashed = 64 << 20
+
+// hashPath writes a file, or the files of a folder by their names.
+func hashPath(w io.Writer, path string) error {
+	path, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return err
+	}
+	return filepath.WalkDir(path, func(file string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := os.Stat(file)
+		if err != nil || !info.Mode().IsRegular() {
+			return err
+		}
+		fmt.Fprintf(w, "%q of %d bytes\n", file[len(path):], info.Size())
+		if info.Size() > maxHashed {
+			return nil
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		_, err = w.Write(text)
+		return err
+	})
+}
+
+// changedInput says what differs between two hashes of inputs.
+func changedInput(then, now string) string {
+	before := strings.Fields(then)
+	for _, part := range strings.Fields(now)[1:] {
+		if len(before) > 1 && !slices.Contains(before, part) {
+			key, _, _ := strings.Cut(part, "=")
+			return "the contents of " + key
+		}
+	}
+	return "the tasks of tasks.train, or the templates that the config names,"
 }
 
 // hashTemplates writes the templates that a config names.
@@ -79,10 +141,10 @@ func (t *trainer) restore() error {
 	switch {
 	case then.Base.Hash != now.Base.Hash:
 		return fmt.Errorf("--resume: the run trains %s, which is another model than it was", now.Base.Path)
-	case then.ConfigHash != now.ConfigHash || then.Seed != now.Seed:
+	case then.ConfigHash != now.ConfigHash && then.ConfigHash != configHash(t.c) || then.Seed != now.Seed: // which once had the paths in it
 		return errors.New("--resume: the checkpoint was made with another config than config.yaml says")
-	case then.InputsHash != now.InputsHash:
-		return errors.New("--resume: the tasks of tasks.train, or the templates that the config names, are others than when the checkpoint was made")
+	case !strings.HasPrefix(now.InputsHash+" ", then.InputsHash+" "): // older checkpoints have its first word
+		return fmt.Errorf("--resume: %s are others than when the checkpoint was made", changedInput(then.InputsHash, now.InputsHash))
 	case then.Engine != now.Engine:
 		return fmt.Errorf("--resume: the run was computed by %s, found %s: its bits would differ", describeEngine(then.Engine), describeEngine(now.Engine))
 	}

@@ -78,6 +78,90 @@ func TestTrainOnFiles(t *testing.T) {
 	fails(t, []string{"train", "--resume", "--run", run, "--steps", "3"}, "--resume", "tasks.train")
 }
 
+// What a run is made from may move, and be named from another folder: its contents decide, and one that is another is named.
+func TestResumeAfterMoving(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	gymLikeModel(t, "model")
+	config := func() ckpt.ModelConfig {
+		m, err := ckpt.OpenModel("model")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		return m.Config
+	}()
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(name, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rename := func(from, to string) {
+		t.Helper()
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rename(tinyAdapter(t, config, 1), "adapter")
+	rename(tinyAdapter(t, config, 2), "adapter2")
+	if err := os.Mkdir("pages", 0o777); err != nil {
+		t.Fatal(err)
+	}
+	write("pages/p.jsonl", `{"url":"https://a.example/","title":"a","text":"b"}`+"\n")
+	write("train.jsonl", `{"question":"1+1?","answer":"2"}`+"\n"+`{"question":"2+1?","answer":"3"}`+"\n")
+	write("plan.tmpl", `{{define "user"}}Plan: {{.Question}}{{end}}`)
+	begin := []string{"train", "--model", "model", "--adapter", "adapter", "--set", "run.tasks_per_step=2", "--set", "flow.group_size=2",
+		"--set", "flow.max_action_tokens=8", "--set", "flow.temperature=1", "--set", "rollout.max_turns=1", "--set", "engine.kv_tokens=20000",
+		"--set", "tasks.train=train", "--set", "tasks.eval=", "--set", "rollout.planner.prompt=plan.tmpl", "--set", "rollout.tools.pages=pages"}
+	for _, provider := range []string{"analyst", "verifier"} {
+		begin = append(begin, "--set", "rollout."+provider+".provider=off")
+	}
+	must(t, append(begin, "--run", "run", "--steps", "1")...)
+	must(t, append(begin, "--run", "whole", "--steps", "3")...)
+
+	t.Chdir(t.TempDir()) // and from here
+	run := filepath.Join(dir, "run")
+	resume := func(steps string, more ...string) []string {
+		return append([]string{"train", "--resume", "--run", run, "--steps", steps}, more...)
+	}
+	must(t, resume("2")...)
+	moved := []string{"--model", filepath.Join(dir, "model3"), "--adapter", filepath.Join(dir, "adapter3")}
+	rename(filepath.Join(dir, "model"), moved[1])
+	rename(filepath.Join(dir, "adapter"), moved[3])
+	fails(t, resume("3"), "no such folder", "say so by --model")
+	for key, name := range map[string]string{"tasks.train": "train.jsonl", "rollout.planner.prompt": "plan.tmpl", "rollout.tools.pages": "pages"} {
+		rename(filepath.Join(dir, name), filepath.Join(dir, "moved-"+name))
+		moved = append(moved, "--set", key+"="+filepath.Join(dir, "moved-"+name))
+	}
+	other := gymLikeModel(t, filepath.Join(t.TempDir(), "other"))
+	text, err := os.ReadFile(filepath.Join(other, "config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(filepath.Join(other, "config.json"), strings.Replace(string(text), "10000", "20000", 1)) // rope_theta
+	fails(t, resume("3", append([]string{"--model", other}, moved[2:]...)...), "another model")
+	fails(t, resume("3", append([]string{"--adapter", filepath.Join(dir, "adapter2")}, append(moved[:2:2], moved[4:]...)...)...), "the contents of adapter are others")
+	for _, x := range []struct{ name, key, old, new string }{{"train.jsonl", "tasks.train", "1+1", "1 + 1"}, {"plan.tmpl", "rollout.planner.prompt", "Plan:", "Plan"},
+		{"pages/p.jsonl", "rollout.tools.pages", `"b"`, `"c"`}} {
+		file := filepath.Join(dir, "moved-"+x.name)
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(file, strings.Replace(string(text), x.old, x.new, 1))
+		fails(t, resume("3", moved...), "the contents of "+x.key+" are others")
+		write(file, string(text))
+	}
+	must(t, resume("3", moved...)...)
+	got, want := runContents(t, run), runContents(t, filepath.Join(dir, "whole"))
+	for name := range want {
+		if got[name] != want[name] && !strings.HasSuffix(name, "state.json") && !strings.HasSuffix(name, "SHA256SUMS") { // which have the model's path
+			t.Errorf("%s differs from that of a run whose files stay where they are", name)
+		}
+	}
+}
+
 // A run whose rollouts all failed goes on once they can succeed.
 func TestTrainAfterAnOutage(t *testing.T) {
 	dir := t.TempDir()

@@ -32,7 +32,11 @@ func loadSuite(name string, n int, seed uint64) (*suite.Suite, error) {
 	if filepath.Ext(name) != "" {
 		return r.Load(name)
 	}
-	return r.Named(name, ".")
+	dir := "."
+	if filepath.IsAbs(name) {
+		dir, name = filepath.Split(name)
+	}
+	return r.Named(name, dir)
 }
 
 // newTaskStream reads the training tasks of a config.

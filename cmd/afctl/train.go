@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -63,6 +64,9 @@ func train(cmd *cobra.Command, s *settings, resume bool) (err error) {
 	if err := c.checkTrainTasks(); err != nil {
 		return &usageError{err}
 	}
+	if err := c.makeAbsolute(); err != nil {
+		return err
+	}
 	dir := c.Run.Dir
 	if err := prepareRun(c, resume); err != nil {
 		return err
@@ -72,10 +76,10 @@ func train(cmd *cobra.Command, s *settings, resume bool) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
-	if err := writeRunConfig(c); err != nil {
-		return err
-	}
 	t, err := newTrainer(ctx, c, cmd.ErrOrStderr())
+	if resume && errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("--resume: %w; where it has moved, say so by --model, --adapter or --set, such as --set tasks.train=FILE", err)
+	}
 	if err != nil {
 		return err
 	}
@@ -98,7 +102,14 @@ func prepareRun(c *Config, resume bool) error {
 		if err != nil {
 			return fmt.Errorf("--resume: %s is no run folder: %w", dir, err)
 		}
-		if a, b := resultKeys(&before.Config), resultKeys(c); a != b {
+		a, b := before.Config, *c
+		if err := a.makeAbsolute(); err != nil {
+			return err
+		}
+		if _, err := os.Stat(filepath.Join(dir, "checkpoints")); err == nil { // its hashes judge what the paths name
+			a, b = a.withoutPaths(), b.withoutPaths()
+		}
+		if a, b := resultKeys(&a), resultKeys(&b); a != b {
 			return fmt.Errorf("--resume: the config differs from that of the run: %s", firstDifference(a, b))
 		}
 	} else {
@@ -124,7 +135,7 @@ func writeRunConfig(c *Config) error {
 	})
 }
 
-// resultKeys is the part of a config that a run's results follow from, as YAML: folders, lengths, checkpoints and what is evaluated when
+// resultKeys is the part of a config that a run's results follow from, as YAML: folder, lengths, checkpoints and what is evaluated when
 // may change from one start to the next, but not how: what was found before is compared with. The number of steps is part of it where the learning rate's schedule goes by it.
 func resultKeys(c *Config) string {
 	d, k := DefaultConfig(), *c

@@ -72,21 +72,26 @@ func newTrainer(ctx context.Context, c *Config, stderr io.Writer) (t *trainer, e
 	if err != nil {
 		return t, err
 	}
-	if t.s, _, err = openTraining(c, m); err != nil {
+	var start *ckpt.Adapter
+	if t.s, start, err = openTraining(c, m); err != nil {
 		return t, err
 	}
 	if t.y, err = newSystem(ctx, c, t.s); err != nil {
 		return t, err
 	}
-	t.state = ckpt.State{Seed: c.Run.Seed, Base: ckpt.BaseModel{Path: m.Name, Hash: m.Hash()}, ConfigHash: configHash(c),
+	what := c.withoutPaths()
+	t.state = ckpt.State{Seed: c.Run.Seed, Base: ckpt.BaseModel{Path: m.Name, Hash: m.Hash()}, ConfigHash: configHash(&what),
 		Engine: t.s.identity}
-	if t.state.InputsHash, err = inputsHash(c, t.tasks); err != nil {
+	if t.state.InputsHash, err = inputsHash(c, t.tasks, start); err != nil {
 		return t, err
 	}
 	if err := t.restore(); err != nil {
 		return t, err
 	}
 	if t.state.AdapterHash, err = t.trainedHash(); err != nil {
+		return t, err
+	}
+	if err := writeRunConfig(c); err != nil { // not before restore: it may refuse what the paths name now
 		return t, err
 	}
 	return t, t.open(ctx)

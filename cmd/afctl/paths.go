@@ -1,0 +1,40 @@
+package main
+
+import (
+	"maps"
+	"path/filepath"
+)
+
+// paths are the values of a config that name files and folders, by their keys; what is in this program, such as the gym, is none.
+func (c *Config) paths() map[string]*string {
+	r := &c.Rollout
+	t := &r.Tools
+	paths := map[string]*string{"model": &c.Model, "adapter": &c.Adapter, "tasks.train": &c.Tasks.Train, "tasks.eval": &c.Tasks.Eval,
+		"rollout.planner.prompt": &r.Planner.Prompt, "rollout.tools.wikipedia_index": &t.WikipediaIndex, "rollout.tools.pages": &t.Pages,
+		"rollout.tools.record": &t.Record, "rollout.tools.replay": &t.Replay}
+	for slot, m := range r.modules() {
+		paths["rollout."+slot+".prompt"] = &m.Prompt
+	}
+	maps.DeleteFunc(paths, func(key string, p *string) bool {
+		return *p == "" || key == "model" && *p == gymModel || (key == "tasks.train" || key == "tasks.eval") && isGym(*p)
+	})
+	return paths
+}
+
+// makeAbsolute makes all paths absolute, so that a run can be resumed from any folder.
+func (c *Config) makeAbsolute() (err error) {
+	for _, p := range c.paths() {
+		if *p, err = filepath.Abs(*p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// withoutPaths returns the config with a word in place of every path: what lies there may have moved.
+func (c Config) withoutPaths() Config {
+	for _, p := range c.paths() {
+		*p = "path"
+	}
+	return c
+}
