@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -17,11 +15,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Files of an evaluation's folder beside its store: the report, and what its solves follow from.
-const (
-	evalReport   = "eval.json"
-	evalIdentity = "identity.yaml"
-)
+// evalReport is the report in an evaluation's folder, beside its solves.
+const evalReport = "eval.json"
 
 func newEvalCommand() *cobra.Command {
 	var f modelFlags
@@ -102,7 +97,10 @@ func evaluate(cmd *cobra.Command, c *Config, repeats int, out, compare string, r
 		return nil
 	}
 	if out != "" {
-		identity, err := l.evalIdentity()
+		identity, err := l.identity(func(k *Config) {
+			k.Tasks.Train, k.Tasks.Eval = c.Tasks.Train, c.Tasks.Eval
+			k.Rollout.MaxTurns, k.Rollout.EvalMaxTurns = DefaultConfig().Rollout.MaxTurns, c.evalTurns()
+		})
 		if err != nil {
 			return err
 		}
@@ -139,58 +137,17 @@ func evaluate(cmd *cobra.Command, c *Config, repeats int, out, compare string, r
 	return err
 }
 
-// evalIdentity is what the solves of an evaluation follow from: solves are taken over from a folder only where it is the same.
-func (l loaded) evalIdentity() (string, error) {
-	templates := sha256.New()
-	if err := hashTemplates(templates, l.c); err != nil {
-		return "", err
-	}
-	k, c := DefaultConfig(), l.c
-	k.Model, k.Adapter, k.Engine.DType = l.session.model.Hash(), l.adapterHash, c.Engine.DType
-	k.Flow.Temperature, k.Flow.MaxActionTokens = c.Flow.Temperature, c.Flow.MaxActionTokens
-	k.Tasks.Train, k.Tasks.Eval, k.Tasks.Seed, k.Run.Seed = c.Tasks.Train, c.Tasks.Eval, c.Tasks.Seed, c.Run.Seed
-	concurrency, turns := k.Rollout.Concurrency, k.Rollout.MaxTurns
-	k.Rollout = c.Rollout
-	k.Rollout.Concurrency, k.Rollout.MaxTurns, k.Rollout.EvalMaxTurns = concurrency, turns, c.evalTurns()
-	return fmt.Sprintf("# What the solves of this folder follow from. Model and adapter are hashes.\n# templates: %x\n%s", templates.Sum(nil), marshalConfig(&k, false)), nil
-}
-
 // openEval opens the folder of an evaluation and takes over what was solved before.
 func openEval(ctx context.Context, dir, identity string, r *eval.Run) (*ckpt.Store, error) {
-	if err := ckpt.MkdirAll(dir); err != nil {
-		return nil, fmt.Errorf("--out: %w", err)
-	}
-	file := filepath.Join(dir, evalIdentity)
-	switch before, err := os.ReadFile(file); {
-	case errors.Is(err, os.ErrNotExist):
-		if err := checkOutDir(dir); err != nil {
-			return nil, err
-		}
-		if err := ckpt.WriteFileAtomic(file, 0o666, func(w io.Writer) error {
-			_, err := io.WriteString(w, identity)
-			return err
-		}); err != nil {
-			return nil, fmt.Errorf("--out: %w", err)
-		}
-	case err != nil:
-		return nil, fmt.Errorf("--out: %w", err)
-	case string(before) != identity:
-		return nil, fmt.Errorf("--out: %s holds the solves of another evaluation: %s; expected a folder of its own", dir, firstDifference(string(before), identity))
-	}
-	store, err := ckpt.OpenStore(ctx, filepath.Join(dir, storeFile))
+	store, err := openSolves(ctx, dir, "evaluation", identity, r.Tasks)
 	if err != nil {
 		return nil, err
 	}
-	err = store.PutTasks(ctx, r.Tasks)
 	for t, e := range store.Trajectories(ctx, ckpt.Query{Phase: phaseEval}) {
 		if e != nil {
-			err = errors.Join(err, e)
-			break
+			return nil, errors.Join(e, store.Close())
 		}
 		r.Stored = append(r.Stored, *t)
-	}
-	if err != nil {
-		return nil, errors.Join(err, store.Close())
 	}
 	return store, nil
 }

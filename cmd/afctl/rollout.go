@@ -2,13 +2,17 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strconv"
 
+	"afctl/ckpt"
 	"afctl/flow"
+	"afctl/rollout"
 
 	"github.com/go-json-experiment/json"
 	"github.com/spf13/cobra"
@@ -26,7 +30,8 @@ func newRolloutCommand() *cobra.Command {
 		Short: "Solve tasks with the four modules and write the trajectories",
 		Long: "rollout runs the agentic system on tasks, a group of rollouts per task, and writes each trajectory as a line of\n" +
 			"JSON: what was planned, called and found, and every planner call as token ids with log-probs. `afctl update`\n" +
-			"trains on such a file.",
+			"trains on such a file. What is solved is kept in a folder beside --out until the file is whole, and the same\n" +
+			"command goes on where it was stopped.",
 		Example: "  afctl rollout --tasks gym:heldout --n 5 --group 2 --out trajectories.jsonl",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			for _, s := range []struct{ flag, key, value string }{{"tasks", "tasks.train", o.tasks}, {"group", "flow.group_size", strconv.Itoa(o.group)},
@@ -99,8 +104,11 @@ func (l loaded) Close() error {
 	return errors.Join(err, l.session.Close())
 }
 
-// rollouts writes the trajectories of a config's training tasks. What was solved before an error is not written: the file is whole or
-// not there.
+// solvesSuffix makes the name of --out that of the folder in which solves are kept until the file is whole.
+const solvesSuffix = ".solves"
+
+// rollouts writes the trajectories of a config's training tasks. The file is whole or not there; what was solved before an error is kept
+// beside it, for the same command to go on with.
 func rollouts(cmd *cobra.Command, c *Config, out string) (err error) {
 	ctx := cmd.Context()
 	found, err := loadSuite(c.Tasks.Train, c.Tasks.Limit, c.Tasks.Seed)
@@ -116,25 +124,85 @@ func rollouts(cmd *cobra.Command, c *Config, out string) (err error) {
 	view := newLiveView(cmd.ErrOrStderr(), 0)
 	defer view.Close()
 	jobs := stream.jobs(0, c.Flow.GroupSize, c.Run.Seed)
-	view.BeginRollouts(len(jobs), nil)
-	return writeOutput(out, cmd.OutOrStdout(), func(w io.Writer) error {
-		done, err := solveJobs(ctx, l.solver(c.Rollout.MaxTurns), jobs, c.Rollout.SolveRetries, func(t flow.Trajectory) error {
-			view.Rollout(&t)
-			return nil
-		})
+	dir, kept := out+solvesSuffix, true
+	if info, err := os.Stat(out); out == "-" || err == nil && !info.Mode().IsRegular() { // with nothing beside it
+		if dir, err = os.MkdirTemp("", "afctl-rollout-"); err != nil {
+			return err
+		}
+		kept = false
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	}
+	if err := writeOutput(out, cmd.OutOrStdout(), func(w io.Writer) error {
+		store, err := openRollouts(ctx, l, dir, &stream)
 		if err != nil {
 			return err
 		}
+		err = solveInto(ctx, l, store, jobs, view)
 		view.Close() // what follows may go to the same terminal
-		for _, j := range jobs {
-			t := done[rolloutKey{j.Group, j.Sample}]
-			if err := json.MarshalWrite(w, &t); err != nil {
-				return err
-			}
-			if _, err := io.WriteString(w, "\n"); err != nil {
-				return err
-			}
+		if err != nil && kept && ctx.Err() != nil {
+			view.Note("stopped; the same command goes on with what is solved, in " + dir)
 		}
-		return nil
+		if err == nil {
+			err = writeSolves(ctx, store, w)
+		}
+		return errors.Join(err, store.Close())
+	}); err != nil || !kept {
+		return err
+	}
+	return os.RemoveAll(dir)
+}
+
+// openRollouts opens the folder in which the solves of a file are kept.
+func openRollouts(ctx context.Context, l loaded, dir string, s *taskStream) (*ckpt.Store, error) {
+	c, tasks := l.c, sha256.New()
+	for i := range s.tasks {
+		fmt.Fprintln(tasks, s.tasks[i].ID)
+	}
+	identity, err := l.identity(func(k *Config) {
+		k.Tasks.Train, k.Tasks.Eval, k.Flow.GroupSize = c.Tasks.Train, "", c.Flow.GroupSize
 	})
+	if err != nil {
+		return nil, err
+	}
+	return openSolves(ctx, dir, "rollout", fmt.Sprintf("%s# tasks: %x\n", identity, tasks.Sum(nil)), s.tasks)
+}
+
+// solveInto runs those of the jobs that the store lacks, and keeps them in it, each with the place of its task as its step: so they are read in
+// the order of the jobs.
+func solveInto(ctx context.Context, l loaded, store *ckpt.Store, jobs []rollout.Job, view *liveView) error {
+	place, retries := map[string]int{}, l.c.Rollout.SolveRetries
+	for _, j := range jobs {
+		if _, ok := place[j.Group]; !ok {
+			place[j.Group] = len(place)
+		}
+	}
+	done := map[rolloutKey]bool{}
+	for t, err := range store.Trajectories(ctx, ckpt.Query{}) {
+		if err != nil {
+			return err
+		}
+		done[keyOf(t)] = !t.Failed() || t.Retries >= retries
+	}
+	missing := slices.DeleteFunc(jobs, func(j rollout.Job) bool { return done[rolloutKey{j.Group, j.Sample}] })
+	view.BeginRollouts(len(missing), nil)
+	return solveJobs(ctx, l.solver(l.c.Rollout.MaxTurns), missing, retries, func(t flow.Trajectory) error {
+		view.Rollout(&t)
+		return store.PutTrajectory(ctx, place[t.Group], phaseTrain, &t)
+	})
+}
+
+// writeSolves writes what a store has as JSON Lines.
+func writeSolves(ctx context.Context, store *ckpt.Store, w io.Writer) error {
+	for t, err := range store.Trajectories(ctx, ckpt.Query{}) {
+		if err != nil {
+			return err
+		}
+		if err := json.MarshalWrite(w, t); err != nil {
+			return err
+		}
+		if _, err := io.WriteString(w, "\n"); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -17,13 +17,12 @@ type rolloutKey struct {
 func keyOf(t *flow.Trajectory) rolloutKey { return rolloutKey{t.Group, t.Sample} }
 
 // solveJobs runs the jobs, and those that fail again, retries times at most, each time with another random stream; every outcome is handed to
-// keep, a later one of a job in place of an earlier one. It returns the last outcome of each job.
-func solveJobs(ctx context.Context, s *rollout.Solver, jobs []rollout.Job, retries int, keep func(flow.Trajectory) error) (map[rolloutKey]flow.Trajectory, error) {
+// keep, a later one of a job in place of an earlier one.
+func solveJobs(ctx context.Context, s *rollout.Solver, jobs []rollout.Job, retries int, keep func(flow.Trajectory) error) error {
 	first := make(map[rolloutKey]rollout.Job, len(jobs))
 	for _, j := range jobs {
 		first[rolloutKey{j.Group, j.Sample}] = j
 	}
-	done := make(map[rolloutKey]flow.Trajectory, len(jobs))
 	for attempt := 0; len(jobs) > 0; attempt++ {
 		var failed []rollout.Job
 		err := s.SolveAll(ctx, jobs, func(t flow.Trajectory) error {
@@ -33,13 +32,12 @@ func solveJobs(ctx context.Context, s *rollout.Solver, jobs []rollout.Job, retri
 				j.Seed = flow.DeriveSeed(j.Seed, "retry", strconv.Itoa(attempt+1))
 				failed = append(failed, j)
 			}
-			done[keyOf(&t)] = t
 			return keep(t)
 		})
 		if err != nil {
-			return nil, err
+			return err
 		}
 		jobs = failed
 	}
-	return done, nil
+	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"path/filepath"
 	"slices"
 	"time"
@@ -384,18 +383,17 @@ func (t *trainer) rollouts(ctx context.Context) ([]flow.Trajectory, error) {
 		return nil, err
 	}
 	t.view.BeginRollouts(len(jobs), have)
-	done, err := solveJobs(ctx, t.y.solver(t.c.Rollout.MaxTurns), missing, t.c.Rollout.SolveRetries, func(r flow.Trajectory) error {
+	if err := solveJobs(ctx, t.y.solver(t.c.Rollout.MaxTurns), missing, t.c.Rollout.SolveRetries, func(r flow.Trajectory) error {
 		if !r.Failed() && (r.PolicyVersion != st.PolicyVersion || r.AdapterHash != t.hash) {
 			return fmt.Errorf("the sampler used policy version %d (adapter %.12s), expected %d (%.12s): it does not follow the training",
 				r.PolicyVersion, r.AdapterHash, st.PolicyVersion, t.hash)
 		}
 		t.view.Rollout(&r)
+		all[keyOf(&r)] = r
 		return t.store.PutTrajectory(ctx, first, phaseTrain, &r)
-	})
-	if err != nil {
+	}); err != nil {
 		return nil, err
 	}
-	maps.Copy(all, done)
 	ts := make([]flow.Trajectory, 0, len(jobs))
 	for _, j := range jobs {
 		ts = append(ts, all[rolloutKey{j.Group, j.Sample}])

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"afctl/ckpt"
+	"afctl/flow"
+)
+
+// What is solved when rollout is stopped is taken over by the same command, whose file is that of one that was not stopped. Until then there is no file.
+func TestRolloutGoesOn(t *testing.T) {
+	dir := t.TempDir()
+	out, whole := filepath.Join(dir, "out.jsonl"), filepath.Join(dir, "whole.jsonl")
+	args := func(out string, more ...string) []string {
+		return append([]string{"rollout", "--tasks", "gym:train", "--n", "10", "--group", "2", "--out", out, "--set", "flow.max_action_tokens=24"}, more...)
+	}
+	must(t, args(whole)...)
+
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan int)
+	go func() {
+		ended <- run(ctx, args(out, "--set", "rollout.concurrency=1"), strings.NewReader(""), io.Discard, io.Discard)
+	}()
+	stored := func() (all []flow.Trajectory) {
+		store, err := ckpt.OpenStoreReadOnly(t.Context(), filepath.Join(out+solvesSuffix, storeFile))
+		if err != nil {
+			return nil // not there yet
+		}
+		defer store.Close()
+		for r, err := range store.Trajectories(t.Context(), ckpt.Query{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, *r)
+		}
+		return all
+	}
+	for len(stored()) < 4 {
+		time.Sleep(time.Millisecond)
+	}
+	stop()
+	if status := <-ended; status != exitFailed {
+		t.Fatalf("status %d of a command that was stopped", status)
+	}
+	before := stored()
+	if _, err := os.Stat(out); err == nil || len(before) < 4 || len(before) >= 20 {
+		t.Fatalf("%d solves kept, --out: %v", len(before), err)
+	}
+	fails(t, args(out, "--set", "flow.temperature=0.5"), out+solvesSuffix, "another rollout", "temperature")
+	must(t, args(out)...)
+	after := readLines[flow.Trajectory](t, out)
+	for _, r := range before {
+		if !slices.ContainsFunc(after, func(x flow.Trajectory) bool { return keyOf(&x) == keyOf(&r) && x.TotalMS == r.TotalMS }) {
+			t.Errorf("%s, sample %d was solved again", r.Group, r.Sample)
+		}
+	}
+	clocks := regexp.MustCompile(`_ms":[0-9.e+-]+`)
+	text := func(path string) string {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return clocks.ReplaceAllString(string(b), "")
+	}
+	if text(out) != text(whole) {
+		t.Error("the file is not that of a command that was not stopped")
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) != 2 {
+		t.Errorf("found %v, expected the two files", left)
+	}
+	if r := must(t, args("-")...); clocks.ReplaceAllString(r.stdout, "") != text(whole) {
+		t.Error("stdout is not what the file is")
+	}
+}

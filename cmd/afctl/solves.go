@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"afctl/ckpt"
+	"afctl/flow"
+)
+
+// solvesIdentity is the file, beside the store of a folder of solves, that says what they follow from.
+const solvesIdentity = "identity.yaml"
+
+// identity is what solves follow from: they are taken over from a folder only where it is the same. own puts in what is the command's own.
+func (l loaded) identity(own func(k *Config)) (string, error) {
+	templates := sha256.New()
+	if err := hashTemplates(templates, l.c); err != nil {
+		return "", err
+	}
+	k, c := DefaultConfig(), l.c
+	k.Model, k.Adapter, k.Engine.DType = l.session.model.Hash(), l.adapterHash, c.Engine.DType
+	k.Flow.Temperature, k.Flow.MaxActionTokens = c.Flow.Temperature, c.Flow.MaxActionTokens
+	k.Tasks.Seed, k.Run.Seed = c.Tasks.Seed, c.Run.Seed
+	concurrency := k.Rollout.Concurrency
+	k.Rollout = c.Rollout
+	k.Rollout.Concurrency = concurrency
+	own(&k)
+	return fmt.Sprintf("# What the solves of this folder follow from. Model and adapter are hashes.\n# templates: %x\n%s", templates.Sum(nil), marshalConfig(&k, false)), nil
+}
+
+// openSolves opens the folder of the solves of what, such as an evaluation, with its tasks in the store.
+func openSolves(ctx context.Context, dir, what, identity string, tasks []flow.Task) (*ckpt.Store, error) {
+	if err := ckpt.MkdirAll(dir); err != nil {
+		return nil, fmt.Errorf("--out: %w", err)
+	}
+	file := filepath.Join(dir, solvesIdentity)
+	switch before, err := os.ReadFile(file); {
+	case errors.Is(err, os.ErrNotExist):
+		if err := checkOutDir(dir); err != nil {
+			return nil, err
+		}
+		if err := ckpt.WriteFileAtomic(file, 0o666, func(w io.Writer) error {
+			_, err := io.WriteString(w, identity)
+			return err
+		}); err != nil {
+			return nil, fmt.Errorf("--out: %w", err)
+		}
+	case err != nil:
+		return nil, fmt.Errorf("--out: %w", err)
+	case string(before) != identity:
+		return nil, fmt.Errorf("--out: %s holds the solves of another %s: %s; expected a folder of its own", dir, what, firstDifference(string(before), identity))
+	}
+	store, err := ckpt.OpenStore(ctx, filepath.Join(dir, storeFile))
+	if err != nil {
+		return nil, err
+	}
+	if err := store.PutTasks(ctx, tasks); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return store, nil
+}
