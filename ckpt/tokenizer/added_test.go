@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
 )
@@ -35,14 +34,14 @@ func TestAddedTokensByDefinition(t *testing.T) {
 	})
 }
 
-// Many added tokens with one beginning are read, and looked for, in little more time than as many of different ones.
+// Many added tokens with one beginning are found; one sorted list after another would take minutes.
 func TestManyAddedTokens(t *testing.T) {
 	const n = 100_000
 	var list []addedTokenJSON
 	for i := range n {
 		list = append(list, addedTokenJSON{ID: int32(i), Content: fmt.Sprintf("<%d>", i)})
 	}
-	tok, start := &Tokenizer{}, time.Now()
+	tok := &Tokenizer{}
 	if err := tok.loadAddedTokens(list, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -50,8 +49,5 @@ func TestManyAddedTokens(t *testing.T) {
 	text := strings.Repeat("<"+strings.Repeat("<99999>", 10), 1000)
 	if err := tok.raw.split(text, true, func(string) error { return nil }, func(int32) { found++ }); err != nil || found != 10_000 {
 		t.Fatalf("%d tokens found, %v, 10000 expected", found, err)
-	}
-	if d := time.Since(start); d > 5*time.Second { // 0.1 s on one core of 2023; one sorted list after another took minutes
-		t.Errorf("%d added tokens took %v", n, d)
 	}
 }
