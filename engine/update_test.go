@@ -455,3 +455,35 @@ func TestStepAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations per step, expected 0", n)
 	}
 }
+
+// TestOppositesCancel: two rollouts of the same tokens, one rewarded and one not, have no gradient at all: not even rounding that Adam would make a step of.
+func TestOppositesCancel(t *testing.T) {
+	m := randomModel(t, tiny(true), ckpt.F32, 23)
+	rng := rand.New(rand.NewPCG(9, 9))
+	turn := flow.Turn{Prompt: tokens(rng, 12, m.Config.VocabSize), Action: tokens(rng, 7, m.Config.VocabSize)}
+	other := turn
+	other.Action = slices.Clone(turn.Action[:5])
+	other.Action[4]++ // leaves them, for what comes between two targets of one token
+	var ts []flow.Trajectory
+	for i, reward := range []float64{0, 1} {
+		ts = append(ts, flow.Trajectory{Group: "g", Sample: i, Reward: &reward, Turns: []flow.Turn{turn}},
+			flow.Trajectory{Group: "g", Sample: 2 + i, Reward: &reward, Turns: []flow.Turn{other}})
+	}
+	o := flow.DefaultObjective()
+	o.KL = 0
+	u, err := flow.NewUpdate(ts, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := newEngine(t, m, 1, Options{})
+	if err := e.SetAdapter(randomAdapter(t, m.Config, 4, 3)); err != nil {
+		t.Fatal(err)
+	}
+	up, err := e.Begin(u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x, err := up.Step(t.Context(), DefaultOptimizer()); err != nil || x.GradNorm != 0 {
+		t.Errorf("gradient norm %v, %v", x.GradNorm, err)
+	}
+}

@@ -14,7 +14,7 @@ func compareSequences(a, b Sequence) int {
 }
 
 func compareTargets(a, b Target) int {
-	return cmp.Or(cmp.Compare(a.Row, b.Row), cmp.Compare(a.Index, b.Index))
+	return cmp.Or(cmp.Compare(a.Row, b.Row), cmp.Compare(a.Token, b.Token), cmp.Compare(a.Index, b.Index))
 }
 
 // CommonPrefix returns how many tokens a and b have in common from their beginnings on.

@@ -43,7 +43,7 @@ type Target struct {
 type Forest struct {
 	Tokens, Positions []int32 // per row; a position is the depth in the branch, not the row
 	Runs              []Run
-	Targets           []Target // ordered by row, then by index
+	Targets           []Target // ordered by row, token and index: those that predict the same stand together
 }
 
 // Path returns the indices of the runs from the root to the run given, itself included: those whose rows its rows
@@ -97,8 +97,8 @@ func (f *Forest) Validate() error {
 				i, t.Row, t.Token, t.Index, rows)
 		}
 		if i > 0 && compareTargets(f.Targets[i-1], t) >= 0 {
-			return fmt.Errorf("forest: target %d: found row %d, index %d after row %d, index %d, expected ascending order",
-				i, t.Row, t.Index, f.Targets[i-1].Row, f.Targets[i-1].Index)
+			return fmt.Errorf("forest: target %d: found row %d, token %d, index %d after row %d, token %d, index %d, expected ascending order",
+				i, t.Row, t.Token, t.Index, f.Targets[i-1].Row, f.Targets[i-1].Token, f.Targets[i-1].Index)
 		}
 	}
 	return nil

@@ -223,7 +223,7 @@ func TestForestByHand(t *testing.T) {
 		Tokens:    []int32{1, 2, 3, 4, 9, 5, 5},
 		Positions: []int32{0, 1, 2, 3, 4, 3, 0},
 		Runs:      []Run{{0, 3, -1, 0}, {3, 2, 0, 3}, {5, 1, 0, 3}, {6, 1, -1, 0}},
-		Targets:   []Target{{2, 4, 0}, {2, 5, 1}, {2, 4, 3}, {4, 8, 4}, {5, 6, 2}, {6, 1, 5}},
+		Targets:   []Target{{2, 4, 0}, {2, 4, 3}, {2, 5, 1}, {4, 8, 4}, {5, 6, 2}, {6, 1, 5}},
 	}}
 	got := Forests(seqs, 0)
 	if diff := gocmp.Diff(want, got); diff != "" {

@@ -175,11 +175,14 @@ static void head_back_task(void *arg, int64_t i, int thread) {
 	for (int64_t r = i * 16, e = min64(r + 16, a->dh.rows); r < e; r++) {
 		memset(acc, 0, (size_t)d * 4);
 		float sum = 0;
-		for (int64_t t = a->first[r]; t < a->first[r + 1]; t++) {
-			if (a->g[t] == 0) continue;
-			af_matrix_row(a->w, a->tokens[t], row);
-			c->fn->axpy(acc, row, a->g[t] * a->inv_temp, d);
-			sum += a->g[t];
+		for (int64_t t = a->first[r], end = a->first[r + 1]; t < end;) {
+			int32_t token = a->tokens[t];
+			float g = 0; // of all neighbours that predict the same: what cancels leaves nothing
+			for (; t < end && a->tokens[t] == token; t++) g += a->g[t];
+			if (g == 0) continue;
+			af_matrix_row(a->w, token, row);
+			c->fn->axpy(acc, row, g * a->inv_temp, d);
+			sum += g;
 		}
 		const float *ew = (const float *)at(a->ew, r, 0);
 		float by = -sum;
