@@ -10,7 +10,7 @@ import (
 	"afctl/kernels"
 )
 
-// ErrBroken says that an earlier error of the back end left the engine in an unknown state.
+// ErrBroken says that an earlier error of the back end left the engine in an unknown state: every method that computes returns it then, with the cause.
 var ErrBroken = errors.New("the engine stopped after an error")
 
 // Engine is a model on a back end, with what is trained on it.
@@ -38,6 +38,8 @@ type Engine struct {
 
 // New loads a model's weights into b, which the engine uses alone from now on but does not close. The model's files may be closed
 // after. A LoRA engine has no adapter yet: it scores the base.
+//
+// Errors: options out of range; a tensor that is missing or of another shape, or not finite, by its name; kernels.ErrMemory.
 func New(b kernels.Backend, m *ckpt.Model, o Options) (*Engine, error) {
 	if err := o.defaults(); err != nil {
 		return nil, err
@@ -89,7 +91,8 @@ func (e *Engine) Config() ckpt.ModelConfig { return e.cfg }
 // Options returns the options in force.
 func (e *Engine) Options() Options { return e.opts }
 
-// SetAdapter makes a the adapter that is trained and sampled with, its moments zero. It refuses one for another model.
+// SetAdapter makes a the adapter that is trained and sampled with, its moments zero. It refuses one for another model. After an error, such as
+// kernels.ErrMemory, the adapter is the one before.
 func (e *Engine) SetAdapter(a *ckpt.Adapter) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -103,7 +103,7 @@ type Sampler struct {
 	lps       []float32
 }
 
-// NewSampler makes a sampler with a cache of its own and starts its loop; Close ends it.
+// NewSampler makes a sampler with a cache of its own and starts its loop; Close ends it. Errors: options out of range; kernels.ErrMemory.
 func (e *Engine) NewSampler(o SamplerOptions) (*Sampler, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

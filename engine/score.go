@@ -9,7 +9,7 @@ import (
 )
 
 // Score returns the log-probs (nats) of the sequences' targets at a temperature, by target index, 0 where no sequence has one: with the adapter
-// (policy), or of the base.
+// (policy), or of the base. Errors are Begin's, and ctx's between micro-batches.
 func (e *Engine) Score(ctx context.Context, seqs []flow.Sequence, temperature float64, policy bool) ([]float32, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -61,7 +61,8 @@ func (e *Engine) State() (State, error) {
 	return s, nil
 }
 
-// SetState puts a State back, bit for bit. All of it is looked at before any is used.
+// SetState puts a State back, bit for bit. All of it is looked at before any is used: a tensor that is missing or of another shape is an error
+// that names it, after which the engine is as before.
 func (e *Engine) SetState(s State) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -17,7 +17,8 @@ type SupervisedMetrics struct {
 	Seconds  float64
 }
 
-// SupervisedStep takes one optimizer step on the mean negative log-likelihood (temperature 1) of the sequences' targets.
+// SupervisedStep takes one optimizer step on the mean negative log-likelihood (temperature 1) of the sequences' targets. When ctx ends it stops
+// between micro-batches, nothing changed. Errors are Begin's.
 func (e *Engine) SupervisedStep(ctx context.Context, seqs []flow.Sequence, o Optimizer) (SupervisedMetrics, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

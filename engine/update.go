@@ -24,7 +24,9 @@ type Update struct {
 	known   bool      // lo and lr are there, and K1 was taken off the rewards
 }
 
-// Begin prepares an update: sequences checked against the model, forests cut.
+// Begin prepares an update: sequences checked against the model, forests cut, memory taken.
+//
+// Errors: ErrNothingTrained; ids outside the vocabulary and sequences longer than the model's positions; kernels.ErrMemory.
 func (e *Engine) Begin(u *flow.Update) (*Update, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
