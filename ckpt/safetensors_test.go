@@ -58,6 +58,9 @@ func TestSafetensorsRoundTrip(t *testing.T) {
 		if (8+len(s.header))%8 != 0 || !reflect.DeepEqual(s.Metadata(), meta) {
 			rt.Fatalf("header of %d bytes, metadata %v", len(s.header), s.Metadata())
 		}
+		if len(s.Names()) != len(tensors) {
+			rt.Fatalf("tensors %q, %d expected", s.Names(), len(tensors))
+		}
 		for i, name := range s.Names() {
 			got, err := s.Tensor(name)
 			want := tensors[i]

@@ -234,15 +234,17 @@ func TestStoreHonoursContext(t *testing.T) {
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v, the context's expected", err)
 	}
-	done, cancel := context.WithCancel(t.Context())
-	cancel()
-	for _, err := range s.Trajectories(done, Query{}) {
-		if !errors.Is(err, context.Canceled) {
-			t.Errorf("error %v, the context's expected", err)
-		}
-	}
 	if err := s.PutTrajectory(t.Context(), 2, PhaseTrain, trajectory("g", 0, 0, "h", 1)); err != nil {
 		t.Errorf("after a caller that left: %v", err)
+	}
+	done, cancel := context.WithCancel(t.Context())
+	cancel()
+	var errs []error
+	for _, err := range s.Trajectories(done, Query{}) {
+		errs = append(errs, err)
+	}
+	if len(errs) != 1 || !errors.Is(errs[0], context.Canceled) {
+		t.Errorf("errors %v, one expected, the context's", errs)
 	}
 }
 

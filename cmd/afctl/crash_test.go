@@ -182,6 +182,9 @@ func runContents(t *testing.T, dir string) map[string]string {
 		all[fmt.Sprintf("trajectory %d (%s)", i, r.Group)] = string(b)
 		i++
 	}
+	if i == 0 {
+		t.Fatalf("%s: no trajectories", dir)
+	}
 	policies, err := store.Policies(ctx)
 	if err != nil {
 		t.Fatal(err)
