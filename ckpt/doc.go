@@ -3,7 +3,7 @@
 // # Files from outside
 //
 // Model folders (OpenModel, SaveModel), tensors (OpenSafetensors, WriteSafetensors, Weights), LoRA adapters in PEFT's
-// folders (ReadAdapter, WriteAdapter, NewAdapter), chat templates (ParseChatTemplate) and, in package tokenizer,
+// folders (ReadAdapter, WriteAdapterFiles, NewAdapter), chat templates (ParseChatTemplate) and, in package tokenizer,
 // tokenizers. Such files are not trusted: every length, offset, shape, key and number is checked before it is used, and
 // what cannot be read exactly is refused, since a model that is almost right trains on something else. JSON goes through
 // DecodeJSON. Opening a model does not need its tokenizer.
@@ -32,5 +32,5 @@
 //	defer m.Close()
 //	a, err := ckpt.NewAdapter(m.Config, 16, 32, ckpt.Projections, seed, false)
 //	embed, err := m.Weights.Tensor("model.embed_tokens.weight")
-//	err = ckpt.WriteAdapter(out, a)
+//	err = ckpt.WriteDirAtomic(out, func(d *ckpt.DirWriter) error { return ckpt.WriteAdapterFiles(d.Create, a) })
 package ckpt

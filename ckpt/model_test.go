@@ -334,7 +334,7 @@ func FuzzWeightsIndex(f *testing.F) {
 	f.Add([]byte(`{"weight_map":{"a":"../../x.safetensors"}}`))
 	root := os.DirFS(filepath.Join("testdata", "models", "sharded"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		w, err := OpenWeightsFS(overlay{root, data}, "fuzz")
+		w, err := folder{name: "fuzz", fsys: overlay{root, data}}.weights()
 		if err != nil {
 			return
 		}

@@ -151,14 +151,8 @@ func (r *adapterRules) complete(m *AdapterModule) error {
 	return nil
 }
 
-// WriteAdapter writes a PEFT folder that PEFT and ReadAdapter read back with every bit and every scale. It appears
-// complete or not at all; dir must be absent or empty, else ErrExists.
-func WriteAdapter(dir string, a *Adapter) error {
-	return WriteDirAtomic(dir, func(d *DirWriter) error { return WriteAdapterFiles(d.Create, a) })
-}
-
-// WriteAdapterFiles writes the two files of a PEFT folder through create, such as a DirWriter's, so that they can be
-// part of a larger folder. The bytes depend on the adapter alone.
+// WriteAdapterFiles writes the two files of a PEFT folder, which PEFT and ReadAdapter read back with every bit and every scale, through create, such
+// as a DirWriter's, so that they can be part of a larger folder. The bytes depend on the adapter alone.
 func WriteAdapterFiles(create func(name string) (io.WriteCloser, error), a *Adapter) error {
 	if err := a.check(a.layers()); err != nil {
 		return fmt.Errorf("write adapter: %w", err)

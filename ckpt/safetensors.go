@@ -24,15 +24,14 @@ const metadataKey = "__metadata__"
 //
 // Format: https://github.com/huggingface/safetensors#format. Safe for concurrent use until Close.
 type Safetensors struct {
-	name     string
-	header   []byte
-	data     []byte
-	metadata map[string]string
-	tensors  []Tensor
-	index    map[string]int
-	release  func() error
-	mapped   bool
-	closed   atomic.Bool
+	name    string
+	header  []byte
+	data    []byte
+	tensors []Tensor
+	index   map[string]int
+	release func() error
+	mapped  bool
+	closed  atomic.Bool
 }
 
 // OpenSafetensors maps the file at path and checks its header.
@@ -89,9 +88,6 @@ func (s *Safetensors) Drop(name string) {
 		dropPages(s.data, t.Data)
 	}
 }
-
-// Metadata returns the header's __metadata__, nil if there is none.
-func (s *Safetensors) Metadata() map[string]string { return s.metadata }
 
 // Close releases the mapping. Data of tensors that were handed out must not be touched afterwards.
 func (s *Safetensors) Close() error {
@@ -175,7 +171,7 @@ func (s *Safetensors) parseHeader(size int64) ([]span, error) {
 		}
 		name := key.String()
 		if name == metadataKey {
-			if err := json.UnmarshalDecode(dec, &s.metadata); err != nil {
+			if err := json.UnmarshalDecode(dec, new(map[string]string)); err != nil {
 				return fail(err)
 			}
 			continue

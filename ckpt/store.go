@@ -124,18 +124,6 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// Vacuum rewrites the file without the room that deleted rows left in it. It needs as much free disk as the file is
-// large, and nothing else is written meanwhile.
-func (s *Store) Vacuum(ctx context.Context) error {
-	if s.write == nil {
-		return s.errorf("vacuum: %w", ErrReadOnly)
-	}
-	if err := s.write.vacuum(ctx); err != nil {
-		return s.errorf("vacuum: %w", err)
-	}
-	return nil
-}
-
 // errorf names the store in an error.
 func (s *Store) errorf(format string, args ...any) error {
 	return fmt.Errorf("run store %s: "+format, append([]any{s.path}, args...)...)

@@ -219,21 +219,6 @@ func (c *writeConn) transact(batch []*writeRequest) error {
 	return err
 }
 
-func (w *storeWriter) vacuum(ctx context.Context) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	select {
-	case <-w.quit:
-		return fs.ErrClosed
-	default:
-	}
-	if _, err := w.conn.conn.ExecContext(ctx, "VACUUM"); err != nil {
-		return err
-	}
-	_, err := w.conn.conn.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
-	return err
-}
-
 // close lets the running transaction end. The last connection to a store folds the log into the file and removes it.
 func (w *storeWriter) close() error {
 	close(w.quit)

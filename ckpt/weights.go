@@ -31,21 +31,7 @@ const (
 	weightsIndexFile = "model.safetensors.index.json"
 )
 
-// OpenWeights opens the weights of a Hugging Face folder: model.safetensors, or the shards that
-// model.safetensors.index.json names.
-func OpenWeights(dir string) (Weights, error) {
-	f, err := openFolder(dir, "a model folder")
-	if err != nil {
-		return nil, err
-	}
-	return f.weights()
-}
-
-// OpenWeightsFS does the same in an fs.FS; name is for errors.
-func OpenWeightsFS(fsys fs.FS, name string) (Weights, error) {
-	return folder{name: name, fsys: fsys}.weights()
-}
-
+// weights opens the weights of a Hugging Face folder: model.safetensors, or the shards that model.safetensors.index.json names.
 func (f folder) weights() (Weights, error) {
 	if f.has(weightsFile) {
 		s, err := f.safetensors(weightsFile)

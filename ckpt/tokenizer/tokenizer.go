@@ -101,9 +101,6 @@ func (t *Tokenizer) EOS() (int32, bool) { return t.named("eos_token") }
 // BOS returns the id of bos_token. Whether one belongs before a text is Config.AddBOS; a chat template writes its own.
 func (t *Tokenizer) BOS() (int32, bool) { return t.named("bos_token") }
 
-// Pad returns the id of pad_token.
-func (t *Tokenizer) Pad() (int32, bool) { return t.named("pad_token") }
-
 func (t *Tokenizer) named(name string) (int32, bool) {
 	content, ok := t.Config.SpecialTokens[name]
 	if !ok {

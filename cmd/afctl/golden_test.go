@@ -188,7 +188,11 @@ func openTensors(dir string) (ckpt.Weights, error) {
 	if _, err := os.Stat(file); err == nil {
 		return ckpt.OpenSafetensors(file)
 	}
-	return ckpt.OpenWeights(dir)
+	m, err := ckpt.OpenModel(dir)
+	if err != nil {
+		return nil, err
+	}
+	return m.Weights, nil
 }
 
 func floats(t *testing.T, w ckpt.Weights, name string) []float32 {

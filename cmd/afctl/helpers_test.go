@@ -100,7 +100,7 @@ func tinyAdapter(t *testing.T, c ckpt.ModelConfig, seed uint64) string {
 		}
 	}
 	dir := filepath.Join(t.TempDir(), "adapter")
-	if err := ckpt.WriteAdapter(dir, a); err != nil {
+	if err := ckpt.WriteDirAtomic(dir, func(d *ckpt.DirWriter) error { return ckpt.WriteAdapterFiles(d.Create, a) }); err != nil {
 		t.Fatal(err)
 	}
 	return dir
