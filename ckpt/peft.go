@@ -161,14 +161,14 @@ func (a *Adapter) check(layers int) error {
 // used says whether each name of the list is a target among so many layers: one that is none is a misspelling, or
 // stands for an adapter that this file does not hold.
 func (t Targets) used(layers int) error {
-	for _, entry := range t.Names {
-		found := false
-		for layer := 0; layer < layers && !found; layer++ {
-			for _, name := range Projections {
-				found = found || namesModule(entry, modulePath(layer, name))
-			}
+	var paths []string
+	for layer := range layers {
+		for _, name := range Projections {
+			paths = append(paths, modulePath(layer, name))
 		}
-		if !found {
+	}
+	for _, entry := range t.Names {
+		if !slices.ContainsFunc(paths, func(path string) bool { return namesModule(entry, path) }) {
 			return unsupported("target_modules: %.100q found, modules out of %q expected", entry, Projections)
 		}
 	}

@@ -47,6 +47,9 @@ func modulePath(layer int, name string) string {
 // maxRank bounds a rank; no matrix adapted here has more rows or columns.
 const maxRank = maxIntermediateSize
 
+// maxModules bounds lists that are looked through for each module.
+const maxModules = 8 * maxLayers
+
 func (c *AdapterConfig) validate() error {
 	rank := func(field string, r int) error {
 		if r < 1 || r > maxRank {
@@ -77,6 +80,14 @@ func (c *AdapterConfig) validate() error {
 	for _, p := range c.AlphaPattern {
 		if err := alpha("alpha_pattern/"+p.Key, p.Value); err != nil {
 			return err
+		}
+	}
+	for _, list := range []struct {
+		field string
+		n     int
+	}{{"target_modules", len(c.TargetModules.Names)}, {"rank_pattern", len(c.RankPattern)}, {"alpha_pattern", len(c.AlphaPattern)}} {
+		if list.n > maxModules {
+			return fmt.Errorf("%s: %d entries found, at most %d expected, one for each module of a large model", list.field, list.n, maxModules)
 		}
 	}
 	if len(c.TargetModules.Names) == 0 && c.TargetModules.Regexp == "" {

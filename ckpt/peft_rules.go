@@ -15,10 +15,11 @@ type adapterRules struct {
 	targets *regexp2.Regexp // nil for a list of names, and for all
 	ranks   []*regexp2.Regexp
 	alphas  []*regexp2.Regexp
+	spent   time.Duration // in matches so far
 }
 
-// matchTimeout ends the match of an expression that backtracks without end. Names are short: an honest expression takes
-// microseconds.
+// matchTimeout ends the match of an expression that backtracks without end, and all matches of one adapter's modules together: an expression can be
+// made to stop just short of it. Names are short: an honest expression takes microseconds.
 const matchTimeout = 2 * time.Second
 
 // compile compiles an expression of Python's re; it may hold constructs that Go's regexp does not know.
@@ -59,10 +60,19 @@ func compilePatterns[T int | float64](field string, patterns Patterns[T]) ([]*re
 	return compiled, nil
 }
 
+func (r *adapterRules) match(re *regexp2.Regexp, path string) (bool, error) {
+	start := time.Now()
+	matched, err := re.MatchString(path)
+	if r.spent += time.Since(start); err == nil && r.spent > matchTimeout {
+		err = fmt.Errorf("the expressions of this adapter took more than %v to match its modules", matchTimeout)
+	}
+	return matched, err
+}
+
 // lookup returns the value of the first pattern that matches.
-func lookup[T int | float64](patterns Patterns[T], compiled []*regexp2.Regexp, path string, fallback T) (T, error) {
+func lookup[T int | float64](r *adapterRules, patterns Patterns[T], compiled []*regexp2.Regexp, path string, fallback T) (T, error) {
 	for i, re := range compiled {
-		matched, err := re.MatchString(path)
+		matched, err := r.match(re, path)
 		if err != nil {
 			return fallback, fmt.Errorf("pattern %.100q: %w", patterns[i].Key, err)
 		}
@@ -76,7 +86,7 @@ func lookup[T int | float64](patterns Patterns[T], compiled []*regexp2.Regexp, p
 // targeted says whether a module is a target.
 func (r *adapterRules) targeted(path string) (bool, error) {
 	if r.targets != nil {
-		matched, err := r.targets.MatchString(path)
+		matched, err := r.match(r.targets, path)
 		if err != nil {
 			return false, fmt.Errorf("target_modules: %w", err)
 		}
@@ -98,10 +108,10 @@ func namesModule(name, path string) bool {
 
 // module returns rank, alpha and scale of one module.
 func (r *adapterRules) module(path string) (rank int, alpha, scale float64, err error) {
-	if rank, err = lookup(r.config.RankPattern, r.ranks, path, r.config.R); err != nil {
+	if rank, err = lookup(r, r.config.RankPattern, r.ranks, path, r.config.R); err != nil {
 		return 0, 0, 0, fmt.Errorf("rank_pattern: %w", err)
 	}
-	if alpha, err = lookup(r.config.AlphaPattern, r.alphas, path, r.config.LoraAlpha); err != nil {
+	if alpha, err = lookup(r, r.config.AlphaPattern, r.alphas, path, r.config.LoraAlpha); err != nil {
 		return 0, 0, 0, fmt.Errorf("alpha_pattern: %w", err)
 	}
 	if r.config.UseRSLoRA {

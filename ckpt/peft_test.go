@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-json-experiment/json"
 )
@@ -197,6 +198,7 @@ func TestReadAdapterRefused(t *testing.T) {
 		{name: "alpha 0", config: map[string]any{"lora_alpha": 0}, want: "lora_alpha"},
 		{name: "alpha a word", config: map[string]any{"lora_alpha": "8"}, want: "/lora_alpha"},
 		{name: "rank a fraction", config: map[string]any{"r": 4.5}, want: "/r"},
+		{name: "too many targets", config: map[string]any{"target_modules": slices.Repeat([]string{"q_proj"}, maxModules+1)}, want: "target_modules: 8193 entries"},
 		{name: "rank 0", config: map[string]any{"r": 0}, want: "r: 0 found"},
 		{name: "no rank", config: map[string]any{"r": nil}, want: "r: missing or null"},
 		{name: "case", config: map[string]any{"R": 5}, want: `"R" found, "r" expected`},
@@ -263,4 +265,20 @@ func FuzzAdapterConfig(f *testing.F) {
 			t.Fatalf("%+v read as %+v, %v", c, again, err)
 		}
 	})
+}
+
+// Expressions that each stop short of the time for one match do not add up to hours.
+func TestAdapterRulesTime(t *testing.T) {
+	c := AdapterConfig{R: 4, LoraAlpha: 8, TargetModules: Targets{Names: []string{"q_proj"}}, RankPattern: Patterns[int]{{Key: `(?:[a-z_.]+)+!`, Value: 2}}}
+	r, err := c.rules()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.spent = matchTimeout - 20*time.Millisecond
+	for start := time.Now(); err == nil && time.Since(start) < 10*time.Second; {
+		_, _, _, err = r.module("self_attn.q_proj")
+	}
+	if err == nil || !strings.Contains(err.Error(), "rank_pattern") {
+		t.Errorf("%v, an error about the time of rank_pattern expected", err)
+	}
 }
