@@ -32,7 +32,7 @@ type RenderOptions struct {
 // ships, with the settings and functions that transformers renders it with. Safe for concurrent use.
 //
 // Statements that reach outside the template (include, import, extends) and those that could run without end (macro,
-// call, a recursive for) are refused when it is parsed.
+// call, a recursive for) are refused when it is parsed. What goes beyond the bounds below is an error of the call that renders it.
 type ChatTemplate struct {
 	template *exec.Template
 	tokens   map[string]string

@@ -33,7 +33,7 @@ const (
 	charBytes = 64  // what a character takes as an item of a list
 
 	maxValueDepth      = 8 * maxJSONDepth // a level of JSON is up to 8 of Go: a pointer to a struct with a slice of pointers, and so on
-	maxExpressionDepth = 200              // an error inside names its expression at every level
+	maxExpressionDepth = 500              // an error inside names its expression at every level
 )
 
 func meterOf(c *exec.Context) *meter {
@@ -68,11 +68,10 @@ func meterNode(v reflect.Value, depth int, seen map[any]bool) error {
 	}
 	switch v.Kind() {
 	case reflect.Pointer:
-		if p := v.Interface(); v.IsNil() || seen[p] || v.Type() == reflect.TypeFor[*tokens.Token]() {
+		if v.IsNil() || seen[v.Interface()] || v.Type() == reflect.TypeFor[*tokens.Token]() {
 			return nil
-		} else {
-			seen[p] = true
 		}
+		seen[v.Interface()] = true
 		if depth++; depth > maxExpressionDepth {
 			return unsupported("expressions or blocks more than %d deep", maxExpressionDepth)
 		}
@@ -118,7 +117,7 @@ func makesValue(node any) bool {
 	switch n := node.(type) {
 	case *nodes.BinaryExpression:
 		return n.Operator.Token.Type == tokens.Tilde || n.Operator.Token.Type == tokens.Addition || n.Operator.Token.Type == tokens.Multiply
-	case *nodes.List, *nodes.Tuple, *nodes.Dict, *nodes.Call:
+	case *nodes.List, *nodes.Tuple, *nodes.Dict, *nodes.GetSlice, *nodes.Call:
 		return true
 	}
 	return false

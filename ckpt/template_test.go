@@ -2,6 +2,7 @@ package ckpt
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -135,7 +136,12 @@ func TestChatTemplateRefused(t *testing.T) {
 func hungryTemplates() map[string]string {
 	const all = "{% for m in messages %}{{ m.content }}{% endfor %}{% set a = 'a' * 4000000 %}{% set l = [1, 2] %}"
 	again := func(s string) string { return all + strings.Repeat(s, 45) + "{{ l }}" }
+	slices := all + "{% set l = range(60000) %}"
+	for i := range 600 {
+		slices += fmt.Sprintf("{%% set s%d = l[1:] %%}", i)
+	}
 	return map[string]string{
+		"slices":            slices,
 		"tilde":             again("{% set a = a ~ a %}"),
 		"plus":              again("{% set a = a + a %}"),
 		"many operands":     all + "{{ a" + strings.Repeat(" ~ a", 150) + " }}",
@@ -168,6 +174,7 @@ func hungryTemplates() map[string]string {
 		"method format":     all + "{{ '{0:>999999999999}'.format('a') }}",
 		"nested format":     all + "{{ '{0:>{1}}'.format('a', 999999999999) }}",
 		"method format_map": all + "{{ '{a:>999999999999}'.format_map(a='a') }}",
+		"chain of methods":  all + "{{ a" + strings.Repeat(".strip()", 60) + " }}",
 		"for":               all + "{% for c in a %}{% endfor %}",
 		"lists":             again("{% set l = l + l %}"),
 		"lists of lists":    again("{% set l = [l, l] %}"),
@@ -209,7 +216,7 @@ func TestChatTemplateMeteredValues(t *testing.T) {
 	for source, want := range map[string]string{
 		"{{ 'ab' * 2 ~ 3 * 4 }}{{ 1.5 * 2 + 1 }}{{ 'c' + 'd' }}":                                                          "abab124.0cd",
 		"{% set l = [1] %}{% do l.append(2) %}{{ l + [3] }}":                                                              "[1, 2, 3]",
-		"{{ 'a-b'.split('-') | join('+') }}":                                                                              "a+b",
+		"{{ 'a-b'.split('-')[::-1] | join('+') ~ 'abc'[1:] }}":                                                            "b+abc",
 		"{{ 'x'.ljust(3, '.') ~ 'x' | center(3) ~ '7'.zfill(2) }}":                                                        "x.. x 07",
 		"{{ '%s=%03d' | format('a', 7) ~ '{0:>3}'.format('b') }}":                                                         "a=007  b",
 		"{% set x %}{% for i in range(3) %}{{ i }}{% endfor %}{% endset %}{{ x }}{% filter upper %}b{% endfilter %}":      "012B",
