@@ -37,25 +37,41 @@ type asked struct {
 	answer string
 }
 
-// Tasks draws n tasks of a half: as many as are asked for, the families in turn in an order of their own in every round, so
-// that any n are balanced. The same seed gives the same tasks, and a smaller n the first of them. Task.ID is distinct among
-// them; a question comes twice only where a family has no other left, which its ID then counts.
+// Tasks returns the first n tasks that Draw gives.
 func (w *World) Tasks(s Split, n int, seed uint64) []flow.Task {
+	draw := w.Draw(s, seed)
+	tasks := make([]flow.Task, max(n, 0))
+	for i := range tasks {
+		tasks[i] = draw()
+	}
+	return tasks
+}
+
+// Draw returns what draws tasks of a half without end, one at a call, the families in turn in an order of their own in every round, so
+// that any n are balanced. The same seed gives the same tasks. Task.ID is distinct among them; a question comes twice only where a
+// family has no other left, which its ID then counts.
+func (w *World) Draw(s Split, seed uint64) func() flow.Task {
 	rng := flow.NewRand(flow.DeriveSeed(seed, "gym.tasks", strconv.FormatUint(w.Seed, 10), s.String()))
 	h := &w.halves[s]
 	cities, people := byName(h.cities), byName(h.people)
 	families := Families()
-	tasks := make([]flow.Task, 0, max(n, 0))
-	seen := make(map[string]int, n)
-	for len(tasks) < n {
-		i := len(tasks) % len(families)
+	seen := map[string]int{}
+	repeats := map[string]int{} // by family
+	next := 0
+	return func() flow.Task {
+		i := next % len(families)
+		next++
 		if i == 0 {
 			rng.Shuffle(len(families), func(a, b int) { families[a], families[b] = families[b], families[a] })
 		}
+		// A family that is nearly used up repeats a question rather than search on; one that has done so often is not searched again.
+		draws := maxDraws
+		if repeats[families[i]] == maxRepeats {
+			draws = 1
+		}
 		var text string
 		var a asked
-		// A family that is nearly used up repeats a question rather than search on.
-		for range maxDraws {
+		for range draws {
 			a = h.ask(families[i], s, rng, cities, people)
 			text = a.q.Text(rng.IntN(a.q.Kind.Phrasings()))
 			if seen[text] == 0 {
@@ -66,14 +82,18 @@ func (w *World) Tasks(s Split, n int, seed uint64) []flow.Task {
 		id := fmt.Sprintf("gym-%d-%s-%s", w.Seed, s, text)
 		if seen[text] > 1 {
 			id = fmt.Sprintf("%s #%d", id, seen[text])
+			repeats[families[i]] = min(repeats[families[i]]+1, maxRepeats)
 		}
-		tasks = append(tasks, flow.Task{
+		return flow.Task{
 			ID: id, Question: text, Answers: []string{a.answer}, Scorer: "exact",
 			Meta: map[string]string{MetaFamily: families[i], MetaSplit: s.String()},
-		})
+		}
 	}
-	return tasks
 }
+
+// maxRepeats is more than any run of the repository's configs comes to (620, of the questions about countries among 7,680 tasks), whose tasks
+// stay what they are.
+const maxRepeats = 1000
 
 func (h *half) ask(family string, s Split, rng *rand.Rand, cities map[string]city, people map[string]person) asked {
 	switch family {

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"afctl/bench/gym"
+	"afctl/flow"
 )
 
 const gymName = "gym"
@@ -12,8 +13,25 @@ const gymName = "gym"
 // GymTasks is how many tasks of the gym make a suite where none is said.
 const GymTasks = 500
 
-// gym draws tasks of the embedded world.
+// gym takes the first tasks that Draw gives.
 func (r Reader) gym(name string) (*Suite, error) {
+	draw, err := r.Draw(name)
+	if err != nil {
+		return nil, err
+	}
+	n := r.N
+	if n == 0 {
+		n = GymTasks
+	}
+	tasks := make([]flow.Task, n)
+	for i := range tasks {
+		tasks[i] = draw()
+	}
+	return &Suite{Name: name, Tasks: tasks}, nil
+}
+
+// Draw returns what draws tasks of the embedded world without end, for the names of the gym.
+func (r Reader) Draw(name string) (func() flow.Task, error) {
 	split, ok := gym.HeldOut, true
 	if _, tail, cut := strings.Cut(name, ":"); cut {
 		split, ok = gym.ParseSplit(tail)
@@ -21,17 +39,14 @@ func (r Reader) gym(name string) (*Suite, error) {
 	if !ok || r.N < 0 || r.Scorer != "" {
 		return nil, fmt.Errorf("suite %s, n %d, scorer %q: expected gym, gym:train or gym:heldout, n of 0 or more and no scorer", name, r.N, r.Scorer)
 	}
-	n := r.N
-	if n == 0 {
-		n = GymTasks
-	}
 	world, err := gym.Embedded()
 	if err != nil {
 		return nil, err
 	}
-	tasks := world.Tasks(split, n, r.Seed)
-	for i := range tasks {
-		tasks[i].Meta[MetaSuite] = name
-	}
-	return &Suite{Name: name, Tasks: tasks}, nil
+	draw := world.Draw(split, r.Seed)
+	return func() flow.Task {
+		t := draw()
+		t.Meta[MetaSuite] = name
+		return t
+	}, nil
 }

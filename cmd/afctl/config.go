@@ -163,15 +163,27 @@ func (c *Config) Validate() error {
 
 	atLeast("tasks.limit", c.Tasks.Limit, 0)
 	atLeast("tasks.eval_limit", c.Tasks.EvalLimit, 0)
+	drawn := fmt.Sprintf("at most %d of the gym's tasks", maxGymTasks)
+	check(!isGym(c.Tasks.Train) || c.Tasks.Limit <= maxGymTasks, "tasks.limit", c.Tasks.Limit, drawn)
+	check(!isGym(c.Tasks.Eval) || c.Tasks.EvalLimit <= maxGymTasks, "tasks.eval_limit", c.Tasks.EvalLimit, drawn)
 	errs = append(errs, c.Rollout.validate()...)
 	atLeast("checkpoint.every", c.Checkpoint.Every, 1)
 	atLeast("checkpoint.keep", c.Checkpoint.Keep, 1)
 	check(c.Run.Dir != "", "run.dir", `""`, "a folder")
 	atLeast("run.steps", c.Run.Steps, 1)
 	atLeast("run.tasks_per_step", c.Run.TasksPerStep, 1)
+	check(c.Run.TasksPerStep <= maxRollouts/max(1, c.Flow.GroupSize), "run.tasks_per_step", c.Run.TasksPerStep,
+		fmt.Sprintf("at most %d rollouts in an update, with flow.group_size %d", maxRollouts, c.Flow.GroupSize))
 	atLeast("run.eval_every", c.Run.EvalEvery, 0)
 	return errors.Join(errs...)
 }
+
+// What is held in memory at once is bounded: tasks that are drawn for a fixed set, and solves that are begun together. Both are far above what
+// any measurement needs.
+const (
+	maxGymTasks = 100_000
+	maxRollouts = 1 << 20
+)
 
 // maxThreads is far above any machine's cores: more is a slip of the hand.
 const maxThreads = 4096

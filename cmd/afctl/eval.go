@@ -77,6 +77,9 @@ func evaluate(cmd *cobra.Command, c *Config, repeats int, out, compare string, r
 	if err != nil {
 		return fmt.Errorf("--suite: %w", err)
 	}
+	if repeats > maxRollouts/len(found.Tasks) {
+		return usagef("--repeats: found %d, expected at most %d solves of the %d tasks", repeats, maxRollouts, len(found.Tasks))
+	}
 	r := eval.Run{Suite: found.Name, Tasks: found.Tasks, Repeats: repeats, Seed: flow.DeriveSeed(c.Run.Seed, "eval"), RetryFailed: retry}
 	var other *eval.Report
 	if compare != "" {

@@ -115,6 +115,9 @@ func rollouts(cmd *cobra.Command, c *Config, out string) (err error) {
 	if err != nil {
 		return fmt.Errorf("--tasks: %w", err)
 	}
+	if c.Flow.GroupSize > maxRollouts/len(found.Tasks) {
+		return usagef("flow.group_size: found %d, expected at most %d solves of the %d tasks", c.Flow.GroupSize, maxRollouts, len(found.Tasks))
+	}
 	stream := taskStream{tasks: found.Tasks, perStep: len(found.Tasks), pass: -1}
 	l, err := load(ctx, c)
 	if err != nil {

@@ -11,10 +11,11 @@ import (
 )
 
 // taskStream is the order in which a run takes its training tasks: pass after pass over a finite set, each in an order of its own, or
-// as many as it needs from the gym.
+// one after another from the gym.
 type taskStream struct {
 	tasks   []flow.Task
-	endless bool // the gym draws a task for every place: no pass ends
+	draw    func() flow.Task // of the gym, which has a task for every place: no pass ends, and tasks are those drawn so far
+	total   int              // tasks of the run
 	shuffle bool
 	seed    uint64
 	perStep int
@@ -43,15 +44,19 @@ func loadSuite(name string, n int, seed uint64) (*suite.Suite, error) {
 func newTaskStream(c *Config) (*taskStream, error) {
 	t := &c.Tasks
 	s := &taskStream{shuffle: t.Shuffle, seed: t.Seed, perStep: c.Run.TasksPerStep, pass: -1}
-	n := t.Limit
-	if isGym(t.Train) && n == 0 {
-		n, s.endless = c.Run.Steps*c.Run.TasksPerStep, true
-	}
+	s.total = c.Run.Steps * c.Run.TasksPerStep
 	name := t.Train
 	if name == "gym" {
 		name = "gym:train" // the other half is held out
 	}
-	found, err := loadSuite(name, n, t.Seed)
+	if isGym(name) && t.Limit == 0 {
+		var err error
+		if s.draw, err = (suite.Reader{Seed: t.Seed}).Draw(name); err != nil {
+			return nil, fmt.Errorf("tasks.train: %w", err)
+		}
+		return s, nil
+	}
+	found, err := loadSuite(name, t.Limit, t.Seed)
 	if err != nil {
 		return nil, fmt.Errorf("tasks.train: %w", err)
 	}
@@ -64,8 +69,11 @@ func newTaskStream(c *Config) (*taskStream, error) {
 
 // task returns the i-th task of the run.
 func (s *taskStream) task(i int) flow.Task {
-	if s.endless {
-		return s.tasks[i%len(s.tasks)]
+	if s.draw != nil {
+		for len(s.tasks) <= i {
+			s.tasks = append(s.tasks, s.draw())
+		}
+		return s.tasks[i]
 	}
 	if pass := i / len(s.tasks); pass != s.pass {
 		s.pass, s.order = pass, make([]int, len(s.tasks))
@@ -80,8 +88,11 @@ func (s *taskStream) task(i int) flow.Task {
 	return s.tasks[s.order[i%len(s.tasks)]]
 }
 
-// among returns how many of some tasks the stream has.
+// among returns how many of some tasks the stream has. Where the gym draws both, they begin alike or have nothing in common.
 func (s *taskStream) among(tasks []flow.Task) (n int) {
+	if first := min(s.total, len(tasks)); s.draw != nil && first > 0 {
+		s.task(first - 1)
+	}
 	have := make(map[string]bool, len(s.tasks))
 	for i := range s.tasks {
 		have[s.tasks[i].ID] = true
@@ -96,7 +107,7 @@ func (s *taskStream) among(tasks []flow.Task) (n int) {
 
 // passes returns how many passes are complete after n tasks.
 func (s *taskStream) passes(n int) int {
-	if s.endless {
+	if s.draw != nil {
 		return 0
 	}
 	return n / len(s.tasks)
