@@ -30,10 +30,11 @@ type assignment struct{ origin, key, value string }
 
 // configSource says where settings come from; later ones replace earlier ones.
 type configSource struct {
-	file  string       // YAML; empty for none
-	sets  []string     // key=value, the value in YAML
-	flags []assignment // flags that stand for a key
-	scope []string     // keys and sections that sets may name, and !keys that they may not; nil for all
+	file  string          // YAML; empty for none
+	sets  []string        // key=value, the value in YAML
+	flags []assignment    // flags that stand for a key
+	own   func(c *Config) // what the command has in any case; nil for nothing
+	scope []string        // keys and sections that sets may name, and !keys that they may not; nil for all
 }
 
 // readSettings reads the file, applies what the command line says, and checks the whole. Every error of content is a usageError that
@@ -74,6 +75,9 @@ func readSettings(s configSource) (*settings, error) {
 			return nil, &usageError{err}
 		}
 		delete(fromFile, f.key)
+	}
+	if s.own != nil {
+		s.own(&st.Config)
 	}
 	for k := range fromFile {
 		if st.ineffective(k) != "" {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"afctl/bench/eval"
@@ -40,7 +41,8 @@ func newEvalCommand() *cobra.Command {
 					f.extra = append(f.extra, assignment{"--" + s.flag, s.key, s.value})
 				}
 			}
-			s, err := f.settings(cmd, solving...)
+			f.own = func(c *Config) { c.Tasks.Train, c.Tasks.Shuffle = "", false }
+			s, err := f.settings(cmd, append(slices.Clone(solving), "tasks.eval", "tasks.eval_limit", "!rollout.solve_retries")...)
 			if err != nil {
 				return err
 			}
@@ -54,8 +56,6 @@ func newEvalCommand() *cobra.Command {
 			if o.repeats < 1 {
 				return usagef("--repeats: found %d, expected at least 1", o.repeats)
 			}
-			// The modules go by the tasks that are solved.
-			c.Tasks.Train = c.Tasks.Eval
 			return evaluate(cmd, c, o.repeats, o.out, o.compare, o.retry)
 		},
 	}
@@ -101,7 +101,7 @@ func evaluate(cmd *cobra.Command, c *Config, repeats int, out, compare string, r
 	}
 	if out != "" {
 		identity, err := l.identity(func(k *Config) {
-			k.Tasks.Train, k.Tasks.Eval = c.Tasks.Train, c.Tasks.Eval
+			k.Tasks.Train, k.Tasks.Eval = c.Tasks.Eval, c.Tasks.Eval
 			k.Rollout.MaxTurns, k.Rollout.EvalMaxTurns = DefaultConfig().Rollout.MaxTurns, c.evalTurns()
 		})
 		if err != nil {

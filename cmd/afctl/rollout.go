@@ -40,7 +40,8 @@ func newRolloutCommand() *cobra.Command {
 					f.extra = append(f.extra, assignment{"--" + s.flag, s.key, s.value})
 				}
 			}
-			s, err := f.settings(cmd, append(slices.Clone(solving), "flow.group_size")...)
+			f.own = func(c *Config) { c.Tasks.Eval, c.Tasks.Shuffle = "", false }
+			s, err := f.settings(cmd, append(slices.Clone(solving), "flow.group_size", "tasks.train", "tasks.limit", "!rollout.eval_max_turns")...)
 			if err != nil {
 				return err
 			}
@@ -56,8 +57,8 @@ func newRolloutCommand() *cobra.Command {
 	return cmd
 }
 
-// solving are the keys that matter to commands that solve tasks and train nothing.
-var solving = []string{"model", "adapter", "flow.temperature", "flow.max_action_tokens", "engine", "!engine.micro_batch_tokens", "tasks", "rollout", "run.seed"}
+// solving are the keys that matter to all commands that solve tasks and train nothing.
+var solving = []string{"model", "adapter", "flow.temperature", "flow.max_action_tokens", "engine", "!engine.micro_batch_tokens", "tasks.seed", "rollout", "run.seed"}
 
 // loaded is a model with the agentic system around it.
 type loaded struct {

@@ -26,7 +26,8 @@ var backendNames = []string{backendCPU, cuda.Backend}
 type modelFlags struct {
 	config, model, adapter string
 	sets                   []string
-	extra                  []assignment // of a command's own flags that stand for keys
+	extra                  []assignment    // of a command's own flags that stand for keys
+	own                    func(c *Config) // what the command has whatever the config says; nil for nothing
 }
 
 func (f *modelFlags) add(cmd *cobra.Command) {
@@ -41,7 +42,7 @@ func (f *modelFlags) settings(cmd *cobra.Command, scope ...string) (*settings, e
 	if cmd.Flags().Changed("config") && f.config == "" {
 		return nil, usagef(`--config: found "", expected a file`)
 	}
-	src := configSource{file: f.config, sets: f.sets, flags: f.extra, scope: scope}
+	src := configSource{file: f.config, sets: f.sets, flags: f.extra, own: f.own, scope: scope}
 	for _, flag := range []struct{ name, value string }{{"model", f.model}, {"adapter", f.adapter}} {
 		if cmd.Flags().Changed(flag.name) {
 			if flag.value == "" {

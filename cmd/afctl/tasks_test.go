@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -235,6 +236,34 @@ func TestContradictions(t *testing.T) {
 	fails(t, []string{"rollout", "--set", "optimizer.lr=1"}, "optimizer.lr", "no effect")
 	fails(t, []string{"train", "--set", "rollout.analyst.provider=scripted"}, "rollout.analyst.provider", "auto or base or off")
 	fails(t, []string{"eval", "--suite", "gym:heldout", "--n", "7", "--set", "engine.kv_tokens=3"}, "engine.kv_tokens: found 3, expected at least 16")
+}
+
+// A key that a command does not read is refused where the command line gives it; of a config for several commands it is not.
+func TestKeysWithoutEffect(t *testing.T) {
+	file := writeFile(t, "t.jsonl", `{"question":"1+1?","answer":"2"}`+"\n")
+	gym, own := []string{"eval", "--suite", "gym:heldout", "--n", "2"}, []string{"eval", "--suite", file}
+	solve, solveOwn := []string{"rollout", "--tasks", "gym:train", "--n", "1", "--group", "1"}, []string{"rollout", "--tasks", file}
+	for _, c := range []struct {
+		command []string
+		sets    []string
+	}{
+		{gym, []string{"tasks.train=x.json", "tasks.limit=5", "tasks.shuffle=true", "rollout.solve_retries=7", "rollout.tools.passages=2", "flow.group_size=2"}},
+		{own, []string{"tasks.seed=3", "rollout.max_turns=3", "tasks.limit=5"}},
+		{append(gym[:5:5], "--set", "rollout.eval_max_turns=2"), []string{"rollout.max_turns=1"}},
+		{solve, []string{"tasks.eval=x.json", "tasks.eval_limit=7", "tasks.shuffle=true", "rollout.eval_max_turns=2", "rollout.tools.passages=2"}},
+		{solveOwn, []string{"tasks.seed=3", "rollout.eval_max_turns=2"}},
+		{[]string{"update", "--model", "m", "--trajectories", file, "--out", "o"}, []string{"flow.group_size=2"}},
+		{[]string{"train", "--run", filepath.Join(t.TempDir(), "run"), "--set", "tasks.eval=", "--set", "tasks.train=" + file, "--set", "tasks.shuffle=false"}, []string{"tasks.seed=3"}},
+	} {
+		for _, set := range c.sets {
+			key, _, _ := strings.Cut(set, "=")
+			fails(t, append(slices.Clone(c.command), "--set", set), key, "no effect")
+		}
+	}
+	all := writeFile(t, "all.yaml", "tasks:\n  train: gym:train\n  limit: 5\n  eval_limit: 1\n  seed: 3\nrollout:\n  max_turns: 1\n  eval_max_turns: 2\n  solve_retries: 1\n")
+	must(t, append(gym, "--config", all)...)
+	must(t, append(solve, "--config", all)...)
+	must(t, append(gym[:5:5], "--set", "rollout.max_turns=1", "--set", "tasks.seed=3")...)
 }
 
 // Training that changes nothing is a failure, and full weights go into a folder that is there and empty.

@@ -39,7 +39,7 @@ per step.`,
 	cmd.Flags().IntVar(&steps, "steps", 0, "optimizer steps over the whole file (default flow.epochs)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		s, err := f.modelSettings(cmd, "model", "adapter", "trainable", "flow", "optimizer", "engine", "lora",
-			"!engine.kv_tokens", "!engine.max_batch")
+			"!flow.group_size", "!engine.kv_tokens", "!engine.max_batch")
 		if err != nil {
 			return err
 		}
