@@ -43,7 +43,8 @@ type trainer struct {
 	state     ckpt.State
 	lo, lr    []float32 // of the update in flight, on resume
 	hash      string    // of the published policy's trained values: it made the rollouts of the update in flight
-	saved     float64   // seconds that the last checkpoint took
+	// Seconds of publishing and of checkpoints since the last line of metrics. A line is written before those of its own step, and has what came before it.
+	publishing, saving float64
 }
 
 // newTrainer loads everything and puts the run where its last good checkpoint stands, or at its beginning.
@@ -137,8 +138,12 @@ func (t *trainer) open(ctx context.Context) (err error) {
 	return t.publish(ctx)
 }
 
+// since adds the seconds since begin to sum.
+func since(begin time.Time, sum *float64) { *sum += time.Since(begin).Seconds() }
+
 // publish makes the engine's weights those that the next rollouts use.
 func (t *trainer) publish(ctx context.Context) error {
+	defer since(time.Now(), &t.publishing)
 	if err := t.y.policy.Publish(ctx, t.state.PolicyVersion, t.hash, t.s.engine.Adapter); err != nil {
 		return err
 	}
@@ -290,18 +295,17 @@ func (t *trainer) step(ctx context.Context, up *engine.Update, solving float64) 
 	if st.AdapterHash, err = t.trainedHash(); err != nil {
 		return err
 	}
-	hashing := time.Since(begin).Seconds()
-	m.SecondsRollout, m.SecondsPublish, m.SecondsCheckpoint = flow.Number(solving), flow.Number(hashing), flow.Number(t.saved)
+	since(begin, &t.publishing)
+	m.SecondsRollout, m.SecondsPublish, m.SecondsCheckpoint = flow.Number(solving), flow.Number(t.publishing), flow.Number(t.saving)
+	t.publishing, t.saving = 0, 0
 	if err := t.keep(ctx, m); err != nil {
 		return err
 	}
 	last := done && st.PolicyVersion == t.c.Run.Steps
 	if st.Step%t.c.Checkpoint.Every == 0 || last {
-		begin := time.Now()
 		if err := t.save(up); err != nil {
 			return err
 		}
-		t.saved = time.Since(begin).Seconds()
 	}
 	t.view.Metrics(m)
 	if !done {
@@ -331,6 +335,7 @@ func (t *trainer) keep(ctx context.Context, m flow.Metrics) error {
 
 // save writes a checkpoint; within an update it holds lo and lr.
 func (t *trainer) save(up *engine.Update) error {
+	defer since(time.Now(), &t.saving)
 	s, err := t.s.engine.State()
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"afctl/ckpt"
+	"afctl/flow"
 	"afctl/rollout"
 )
 
@@ -85,6 +86,30 @@ func TestMetricsBeforeCheckpoint(t *testing.T) {
 	}
 	if lines, err := tr.metricsLines(ctx); err != nil || len(lines) != 1 {
 		t.Errorf("%v: the store has %d lines", err, len(lines))
+	}
+}
+
+// TestSecondsOfAStep: each checkpoint and each publication is in one line of metrics, the one after it.
+func TestSecondsOfAStep(t *testing.T) {
+	ctx, dir := t.Context(), t.TempDir()
+	tr := openTrainer(t, dir)
+	tr.c.Checkpoint.Every, tr.c.Run.Steps = 3, 5
+	if tr.publishing <= 0 {
+		t.Error("the first publication took no time")
+	}
+	for range 4 {
+		tr.publishing += 100
+		if err := tr.update(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, m := range readLines[flow.Metrics](t, filepath.Join(dir, metricsFile)) {
+		if saved := m.SecondsCheckpoint > 0; saved != (i == 3) || m.SecondsPublish < 100 || m.SecondsPublish >= 200 {
+			t.Errorf("step %d: %v s of checkpoints, %v s of publishing", i+1, m.SecondsCheckpoint, m.SecondsPublish)
+		}
+	}
+	if tr.saving != 0 || tr.publishing <= 0 {
+		t.Errorf("after 4 steps, %v s of checkpoints and %v s of publishing are left; expected a publication", tr.saving, tr.publishing)
 	}
 }
 
