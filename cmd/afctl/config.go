@@ -168,7 +168,7 @@ func (c *Config) Validate() error {
 	check(!isGym(c.Tasks.Eval) || c.Tasks.EvalLimit <= maxGymTasks, "tasks.eval_limit", c.Tasks.EvalLimit, drawn)
 	errs = append(errs, c.Rollout.validate()...)
 	atLeast("checkpoint.every", c.Checkpoint.Every, 1)
-	atLeast("checkpoint.keep", c.Checkpoint.Keep, 1)
+	atLeast("checkpoint.keep", c.Checkpoint.Keep, ckpt.MinKeep)
 	check(c.Run.Dir != "", "run.dir", `""`, "a folder")
 	atLeast("run.steps", c.Run.Steps, 1)
 	atLeast("run.tasks_per_step", c.Run.TasksPerStep, 1)

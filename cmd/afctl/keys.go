@@ -172,7 +172,7 @@ var keyHelp = map[string]string{
 
 	"checkpoint":       "What a run can be resumed from.",
 	"checkpoint.every": "Optimizer steps between two checkpoints.",
-	"checkpoint.keep":  "Newest checkpoints that stay.",
+	"checkpoint.keep":  "Newest checkpoints that stay, 2 at least: should one be damaged where it lies, there is another.",
 
 	"run":                "The on-policy loop.",
 	"run.dir":            "Folder of the run: config, store, metrics, checkpoints.",

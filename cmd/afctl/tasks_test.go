@@ -234,6 +234,7 @@ func TestContradictions(t *testing.T) {
 	fails(t, []string{"score", "--model", model, "--config", ""}, "--config")
 	fails(t, []string{"score", "--model", model, "--set", "engine.kv_tokens=99"}, "engine.kv_tokens", "no effect")
 	fails(t, []string{"rollout", "--set", "optimizer.lr=1"}, "optimizer.lr", "no effect")
+	fails(t, []string{"train", "--set", "checkpoint.keep=1"}, "checkpoint.keep: found 1, expected a whole number from 2")
 	fails(t, []string{"train", "--set", "rollout.analyst.provider=scripted"}, "rollout.analyst.provider", "auto or base or off")
 	fails(t, []string{"eval", "--suite", "gym:heldout", "--n", "7", "--set", "engine.kv_tokens=3"}, "engine.kv_tokens: found 3, expected at least 16")
 }
