@@ -120,7 +120,7 @@ func metricsStep(where string, line []byte) (int, error) {
 
 // TruncateMetrics makes the file at path end with the last line of a step <= step, as a resume from that step needs,
 // and returns the step of the line that is then the last, 0 if none is left. Lines of later steps are dropped, and so is a last line
-// that is torn. Anything else that is not a line of metrics, or steps that do not rise, is an error that names the line,
+// that is torn. Anything else that is not a line of metrics, or a step that falls, is an error that names the line,
 // and nothing is dropped. No file is no lines.
 func TruncateMetrics(path string, step int) (last int, err error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)

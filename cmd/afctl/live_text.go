@@ -90,7 +90,7 @@ func intervalText(i eval.Interval) string {
 	return fmt.Sprintf("%.1f %% (%.1f - %.1f)", 100*i.Mean, 100*i.Low, 100*i.High)
 }
 
-// number formats a figure, one that is not known as "-".
+// figureText formats a figure, one that is not known as "-".
 func figureText(format string, x float64) string {
 	if math.IsNaN(x) || math.IsInf(x, 0) {
 		return "-"
@@ -104,7 +104,7 @@ func percentText(format string, share float64) string { return figureText(format
 
 func secondsText(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
 
-// clock is a time to the second, or to the minute where it is long.
+// clockText is a time to the second, or to the minute where it is long.
 func clockText(d time.Duration) string {
 	if d = d.Round(time.Second); d < time.Hour {
 		return d.String()
