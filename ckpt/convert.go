@@ -9,11 +9,12 @@ import (
 
 // Float32s returns the tensor's elements as new float32 values. Widening is exact: subnormals, infinities and the
 // payloads of NaNs survive. ErrDType for a type that is no float of 16 or 32 bits.
-func (t Tensor) Float32s() ([]float32, error) {
+func (t Tensor) Float32s() (dst []float32, err error) {
+	defer catchFault(t.where(), &err)()
 	if err := t.check(); err != nil {
 		return nil, err
 	}
-	dst := make([]float32, t.Len())
+	dst = make([]float32, t.Len())
 	if err := DecodeFloat32(dst, t.Data, t.DType); err != nil {
 		return nil, fmt.Errorf("tensor %.100q: %w", t.Name, err)
 	}

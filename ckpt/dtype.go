@@ -27,7 +27,7 @@ func (d DType) Size() int { return elementSize[d] }
 func (d DType) Numeric() bool { return d == F32 || d == F16 || d == BF16 }
 
 // Tensor is a named array in row-major order. Data may alias a memory-mapped file: it is read-only then, and valid
-// until the reader it came from is closed.
+// until the reader it came from is closed, and only this package's functions read it safely where another program may cut the file short.
 type Tensor struct {
 	Name  string
 	DType DType
@@ -43,6 +43,9 @@ func (t Tensor) Len() int {
 	}
 	return n
 }
+
+// where names the tensor in errors.
+func (t Tensor) where() string { return fmt.Sprintf("tensor %.100q", t.Name) }
 
 // check says whether dtype, shape and data belong together.
 func (t Tensor) check() error {

@@ -15,7 +15,8 @@ const finiteBlock = 1 << 14
 // An element is one of these where its exponent bits are all ones. Adding one to the exponent of the absolute value
 // then, and only then, carries into the sign bit, so a 64-bit word checks two or four elements at once and no branch
 // is taken in a block.
-func CheckFinite(t Tensor) error {
+func CheckFinite(t Tensor) (err error) {
+	defer catchFault(t.where(), &err)()
 	if err := t.check(); err != nil {
 		return err
 	}
@@ -46,6 +47,19 @@ func CheckFinite(t Tensor) error {
 		}
 	}
 	return nil
+}
+
+// ReadFinite copies the data from byte at on, whole elements, into dst and returns a *NonFiniteError for the first NaN or infinity there.
+func (t Tensor) ReadFinite(dst []byte, at int) error {
+	if err := copyMapped(t.where(), dst, t.Data[at:]); err != nil {
+		return err
+	}
+	size := max(t.DType.Size(), 1)
+	err := CheckFinite(Tensor{t.Name, t.DType, []int{len(dst) / size}, dst})
+	if bad, ok := err.(*NonFiniteError); ok {
+		bad.Index += at / size
+	}
+	return err
 }
 
 // findNonFinite looks at n elements from index start, one by one.

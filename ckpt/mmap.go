@@ -4,13 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// mapFile maps a regular file read-only. The file must not be cut short while it is mapped: reading beyond its new end
-// would kill the process, which is why every writer of this package writes beside and renames.
+// mapFile maps a regular file read-only. Where another program cuts the file short, reading beyond its new end would kill the process, in C without a
+// word: what reads the data does so in Go, under catchFault. Every writer of this package writes beside and renames.
 func mapFile(path string) (data []byte, unmap func() error, err error) {
 	f, err := openRegular(path)
 	if err != nil {
@@ -36,6 +37,28 @@ func mapFile(path string) (data []byte, unmap func() error, err error) {
 		return nil, nil, fmt.Errorf("%s: map %d bytes: %w", path, size, err)
 	}
 	return data, func() error { return unix.Munmap(data) }, nil
+}
+
+// catchFault makes a fault in mapped data the error of the function that defers what it returns; what was read is named in it.
+func catchFault(what string, err *error) func() {
+	before := debug.SetPanicOnFault(true)
+	return func() {
+		debug.SetPanicOnFault(before)
+		switch fault := recover().(type) {
+		case nil:
+		case interface{ Addr() uintptr }:
+			*err = fmt.Errorf("%s: the file was cut short while it was read; start again when what writes it has ended", what)
+		default:
+			panic(fault)
+		}
+	}
+}
+
+// copyMapped fills dst from mapped data; what is their name in the error.
+func copyMapped(what string, dst, mapped []byte) (err error) {
+	defer catchFault(what, &err)()
+	copy(dst, mapped)
+	return nil
 }
 
 // dropPages gives back the pages of mapped that lie within part; the next to read them has them from the file. It is advice: a failure changes

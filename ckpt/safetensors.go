@@ -110,7 +110,8 @@ type span struct {
 	tensor     int
 }
 
-func (s *Safetensors) parse() error {
+func (s *Safetensors) parse() (err error) {
+	defer catchFault(s.name, &err)()
 	if len(s.data) < 8 {
 		return fmt.Errorf("%s: %d bytes found, a safetensors file starts with 8 bytes of header length", s.name, len(s.data))
 	}
@@ -119,7 +120,7 @@ func (s *Safetensors) parse() error {
 		return fmt.Errorf("%s: header length %d found, at most %d expected in a file of %d bytes: the file is torn, or is not safetensors",
 			s.name, n, min(rest, maxHeaderBytes), len(s.data))
 	}
-	s.header = s.data[8 : 8+n]
+	s.header = bytes.Clone(s.data[8 : 8+n]) // its readers need no care
 	if n == 0 || s.header[0] != '{' {
 		return fmt.Errorf("%s: the header does not start with '{': not a safetensors file", s.name)
 	}

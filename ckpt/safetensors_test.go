@@ -311,3 +311,50 @@ func FuzzSafetensors(f *testing.F) {
 		}
 	})
 }
+
+// A file that another program cuts short while it is mapped gives errors that name file or tensor, whatever reads it, and no end of the process.
+func TestFileCutShort(t *testing.T) {
+	const size = 1 << 20
+	data := write(t, []Tensor{{Name: "x", DType: F32, Shape: []int{size / 4}, Data: bytes.Repeat([]byte{1, 2, 3, 4}, size/4)}}, nil)
+	path := filepath.Join(t.TempDir(), "model.safetensors")
+	if err := os.WriteFile(path, data, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	s, err := OpenSafetensors(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	x, err := s.Tensor("x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := x.ReadFinite(make([]byte, size), 0); err != nil {
+		t.Fatal(err)
+	}
+	model := &Model{Weights: &shards{files: []shard{{weightsFile, s}}, names: s.Names()}}
+	whole := model.Hash()
+	if err := os.Truncate(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	for name, read := range map[string]func() error{
+		"ReadFinite":  func() error { return x.ReadFinite(make([]byte, 8), size-8) },
+		"CheckFinite": func() error { return CheckFinite(x) },
+		"Float32s":    func() error { _, err := x.Float32s(); return err },
+		"Write":       func() error { return WriteSafetensors(&bytes.Buffer{}, []Tensor{x}, nil) },
+		"parse":       s.parse,
+		"tied": func() error {
+			embedding, head := x, x
+			embedding.Name, head.Name = "model.embed_tokens.weight", "lm_head.weight"
+			head.Data = data[len(data)-size:]
+			return checkTiedHead(newTensorList([]Tensor{embedding, head}))
+		},
+	} {
+		if err := read(); err == nil || !strings.Contains(err.Error(), "the file was cut short while it was read") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if model.Hash() == whole {
+		t.Error("the hash is that of the whole file")
+	}
+}

@@ -25,9 +25,17 @@ func WriteSafetensors(w io.Writer, tensors []Tensor, meta map[string]string) err
 		return fmt.Errorf("write safetensors: header: %w", err)
 	}
 	for _, t := range tensors {
-		if _, err := w.Write(t.Data); err != nil {
-			return fmt.Errorf("write safetensors: tensor %.100q: %w", t.Name, err)
+		if err := t.writeTo(w); err != nil {
+			return fmt.Errorf("write safetensors: %w", err)
 		}
+	}
+	return nil
+}
+
+func (t Tensor) writeTo(w io.Writer) (err error) {
+	defer catchFault(t.where(), &err)()
+	if _, err := w.Write(t.Data); err != nil {
+		return fmt.Errorf("%s: %w", t.where(), err)
 	}
 	return nil
 }

@@ -152,20 +152,20 @@ const (
 )
 
 // identify feeds h with the name, size and header of each file, and with samples of the data: all of a small file,
-// evenly spaced stretches of a large one.
+// evenly spaced stretches of a large one. A file that was cut short has another hash; the next to read its tensors says why.
 func (s *shards) identify(h hash.Hash) {
 	for _, file := range s.files {
 		hashString(h, file.name)
 		body := file.data[8+len(file.header):]
 		hashUint(h, uint64(len(file.data)))
 		h.Write(file.header)
-		if len(body) <= identitySamples*identitySampleBytes {
-			h.Write(body)
-			continue
+		samples, sample := 1, make([]byte, min(len(body), identitySamples*identitySampleBytes))
+		if len(body) > len(sample) {
+			samples, sample = identitySamples, sample[:identitySampleBytes]
 		}
-		for i := range identitySamples {
-			at := (len(body) - identitySampleBytes) * i / (identitySamples - 1)
-			h.Write(body[at : at+identitySampleBytes])
+		for i := range samples {
+			_ = copyMapped(file.name, sample, body[(len(body)-len(sample))*i/max(samples-1, 1):])
+			h.Write(sample)
 		}
 	}
 }

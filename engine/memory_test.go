@@ -3,6 +3,9 @@ package engine
 import (
 	"errors"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"unsafe"
 
@@ -136,5 +139,30 @@ func TestOutOfMemory(t *testing.T) {
 				t.Errorf("%s: %s with memory again: %v", trainable, op.name, err)
 			}
 		}
+	}
+}
+
+// cutting is a back end that has the model's file cut short before each load of rows.
+type cutting struct {
+	kernels.Backend
+	cut func()
+}
+
+func (b cutting) NewMatrix(d kernels.DType, n, k int) (kernels.Matrix, error) {
+	b.cut()
+	return b.Backend.NewMatrix(d, n, k)
+}
+
+// TestFileCutShort: a model's file that another program cuts short between the check of a tensor and its load is an error, not the end of the process.
+func TestFileCutShort(t *testing.T) {
+	m := randomModel(t, tiny(false), ckpt.F32, 32)
+	b := cutting{newTight(t), func() {
+		if err := os.Truncate(filepath.Join(m.Name, "model.safetensors"), 0); err != nil {
+			t.Fatal(err)
+		}
+	}}
+	_, err := New(b, m, Options{})
+	if err == nil || !strings.Contains(err.Error(), "model.embed_tokens.weight") || !strings.Contains(err.Error(), "cut short") {
+		t.Errorf("%v", err)
 	}
 }
