@@ -1,7 +1,6 @@
 package ckpt
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"runtime/debug"
@@ -13,11 +12,8 @@ import (
 // mapFile maps a regular file read-only. Where another program cuts the file short, reading beyond its new end would kill the process, in C without a
 // word: what reads the data does so in Go, under catchFault. Every writer of this package writes beside and renames.
 func mapFile(path string) (data []byte, unmap func() error, err error) {
-	f, err := openRegular(path)
+	f, err := OpenRegular(path)
 	if err != nil {
-		if irregular := (*irregularError)(nil); errors.As(err, &irregular) {
-			err = fmt.Errorf("%s: %w", path, err)
-		}
 		return nil, nil, err
 	}
 	defer f.Close()

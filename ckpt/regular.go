@@ -1,6 +1,8 @@
 package ckpt
 
 import (
+	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -38,6 +40,15 @@ func CheckRegular(info fs.FileInfo) error {
 		return &irregularError{info.Mode()}
 	}
 	return nil
+}
+
+// OpenRegular opens a file for reading, and never waits for it: what is no regular file is refused, by name.
+func OpenRegular(path string) (*os.File, error) {
+	f, err := openRegular(path)
+	if irregular := (*irregularError)(nil); errors.As(err, &irregular) {
+		err = fmt.Errorf("%s: %w", path, err)
+	}
+	return f, err
 }
 
 // openRegular opens a file for reading, and never waits for it: what it is is asked before it is opened, since opening

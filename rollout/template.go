@@ -5,11 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"sync"
 	"text/template"
 
+	"afctl/ckpt"
 	"afctl/flow"
 )
 
@@ -67,11 +67,31 @@ func DefaultTemplate(slot string) (*template.Template, error) {
 // For the planner, keep first what does not change, and last the memory and the turn counter: successive turns then
 // share their prefix, which is computed once.
 func LoadTemplate(path string) (*template.Template, error) {
-	text, err := os.ReadFile(path)
+	text, err := ReadTemplate(path)
+	if err != nil {
+		return nil, err
+	}
+	return parseTemplate(path, string(text))
+}
+
+// maxTemplateBytes bounds the file of a template.
+const maxTemplateBytes = 4 << 20
+
+// ReadTemplate returns the text of a template's file.
+func ReadTemplate(path string) ([]byte, error) {
+	f, err := ckpt.OpenRegular(path)
 	if err != nil {
 		return nil, fmt.Errorf("template: %w", err)
 	}
-	return parseTemplate(path, string(text))
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxTemplateBytes+1))
+	if err == nil && len(text) > maxTemplateBytes {
+		err = fmt.Errorf("%s: more than %d bytes, too long for a template", path, maxTemplateBytes)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("template: %w", err)
+	}
+	return text, nil
 }
 
 func parseTemplate(name, text string) (*template.Template, error) {

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"afctl/flow"
+
+	"golang.org/x/sys/unix"
 )
 
 // hostile holds what would break a prompt made by formatting or by a template of the question.
@@ -108,6 +110,22 @@ func TestLoadTemplate(t *testing.T) {
 	if _, err := LoadTemplate(filepath.Join(dir, "absent.tmpl")); err == nil {
 		t.Error("an absent file is taken")
 	}
+	pipe := filepath.Join(dir, "pipe.tmpl")
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{pipe: "a named pipe found, a regular file expected", "/dev/zero": "a device found, a regular file expected"} {
+		_, err := LoadTemplate(path)
+		if err == nil {
+			t.Fatalf("%s is taken", path)
+		}
+		contains(t, "error", err.Error(), path, want)
+	}
+	err := load(`{{define "user"}}{{end}}` + strings.Repeat(" ", maxTemplateBytes))
+	if err == nil {
+		t.Fatal("a file without end is taken")
+	}
+	contains(t, "error", err.Error(), "planner.tmpl", "more than 4194304 bytes")
 	if _, err := DefaultTemplate("nobody"); err == nil {
 		t.Error("a slot that does not exist has a template")
 	}

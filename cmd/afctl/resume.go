@@ -113,7 +113,7 @@ func hashTemplates(w io.Writer, c *Config) error {
 		var text []byte
 		if file != "" {
 			var err error
-			if text, err = os.ReadFile(file); err != nil {
+			if text, err = rollout.ReadTemplate(file); err != nil {
 				return err
 			}
 		}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"os"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -151,7 +150,7 @@ func escapeGlob(s string) string {
 }
 
 func (s *FolderPages) scan(ctx context.Context, file int) error {
-	f, err := os.Open(s.files[file])
+	f, err := ckpt.OpenRegular(s.files[file])
 	if err != nil {
 		return err
 	}
@@ -215,7 +214,7 @@ func (s *FolderPages) Page(_ context.Context, address string) (Page, error) {
 }
 
 func (s *FolderPages) read(at place) (Page, error) {
-	f, err := os.Open(s.files[at.file])
+	f, err := ckpt.OpenRegular(s.files[at.file])
 	if err != nil {
 		return Page{}, err
 	}

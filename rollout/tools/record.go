@@ -161,7 +161,7 @@ type Replayer struct{ known map[string]entry }
 
 // NewReplayer reads a record.
 func NewReplayer(path string) (*Replayer, error) {
-	f, err := os.Open(path)
+	f, err := ckpt.OpenRegular(path)
 	if err != nil {
 		return nil, fmt.Errorf("tool record: %w", err)
 	}
