@@ -3,8 +3,11 @@ package rollout
 import (
 	"embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"reflect"
+	"regexp"
 	"strings"
 	"sync"
 	"text/template"
@@ -112,10 +115,31 @@ func parseTemplate(name, text string) (*template.Template, error) {
 			continue
 		}
 		if err := t.ExecuteTemplate(io.Discard, part, sample); err != nil {
-			return nil, fmt.Errorf("template %s: %w", name, err)
+			return nil, fmt.Errorf("template %s: %w", name, knownFields(err))
 		}
 	}
 	return t, nil
+}
+
+var unknownField = regexp.MustCompile(`can't evaluate field (\w+) in type \*?rollout\.(\w+)`)
+
+// knownFields says of a field that a template's data do not have which there are.
+func knownFields(err error) error {
+	found := unknownField.FindStringSubmatch(err.Error())
+	if found == nil {
+		return err
+	}
+	var names []string
+	for _, data := range []any{PromptData{}, Plan{}, ToolSpec{}, ToolExample{}} {
+		if of := reflect.TypeOf(data); of.Name() == found[2] {
+			for f := range of.Fields() {
+				if f.IsExported() {
+					names = append(names, f.Name)
+				}
+			}
+		}
+	}
+	return errors.New(unknownField.ReplaceAllString(err.Error(), "no field $1, one of "+strings.Join(names, ", ")+" expected"))
 }
 
 // messages renders a template. Whatever stands in the data is data: it is inserted as it is and never read as a template.

@@ -96,7 +96,8 @@ func TestLoadTemplate(t *testing.T) {
 		t.Error(err)
 	}
 	for name, c := range map[string]struct{ text, want string }{
-		"field": {`{{define "user"}}{{.Qestion}}{{end}}`, "Qestion"}, "syntax": {`{{define "user"}}{{.Question`, "planner.tmpl"},
+		"field":           {`{{define "user"}}{{.Qestion}}{{end}}`, "no field Qestion, one of Question, Analysis, "},
+		"field of a tool": {`{{define "user"}}{{range .Tools}}{{.Nme}}{{end}}{{end}}`, "no field Nme, one of Name, Description, Schema, Limits, Examples, Timeout expected"}, "syntax": {`{{define "user"}}{{.Question`, "planner.tmpl"},
 		"no user": {`{{define "system"}}x{{end}}`, `define "user"`}, "system field": {`{{define "user"}}x{{end}}{{define "system"}}{{.Foo}}{{end}}`, "Foo"},
 	} {
 		t.Run(name, func(t *testing.T) {
