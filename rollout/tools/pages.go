@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"os"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -14,8 +15,6 @@ import (
 	"strings"
 
 	"afctl/ckpt"
-
-	"github.com/go-json-experiment/json"
 )
 
 // Page is one web page as plain text. Lines of Text that begin with "## " are headings.
@@ -118,6 +117,7 @@ type FolderPages struct {
 // place is where a page's line lies.
 type place struct {
 	file   int
+	line   int // from 1
 	offset int64
 	length int
 }
@@ -128,6 +128,11 @@ const maxPageLine = 16 << 20
 // OpenFolderPages reads all *.jsonl files of a folder, strictly: an unknown key, a page without address or a second
 // page of one address is an error that names file and line.
 func OpenFolderPages(ctx context.Context, dir string) (*FolderPages, error) {
+	if info, err := os.Stat(dir); err != nil {
+		return nil, fmt.Errorf("page store: %w", err)
+	} else if !info.IsDir() {
+		return nil, fmt.Errorf("page store %s: found a file, expected a folder with *.jsonl files", dir)
+	}
 	names, err := filepath.Glob(filepath.Join(escapeGlob(dir), "*.jsonl"))
 	if err != nil {
 		return nil, fmt.Errorf("page store: %w", err)
@@ -169,7 +174,9 @@ func (s *FolderPages) scan(ctx context.Context, file int) error {
 		}
 		var p Page
 		if err == nil {
-			p, err = parsePage(line)
+			if p, err = parsePage(f.Name(), lines.N, line); err != nil {
+				return err
+			}
 		}
 		var u string
 		if err == nil {
@@ -179,16 +186,16 @@ func (s *FolderPages) scan(ctx context.Context, file int) error {
 			err = fmt.Errorf("a second page of %s", u)
 		}
 		if err != nil {
-			return fmt.Errorf("%s, line %d: %w", f.Name(), lines.N, err)
+			return fmt.Errorf("%s:%d: %w", f.Name(), lines.N, err)
 		}
-		s.at[u] = place{file, lines.Offset, len(line)}
+		s.at[u] = place{file, lines.N, lines.Offset, len(line)}
 	}
 }
 
-func parsePage(line []byte) (Page, error) {
+func parsePage(file string, n int, line []byte) (Page, error) {
 	var p Page
-	if err := json.Unmarshal(line, &p, json.RejectUnknownMembers(true)); err != nil {
-		return p, fmt.Errorf(`expected {"url": "...", "title": "...", "text": "..."}: %w`, err)
+	if err := ckpt.DecodeJSONLine(file, n, line, &p, ckpt.RefuseUnknown); err != nil {
+		return p, fmt.Errorf(`%w; expected a line {"url": "...", "title": "...", "text": "..."}`, err)
 	}
 	return p, nil
 }
@@ -223,9 +230,9 @@ func (s *FolderPages) read(at place) (Page, error) {
 	if _, err := f.ReadAt(line, at.offset); err != nil && err != io.EOF {
 		return Page{}, err
 	}
-	p, err := parsePage(line)
+	p, err := parsePage(f.Name(), at.line, line)
 	if err != nil {
-		return Page{}, fmt.Errorf("%s changed while it was in use: %w", f.Name(), err)
+		return Page{}, fmt.Errorf("the file changed while it was in use: %w", err)
 	}
 	return p, nil
 }

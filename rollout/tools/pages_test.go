@@ -89,12 +89,12 @@ func TestFolderPages(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	for name, c := range map[string]struct{ line, want string }{
-		"no json": {"url", "expected"}, "unknown key": {`{"url": "c.example", "body": "x"}`, "body"}, "case": {`{"URL": "c.example"}`, "URL"}, "double": {`{"url": "c.example", "url": "d.example"}`, "url"},
+		"no json": {"url", "expected a line"}, "number": {`{"url": "c.example", "title": 5, "text": "x"}`, "/title: a number found, a string expected"}, "list": {`[]`, "a list found, an object expected"}, "unknown key": {`{"url": "c.example", "body": "x"}`, "body"}, "case": {`{"URL": "c.example"}`, "URL"}, "double": {`{"url": "c.example", "url": "d.example"}`, "url"},
 		"no url": {`{"text": "x"}`, "no host"}, "twice": {`{"url": "https://www.a.example/2/", "text": "x"}`, "a second page"},
 	} {
 		write("c.jsonl", "{\"url\": \"c.example/0\", \"text\": \"x\"}\n"+c.line+"\n")
 		_, err := OpenFolderPages(ctx, dir)
-		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "c.jsonl, line 2") {
+		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "c.jsonl:2:") {
 			t.Errorf("%s: %v, expected %q", name, err, c.want)
 		}
 	}
@@ -111,8 +111,11 @@ func TestFolderPages(t *testing.T) {
 	if _, err := s.Page(ctx, "a.example/1"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("%v", err)
 	}
-	if _, err := OpenFolderPages(ctx, t.TempDir()); err == nil {
-		t.Error("a folder without pages is opened")
+	for path, want := range map[string]string{t.TempDir(): "no *.jsonl files", filepath.Join(dir, "b.jsonl"): "found a file, expected a folder",
+		filepath.Join(dir, "absent"): "no such file or directory"} {
+		if _, err := OpenFolderPages(ctx, path); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, expected %q", path, err, want)
+		}
 	}
 	if _, err := NewMapPages(Page{URL: "a.example"}, Page{URL: "https://www.a.example/"}); err == nil {
 		t.Error("two pages of one address are taken")
