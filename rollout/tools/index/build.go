@@ -155,7 +155,11 @@ func fill(ctx context.Context, db *sql.DB, src Source, progress func(Progress)) 
 		}
 	}
 	if w.Docs == 0 {
-		return fmt.Errorf("no document with text in the source (%d without), expected at least one", w.Skipped)
+		name := "the source"
+		if file, ok := src.(interface{ Name() string }); ok {
+			name = file.Name()
+		}
+		return fmt.Errorf("no document with text in %s (%d without), expected at least one", name, w.Skipped)
 	}
 	const finish = "CREATE INDEX documents_by_key ON documents(title_key); INSERT INTO terms(terms) VALUES('optimize')"
 	if _, err := tx.ExecContext(ctx, finish); err != nil {

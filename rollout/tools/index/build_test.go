@@ -37,6 +37,15 @@ func TestBuildIsAtomic(t *testing.T) {
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
 	broken := errors.New("disk on fire")
+	path := filepath.Join(t.TempDir(), "blank.jsonl")
+	if err := os.WriteFile(path, []byte(`{"title": "A"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	blank, err := OpenSource(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer blank.Close()
 	for name, c := range map[string]struct {
 		ctx  context.Context
 		src  Source
@@ -45,6 +54,7 @@ func TestBuildIsAtomic(t *testing.T) {
 		"source":   {t.Context(), &failing{Docs(manyDocs(50)), 20, broken}, "disk on fire"},
 		"canceled": {canceled, Docs(manyDocs(50)), "canceled"},
 		"empty":    {t.Context(), Docs(nil), "no document with text"},
+		"blank":    {t.Context(), blank, "no document with text in " + path},
 		"no text":  {t.Context(), Docs([]Doc{{Title: "a", Text: "  "}}), "1 without"},
 		"no title": {t.Context(), Docs([]Doc{{Title: "a", Text: "b"}, {Text: "c"}}), "document 2 has no title"},
 	} {

@@ -29,7 +29,11 @@ type dump struct {
 func newDump(path string, file *countingFile, r io.Reader) *dump {
 	b := &budgetReader{r: r, limit: MaxDocBytes}
 	b.renew()
-	return &dump{countingFile: file, path: path, x: xml.NewDecoder(b), budget: b}
+	x := xml.NewDecoder(b)
+	x.CharsetReader = func(string, io.Reader) (io.Reader, error) {
+		return nil, errors.New("expected UTF-8, in which MediaWiki exports")
+	}
+	return &dump{countingFile: file, path: path, x: x, budget: b}
 }
 
 // Next reads on to the next article.

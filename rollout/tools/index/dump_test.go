@@ -94,6 +94,7 @@ func TestDumpRefuses(t *testing.T) {
 		"no title":     {page("<ns>0</ns>"), "without <title>"},
 		"nested":       {page("<title>A<b>c</b></title>"), "<b> within <title>"},
 		"bad entity":   {page("<title>A</title><text>&nbsp;</text>"), `page "A"`},
+		"encoding":     {`<?xml version="1.0" encoding="ISO-8859-1"?><mediawiki/>`, `"ISO-8859-1": expected UTF-8`},
 		"mismatched":   {page("<title>A</ns>"), "ends with"},
 	} {
 		_, err := dumpOf(c.text).Next(t.Context())

@@ -88,6 +88,9 @@ func (c *countingFile) Close() error { return c.f.Close() }
 
 func (c *countingFile) Offset() (done, total int64) { return c.done.Load(), c.info.Size() }
 
+// Name is the file's.
+func (c *countingFile) Name() string { return c.f.Name() }
+
 // reads says whether info is of the file that is read.
 func (c *countingFile) reads(info fs.FileInfo) bool { return os.SameFile(c.info, info) }
 
