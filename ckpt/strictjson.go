@@ -25,13 +25,13 @@ const (
 	IgnoreUnknown Unknown = true
 )
 
-// DecodeJSON reads one JSON value from data, the content of a file from outside, into v. Keys match exactly: a key
+// DecodeJSON reads one JSON value from data, the content of a file from outside, into v, a byte order mark aside. Keys match exactly: a key
 // given twice is an error, and so is one that differs from a known key only in case, which would otherwise be taken
 // for an unknown one (the standard encoding/json does worse: it lets it overwrite the real one). Invalid UTF-8,
 // fractions where an integer stands, numbers out of range and anything after the value are errors. null leaves a
 // field at zero. Every error names file, line, column and, where there is one, the JSON pointer of the culprit.
 func DecodeJSON(file string, data []byte, v any, unknown Unknown) error {
-	return DecodeJSONLine(file, 1, data, v, unknown)
+	return DecodeJSONLine(file, 1, bytes.TrimPrefix(data, []byte(ByteOrderMark)), v, unknown)
 }
 
 // DecodeJSONLine is DecodeJSON for one line of a file, counted from 1.
@@ -96,8 +96,8 @@ func semanticCause(e *json.SemanticError) error {
 			return fmt.Errorf("unknown key; did you mean %q?", near)
 		}
 	}
-	if e.Err != nil && (errors.Is(e.Err, json.ErrUnknownName) || e.GoType == nil) {
-		return e.Err
+	if e.Err != nil && (errors.Is(e.Err, json.ErrUnknownName) || e.GoType == nil || e.JSONKind == jsontext.KindInvalid) {
+		return e.Err // of a type that reads itself, which says what it found
 	}
 	found := "a value"
 	if e.JSONKind == '0' && len(e.JSONValue) > 0 && len(e.JSONValue) <= 40 {

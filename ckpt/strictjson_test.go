@@ -39,6 +39,8 @@ func TestDecodeJSON(t *testing.T) {
 		{`{"reward":1} {}`, `f.json:1:14`, `f.json:1:14`},
 		{`{"reward":1`, `f.json:1:12`, `f.json:1:12`},
 		{"{\"reward\":1,\"\xff\":1}", `f.json:1:`, `f.json:1:`},
+		{ByteOrderMark + `{"reward":1}`, bothWays, bothWays},
+		{ByteOrderMark + `{"reward":"1"}`, `f.json:1:11: /reward`, `f.json:1:11: /reward`},
 		{``, `f.json:1:1`, `f.json:1:1`},
 		{`[]`, `a list found, an object expected`, `a list found, an object expected`},
 	} {
