@@ -48,6 +48,13 @@ func Load(fsys fs.FS, name string) (*Tokenizer, error) {
 	if t.Config, err = loadConfig(fsys, name); err != nil {
 		return nil, fmt.Errorf("tokenizer: %w", err)
 	}
+	for _, key := range []string{"eos_token", "bos_token"} {
+		content, named := t.Config.SpecialTokens[key]
+		if _, ok := t.ID(content); named && !ok && (key == "eos_token" || t.Config.AddBOS) {
+			return nil, fmt.Errorf("tokenizer: %s: %s: %.100q found, a token of %s expected: a new one would have no place in the model",
+				path.Join(name, configFile), key, content, tokenizerFile)
+		}
+	}
 	return t, nil
 }
 
@@ -144,6 +151,9 @@ func Parse(name string, data []byte) (*Tokenizer, error) {
 			return nil, fmt.Errorf("tokenizer: %s: %w", name, err)
 		}
 	}
+	for i := range t.splitters {
+		t.splitters[i].where = "tokenizer: " + name + ": " + t.splitters[i].where
+	}
 	return t, nil
 }
 
@@ -204,6 +214,9 @@ func (t *Tokenizer) loadModel(m *modelJSON) error {
 }
 
 func (t *Tokenizer) loadMerges(merges []mergeJSON) error {
+	if merges == nil {
+		return errors.New("model/merges: missing or null, a list expected")
+	}
 	t.model.merges = make(map[pair]merge, len(merges))
 	for rank, m := range merges {
 		left, errLeft := readSpelling(m.left)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/go-json-experiment/json"
 )
@@ -55,8 +56,9 @@ func TestParseRefused(t *testing.T) {
 		"id a fraction":    {func(raw, model map[string]any) { model["vocab"].(map[string]any)["new"] = 5.5 }, "/model/vocab/new", false},
 		"empty token":      {func(raw, model map[string]any) { model["vocab"].(map[string]any)[""] = 4000 }, "empty token", false},
 		"merge of one":     {func(raw, model map[string]any) { model["merges"] = []any{"abc"} }, "/model/merges/0", false},
-		"merge of three":   {func(raw, model map[string]any) { model["merges"] = []any{[]any{"a", "b", "c"}} }, "/model/merges/0", false},
+		"merge of three":   {func(raw, model map[string]any) { model["merges"] = []any{[]any{"a", "b", "c"}} }, "/model/merges/0: merge of 3 tokens found, 2 expected", false},
 		"merge to nothing": {func(raw, model map[string]any) { model["merges"] = []any{"~ ~"} }, `"~~" is not in the vocabulary`, false},
+		"no merges":        {func(raw, model map[string]any) { model["merges"] = nil }, "model/merges: missing or null", false},
 		"merge twice": {func(raw, model map[string]any) {
 			model["merges"] = append(model["merges"].([]any), model["merges"].([]any)[0])
 		}, "merged before", false},
@@ -64,11 +66,17 @@ func TestParseRefused(t *testing.T) {
 		"normalizer unknown": {func(raw, model map[string]any) { raw["normalizer"] = map[string]any{"type": "NFC", "mode": 1} }, "/mode", false},
 		"no pre-tokenizer":   {func(raw, model map[string]any) { raw["pre_tokenizer"] = nil }, "pre_tokenizer", true},
 		"WhitespaceSplit":    {func(raw, model map[string]any) { raw["pre_tokenizer"] = map[string]any{"type": "WhitespaceSplit"} }, "pre_tokenizer/type", true},
+		"Metaspace": {func(raw, model map[string]any) {
+			raw["pre_tokenizer"] = map[string]any{"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always"}
+		}, `pre_tokenizer/type: "Metaspace" found, "Split", "ByteLevel" or a "Sequence" of them expected`, true},
+		"Prepend": {func(raw, model map[string]any) {
+			raw["normalizer"] = map[string]any{"type": "Sequence", "normalizers": []any{map[string]any{"type": "Prepend", "prepend": "▁"}}}
+		}, `normalizer/normalizers/0/type: "Prepend" found, null or "NFC" expected`, true},
 		"prefix space": {func(raw, model map[string]any) {
 			raw["pre_tokenizer"] = map[string]any{"type": "ByteLevel", "add_prefix_space": true}
 		}, "add_prefix_space", true},
 		"removed":            {func(raw, model map[string]any) { split(raw)["behavior"] = "Removed" }, "pre_tokenizer/pretokenizers/0", true},
-		"a string pattern":   {func(raw, model map[string]any) { split(raw)["pattern"] = map[string]any{"String": " "} }, "/pattern", false},
+		"a string pattern":   {func(raw, model map[string]any) { split(raw)["pattern"] = map[string]any{"String": " "} }, `/pattern: {"String": " "} found`, true},
 		"a wrong expression": {func(raw, model map[string]any) { split(raw)["pattern"] = map[string]any{"Regex": "("} }, "pattern/Regex", false},
 		"steps after the end": {func(raw, model map[string]any) {
 			p := raw["pre_tokenizer"].(map[string]any)
@@ -124,6 +132,8 @@ func TestLoadConfig(t *testing.T) {
 		"a list without":  {config: `{"chat_template":[{"name":"tool_use","template":"U"}]}`, err: "/chat_template"},
 		"a file":          {config: `{"chat_template":"T"}`, file: "F", template: "F"},
 		"a number":        {config: `{"eos_token":5}`, err: "tokenizer_config.json:1:"},
+		"eos of no token": {config: `{"eos_token":"<nope>"}`, err: `eos_token: "<nope>" found, a token of tokenizer.json expected`},
+		"bos of no token": {config: `{"bos_token":"<nope>","add_bos_token":true}`, err: `bos_token: "<nope>" found, a token of tokenizer.json expected`},
 		"in another case": {config: `{"EOS_token":"x"}`, err: `"EOS_token"`},
 	} {
 		tok, err := Load(files(test.config, test.file), "m")
@@ -172,4 +182,26 @@ func FuzzTokenizerJSON(f *testing.F) {
 			t.Fatalf("%q came back as %q", text, got)
 		}
 	})
+}
+
+// An expression without end on some text is an error that names the file's field and quotes no more of the text than its beginning.
+func TestSplitWithoutEnd(t *testing.T) {
+	var raw map[string]any
+	if err := json.Unmarshal(readTestdata(t, "qwen2.json"), &raw); err != nil {
+		t.Fatal(err)
+	}
+	raw["pre_tokenizer"].(map[string]any)["pretokenizers"].([]any)[0].(map[string]any)["pattern"] = map[string]any{"Regex": "(a+)+$"}
+	edited, err := json.Marshal(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, err := Parse("m/tokenizer.json", edited)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok.splitters[0].re.MatchTimeout = 10 * time.Millisecond
+	_, err = tok.Encode(strings.Repeat("a", 1000)+"b", false)
+	if err == nil || len(err.Error()) > 300 || !strings.Contains(err.Error(), `m/tokenizer.json: pre_tokenizer/pretokenizers/0/pattern/Regex: "(a+)+$" found no word within`) {
+		t.Errorf("%v", err)
+	}
 }

@@ -3,6 +3,7 @@ package tokenizer
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"afctl/ckpt"
 
@@ -24,14 +25,24 @@ type component struct {
 }
 
 type patternJSON struct {
-	Regex *string `json:"Regex"`
+	Regex  *string `json:"Regex"`
+	String *string `json:"String"`
 }
 
 // maxNesting bounds sequences within sequences.
 const maxNesting = 8
 
+// components are the types whose options a component has. Another one's are not read: what it is says enough.
+var components = []string{"NFC", "Sequence", "Split", "ByteLevel"}
+
 func readComponent(field string, value jsontext.Value) (component, error) {
 	var c component
+	var kind struct {
+		Type string `json:"type"`
+	}
+	if err := ckpt.DecodeJSON(field, value, &kind, ckpt.IgnoreUnknown); err == nil && !slices.Contains(components, kind.Type) {
+		return component{Type: kind.Type}, nil
+	}
 	return c, ckpt.DecodeJSON(field, value, &c, ckpt.RefuseUnknown)
 }
 
@@ -90,7 +101,7 @@ func (t *Tokenizer) addPreTokenizer(field string, value jsontext.Value, depth in
 		}
 		if c.UseRegex == nil || *c.UseRegex {
 			pattern := gpt2Pattern
-			return true, t.addSplit(field, component{Behavior: "Isolated", Pattern: &patternJSON{&pattern}})
+			return true, t.addSplit(field, component{Behavior: "Isolated", Pattern: &patternJSON{Regex: &pattern}})
 		}
 		return true, nil
 	case c.Type == "Sequence" && depth < maxNesting:
@@ -112,12 +123,15 @@ func (t *Tokenizer) addSplit(field string, c component) error {
 	if c.Behavior != "Isolated" || c.Invert {
 		return unsupported("%s: behavior %.100q and invert %v found, \"Isolated\" and false expected", field, c.Behavior, c.Invert)
 	}
+	if c.Pattern != nil && c.Pattern.String != nil {
+		return unsupported("%s/pattern: {\"String\": %.100q} found, {\"Regex\": ...} expected", field, *c.Pattern.String)
+	}
 	if c.Pattern == nil || c.Pattern.Regex == nil {
 		return errors.New(field + "/pattern: {\"Regex\": ...} expected")
 	}
-	s, err := newSplitter(*c.Pattern.Regex)
+	s, err := newSplitter(field+"/pattern/Regex", *c.Pattern.Regex)
 	if err != nil {
-		return fmt.Errorf("%s/pattern/Regex: %.100q: %w", field, *c.Pattern.Regex, err)
+		return err
 	}
 	t.splitters = append(t.splitters, s)
 	return nil

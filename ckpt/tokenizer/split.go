@@ -16,19 +16,23 @@ const gpt2Pattern = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]
 const Qwen2Pattern = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 
 // matchTimeout ends the search for one word by an expression that backtracks without end on this text. The expressions
-// of published models take microseconds.
-const matchTimeout = 10 * time.Second
+// of published models take microseconds, and 0.7 s for a word of eight million characters.
+const matchTimeout = 5 * time.Second
 
 // splitter cuts text into its matches and what lies between them ("Isolated").
-type splitter struct{ re *regexp2.Regexp }
+type splitter struct {
+	re    *regexp2.Regexp
+	where string // file and field of the expression
+}
 
-func newSplitter(pattern string) (splitter, error) {
+// newSplitter compiles an expression; where says in errors whence it is.
+func newSplitter(where, pattern string) (splitter, error) {
 	re, err := regexp2.Compile(pattern, regexp2.Unicode)
 	if err != nil {
-		return splitter{}, err
+		return splitter{}, fmt.Errorf("%s: %.100q: %w", where, pattern, err)
 	}
 	re.MatchTimeout = matchTimeout
-	return splitter{re}, nil
+	return splitter{re, where}, nil
 }
 
 // split calls yield for each piece of text, in order and without a gap.
@@ -54,8 +58,8 @@ func (s splitter) split(text string, yield func(piece string) error) error {
 		}
 		at = end
 	}
-	if err != nil {
-		return fmt.Errorf("split text at byte %d: %w", offsets[at], err)
+	if err != nil { // its own words quote all of the text
+		return fmt.Errorf("%s: %.100q found no word within %v in text that begins with %.40q", s.where, s.re, s.re.MatchTimeout, text[offsets[at]:])
 	}
 	if at < len(runes) {
 		return yield(text[offsets[at]:])

@@ -40,7 +40,7 @@ func Train(corpus iter.Seq[string], vocabSize int, specials []string) ([]byte, e
 
 // countWords counts the words of the corpus.
 func countWords(corpus iter.Seq[string]) (map[string]int, error) {
-	s, err := newSplitter(Qwen2Pattern)
+	s, err := newSplitter("Qwen2Pattern", Qwen2Pattern)
 	if err != nil {
 		return nil, err
 	}
