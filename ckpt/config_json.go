@@ -36,6 +36,12 @@ type hfConfig struct {
 	EOSTokenID            tokenIDs                  `json:"eos_token_id,omitzero"`
 	PadTokenID            *int32                    `json:"pad_token_id,omitzero"`
 	TorchDType            string                    `json:"torch_dtype,omitempty"`
+	Quantization          *hfQuantization           `json:"quantization_config,omitzero"`
+}
+
+// hfQuantization says how the weights are packed.
+type hfQuantization struct {
+	Method string `json:"quant_method"`
 }
 
 // generationConfig is generation_config.json: only what ends a generation.
@@ -116,6 +122,9 @@ func (raw *hfConfig) required() error {
 	if raw.ModelType == "" {
 		return unsupported("model_type: missing, null or empty, one of %q expected", modelTypes)
 	}
+	if raw.Quantization != nil {
+		return unsupported("quantization_config: quant_method %.100q found, none expected: quantised weights cannot be read yet", raw.Quantization.Method)
+	}
 	for _, size := range []struct {
 		field string
 		value *int
@@ -150,7 +159,7 @@ func (raw *hfConfig) modelConfig() (ModelConfig, error) {
 	c.NumKeyValueHeads = or(raw.NumKeyValueHeads, c.NumAttentionHeads)
 	if raw.HeadDim != nil {
 		c.HeadDim = *raw.HeadDim
-	} else if h := c.NumAttentionHeads; h > 0 {
+	} else if h := c.NumAttentionHeads; h > 0 && c.HiddenSize > 0 {
 		if c.HiddenSize%h != 0 {
 			return c, fmt.Errorf("num_attention_heads: %d found, a divisor of hidden_size %d expected", h, c.HiddenSize)
 		}
