@@ -58,8 +58,11 @@ func (c *AdapterConfig) validate() error {
 		return nil
 	}
 	alpha := func(field string, a float64) error {
-		if !(a > 0) || math.IsInf(a, 0) {
-			return fmt.Errorf("%.100s: %v found, a number > 0 expected: 0 would switch the adapter off in some programs and not in others", field, a)
+		switch {
+		case a == 0:
+			return fmt.Errorf("%.100s: 0 found, a number > 0 expected: 0 would switch the adapter off in some programs and not in others", field)
+		case !(a > 0) || math.IsInf(a, 0):
+			return fmt.Errorf("%.100s: %v found, a number > 0 expected", field, a)
 		}
 		return nil
 	}

@@ -148,6 +148,9 @@ func TestNewAdapter(t *testing.T) {
 	if _, err := NewAdapter(cfg, 4, 8, []string{"q_proj", "lm_head"}, 1, false); err == nil {
 		t.Error("a target that is no projection was accepted")
 	}
+	if _, err := NewAdapter(cfg, 4, -8, []string{"q_proj"}, 1, false); err == nil || !strings.HasSuffix(err.Error(), "lora_alpha: -8 found, a number > 0 expected") {
+		t.Errorf("alpha below 0: %v", err)
+	}
 	if _, err := NewAdapter(cfg, 1024, 8, []string{"k_proj"}, 1, false); err != nil {
 		t.Error(err)
 	}
