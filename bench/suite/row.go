@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -383,7 +384,7 @@ func (r Reader) scorer(suite string, fields map[string]any, t flow.Task) (string
 		name = "exact"
 	}
 	// The scorer has to be able to use the truth: found out now, not after the solves.
-	t.Scorer = name
+	t.Scorer, t.ID = name, cmp.Or(t.Meta[MetaID], "in row "+t.Meta[MetaRow]) // for the error: its own is not known yet
 	if _, err := score.Score(t, "", ""); err != nil {
 		return "", err
 	}

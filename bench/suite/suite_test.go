@@ -191,7 +191,7 @@ func TestFaultyFiles(t *testing.T) {
 		{"two truths", ".json", `[{"question":"q","choices":["x","y"],"answer":"x","answer_idx":1}]`, "another column says B", ErrFormat},
 		{"index out of range", ".json", `[{"question":"q","choices":["x","y"],"answer_idx":2}]`, "expected one of the 2 options", ErrFormat},
 		{"gap in letters", ".json", `[{"question":"q","options":{"A":"x","C":"y"},"answer":"x"}]`, "without a gap", ErrFormat},
-		{"unknown scorer", ".json", `[{"question":"q","answer":"a","scorer":"exakt"}]`, "unknown scorer", ErrFormat},
+		{"unknown scorer", ".json", `[{"question":"q","answer":"a","scorer":"exakt"}]`, "task in row 1: unknown scorer", ErrFormat},
 		{"unfit scorer", ".json", `[{"question":"q","answer":"maybe","scorer":"yesno"}]`, "expected yes or no", ErrFormat},
 		{"game of words", ".json", `[{"question":["one"],"answer":"a"}]`, "question[0]", ErrFormat},
 		{"row named", ".json", `[{"question":"q","answer":"a"},{"question":"r","answer":""}]`, "row 2: answer", ErrFormat},
