@@ -134,7 +134,7 @@ func (a *Adapter) check(layers int) error {
 	for layer := range layers {
 		for _, name := range Projections {
 			path := modulePath(layer, name)
-			wanted, err := rules.targeted(path)
+			wanted, err := rules.targeted(layer, path)
 			if err != nil {
 				return err
 			}
@@ -143,7 +143,11 @@ func (a *Adapter) check(layers int) error {
 			case wanted && !found:
 				return fmt.Errorf("%w: module %s: no A and B found, target_modules asks for them", errLayers, path)
 			case found && !wanted:
-				return fmt.Errorf("%w: module %s: A and B found, but target_modules does not name it", errLayers, path)
+				by := "target_modules does"
+				if a.Config.LayersToTransform != nil {
+					by = "target_modules and layers_to_transform do"
+				}
+				return fmt.Errorf("%w: module %s: A and B found, but %s not name it", errLayers, path, by)
 			case found:
 				if err := rules.checkModule(&rest[0]); err != nil {
 					return err
@@ -154,6 +158,11 @@ func (a *Adapter) check(layers int) error {
 	}
 	if len(rest) > 0 {
 		return fmt.Errorf("%w: module %s found, %d layers of %q in this order expected", errLayers, rest[0].Path(), layers, Projections)
+	}
+	for _, layer := range a.Config.LayersToTransform {
+		if !slices.ContainsFunc(a.Modules, func(m AdapterModule) bool { return m.Layer == layer }) {
+			return fmt.Errorf("%w: layers_to_transform: layer %d found, of which there is no module", errLayers, layer)
+		}
 	}
 	return a.Config.TargetModules.used(layers)
 }

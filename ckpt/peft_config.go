@@ -16,6 +16,7 @@ type AdapterConfig struct {
 	LoraDropout         float64 // kept, never applied: log-probs must not depend on chance
 	UseRSLoRA           bool    // scale is alpha/sqrt(r), not alpha/r (Kalajdzievski 2023)
 	TargetModules       Targets
+	LayersToTransform   []int // of the targets that the end of a name gives; nil for all
 	RankPattern         Patterns[int]
 	AlphaPattern        Patterns[float64]
 }
@@ -88,10 +89,14 @@ func (c *AdapterConfig) validate() error {
 	for _, list := range []struct {
 		field string
 		n     int
-	}{{"target_modules", len(c.TargetModules.Names)}, {"rank_pattern", len(c.RankPattern)}, {"alpha_pattern", len(c.AlphaPattern)}} {
+	}{{"target_modules", len(c.TargetModules.Names)}, {"layers_to_transform", len(c.LayersToTransform)},
+		{"rank_pattern", len(c.RankPattern)}, {"alpha_pattern", len(c.AlphaPattern)}} {
 		if list.n > maxModules {
 			return fmt.Errorf("%s: %d entries found, at most %d expected, one for each module of a large model", list.field, list.n, maxModules)
 		}
+	}
+	if c.LayersToTransform != nil && c.TargetModules.Names == nil {
+		return fmt.Errorf("layers_to_transform: found beside one expression in target_modules, a list of names expected there, as in PEFT")
 	}
 	if len(c.TargetModules.Names) == 0 && c.TargetModules.Regexp == "" {
 		return fmt.Errorf("target_modules: nothing found, a list of names or a regular expression expected")
@@ -106,6 +111,23 @@ func (t *Targets) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 		return json.UnmarshalDecode(dec, &t.Regexp)
 	}
 	return json.UnmarshalDecode(dec, &t.Names)
+}
+
+// layerList is null, one layer, or a list of them, which says nothing where it is empty.
+type layerList []int
+
+func (l *layerList) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	*l = nil
+	if kind := dec.PeekKind(); kind == '[' || kind == 'n' {
+		var list []int
+		err := json.UnmarshalDecode(dec, &list)
+		if len(list) > 0 {
+			*l = list
+		}
+		return err
+	}
+	*l = layerList{0}
+	return json.UnmarshalDecode(dec, &(*l)[0])
 }
 
 // MarshalJSONTo writes what UnmarshalJSONFrom reads.

@@ -27,7 +27,8 @@ type peftConfig struct {
 	RankPattern         Patterns[int]             `json:"rank_pattern"`
 	AlphaPattern        Patterns[float64]         `json:"alpha_pattern"`
 	ModulesToSave       []string                  `json:"modules_to_save"`
-	LayersToTransform   jsontext.Value            `json:"layers_to_transform"`
+	LayersToTransform   layerList                 `json:"layers_to_transform"`
+	LayersPattern       Targets                   `json:"layers_pattern,omitzero"` // one or several names, too
 	InitLoraWeights     jsontext.Value            `json:"init_lora_weights"`
 	Rest                map[string]jsontext.Value `json:",embed"`
 }
@@ -85,8 +86,11 @@ func (raw *peftConfig) adapterConfig() (AdapterConfig, error) {
 		return c, unsupported("use_dora: true found, a plain LoRA expected")
 	case len(raw.ModulesToSave) > 0:
 		return c, unsupported("modules_to_save: %.100q found, null expected: no weights but LoRA's", raw.ModulesToSave)
-	case !neutral(raw.LayersToTransform):
-		return c, unsupported("layers_to_transform: %.100s found, null expected: name the layers in target_modules", raw.LayersToTransform)
+	}
+	for _, pattern := range append(raw.LayersPattern.Names, raw.LayersPattern.Regexp) {
+		if pattern != "" && pattern != "layers" {
+			return c, unsupported("layers_pattern: %.100q found, null or \"layers\" expected", pattern)
+		}
 	}
 	if init := string(raw.InitLoraWeights); init != "" && !slices.Contains(harmlessInits, init) {
 		return c, unsupported("init_lora_weights: %.100s found, which changes the base model; convert the adapter to a plain LoRA in PEFT", init)
@@ -102,7 +106,7 @@ func (raw *peftConfig) adapterConfig() (AdapterConfig, error) {
 	return AdapterConfig{
 		BaseModelNameOrPath: or(raw.BaseModelNameOrPath, ""),
 		R:                   *raw.R, LoraAlpha: *raw.LoraAlpha, LoraDropout: raw.LoraDropout,
-		UseRSLoRA: raw.UseRSLoRA, TargetModules: raw.TargetModules,
+		UseRSLoRA: raw.UseRSLoRA, TargetModules: raw.TargetModules, LayersToTransform: raw.LayersToTransform,
 		RankPattern: raw.RankPattern, AlphaPattern: raw.AlphaPattern,
 	}, nil
 }
@@ -125,7 +129,7 @@ func (c *AdapterConfig) marshal() ([]byte, error) {
 		R: &c.R, LoraAlpha: &c.LoraAlpha, LoraDropout: c.LoraDropout, TargetModules: c.TargetModules,
 		Bias: &bias, InferenceMode: true, UseRSLoRA: c.UseRSLoRA,
 		RankPattern: c.RankPattern, AlphaPattern: c.AlphaPattern,
-		LayersToTransform: jsontext.Value("null"), InitLoraWeights: jsontext.Value("true"),
+		LayersToTransform: c.LayersToTransform, InitLoraWeights: jsontext.Value("true"),
 	}
 	if c.BaseModelNameOrPath != "" {
 		raw.BaseModelNameOrPath = &c.BaseModelNameOrPath

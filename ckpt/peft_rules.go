@@ -3,6 +3,7 @@ package ckpt
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,8 +84,8 @@ func lookup[T int | float64](r *adapterRules, patterns Patterns[T], compiled []*
 	return fallback, nil
 }
 
-// targeted says whether a module is a target.
-func (r *adapterRules) targeted(path string) (bool, error) {
+// targeted says whether a module is a target. A name in full holds in a layer that is not to be transformed too, as in PEFT.
+func (r *adapterRules) targeted(layer int, path string) (bool, error) {
 	if r.targets != nil {
 		matched, err := r.match(r.targets, path)
 		if err != nil {
@@ -92,9 +93,10 @@ func (r *adapterRules) targeted(path string) (bool, error) {
 		}
 		return matched, nil
 	}
-	names := r.config.TargetModules.Names
+	names, layers := r.config.TargetModules.Names, r.config.LayersToTransform
+	transformed := layers == nil || slices.Contains(layers, layer)
 	for _, name := range names {
-		if namesModule(name, path) {
+		if path == name || transformed && namesModule(name, path) {
 			return true, nil
 		}
 	}

@@ -164,6 +164,11 @@ func TestReadAdapterRefused(t *testing.T) {
 			}
 		}
 	}
+	layerOnly := func(layer int) func(map[string]Tensor) {
+		return func(tensors map[string]Tensor) {
+			maps.DeleteFunc(tensors, func(name string, _ Tensor) bool { return !strings.Contains(name, fmt.Sprintf(".layers.%d.", layer)) })
+		}
+	}
 	notFinite := func(tensors map[string]Tensor) {
 		x := tensors[q0+"B.weight"]
 		x.Data = slices.Clone(x.Data)
@@ -209,8 +214,19 @@ func TestReadAdapterRefused(t *testing.T) {
 		{name: "lora bias", config: map[string]any{"lora_bias": true}, want: "lora_bias", is: ErrUnsupported},
 		{name: "transposed", config: map[string]any{"fan_in_fan_out": true}, want: "fan_in_fan_out", is: ErrUnsupported},
 		{name: "saved modules", config: map[string]any{"modules_to_save": []string{"lm_head"}}, want: "modules_to_save", is: ErrUnsupported},
-		{name: "some layers", config: map[string]any{"layers_to_transform": 1}, want: "layers_to_transform", is: ErrUnsupported},
-		{name: "some layers, a list", config: map[string]any{"layers_to_transform": []int{0, 1}}, want: "layers_to_transform", is: ErrUnsupported},
+		{name: "some layers", config: map[string]any{"layers_to_transform": 1}, edit: layerOnly(1)},
+		{name: "some layers, a list", config: map[string]any{"layers_to_transform": []int{0}, "layers_pattern": []string{"layers"}}, edit: layerOnly(0)},
+		{name: "all layers", config: map[string]any{"layers_to_transform": []int{1, 0}, "layers_pattern": "layers"}},
+		{name: "no layers listed", config: map[string]any{"layers_to_transform": []int{}}},
+		{name: "another layer", config: map[string]any{"layers_to_transform": 1}, edit: layerOnly(0), want: "model.layers.0.self_attn.q_proj: A and B found, but target_modules and layers_to_transform"},
+		{name: "a layer more", config: map[string]any{"layers_to_transform": 1}, want: "model.layers.0.self_attn.q_proj: A and B found"},
+		{name: "a layer less", config: map[string]any{"layers_to_transform": []int{0, 1}}, edit: layerOnly(1), want: "model.layers.0.self_attn.q_proj: no A and B found"},
+		{name: "a layer that is not there", config: map[string]any{"layers_to_transform": []int{0, 1, 2}}, want: "layers_to_transform: layer 2 found"},
+		{name: "a layer below 0", config: map[string]any{"layers_to_transform": []int{0, 1, -1}}, want: "layers_to_transform: layer -1 found"},
+		{name: "layers without end", config: map[string]any{"layers_to_transform": make([]int, 1<<20)}, want: "layers_to_transform: 1048576 entries found"},
+		{name: "layers beside an expression", config: map[string]any{"layers_to_transform": 1, "target_modules": "all-linear"}, want: "layers_to_transform"},
+		{name: "layers in words", config: map[string]any{"layers_to_transform": "1"}, want: "/layers_to_transform"},
+		{name: "layers elsewhere", config: map[string]any{"layers_to_transform": 1, "layers_pattern": "h"}, want: `layers_pattern: "h"`, is: ErrUnsupported},
 		{name: "pissa", config: map[string]any{"init_lora_weights": "pissa"}, want: "init_lora_weights", is: ErrUnsupported},
 		{name: "excluded", config: map[string]any{"exclude_modules": "q_proj"}, want: "exclude_modules", is: ErrUnsupported},
 		{name: "unknown switch", config: map[string]any{"use_next_years_lora": true}, want: "use_next_years_lora", is: ErrUnsupported},

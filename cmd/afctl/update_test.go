@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -116,6 +117,50 @@ func TestUpdateInvariance(t *testing.T) {
 			updateOutput(t, with(lines, "--set", "engine.micro_batch_tokens=20")...).check(t, "micro-batches of 20", want, false)
 			updateOutput(t, with(lines, "--set", "engine.threads=2")...).check(t, "two threads", updateOutput(t, with(lines, "--set", "engine.threads=1")...), false)
 		})
+	}
+}
+
+// TestUpdateSomeLayers: an adapter of some layers is trained and saved as one; it computes what one of all layers does whose other B are zero.
+func TestUpdateSomeLayers(t *testing.T) {
+	model, all := tinyModel(t, true, ckpt.F32), tinyAdapter(t, tinyConfig(true), 5)
+	write := func(change func(a *ckpt.Adapter)) string {
+		a, err := ckpt.ReadAdapter(all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(a)
+		dir := filepath.Join(t.TempDir(), "adapter")
+		if err := ckpt.WriteDirAtomic(dir, func(d *ckpt.DirWriter) error { return ckpt.WriteAdapterFiles(d.Create, a) }); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	second := func(m ckpt.AdapterModule) bool { return m.Layer == 1 }
+	some := write(func(a *ckpt.Adapter) {
+		a.Modules, a.Config.LayersToTransform = slices.DeleteFunc(a.Modules, func(m ckpt.AdapterModule) bool { return !second(m) }), []int{1}
+	})
+	same := write(func(a *ckpt.Adapter) {
+		for i := range a.Modules {
+			if !second(a.Modules[i]) {
+				clear(a.Modules[i].B)
+			}
+		}
+	})
+	if got, want := scored(t, "--model", model, "--adapter", some), scored(t, "--model", model, "--adapter", same); !slices.Equal(got, want) {
+		t.Errorf("log-probs %v, expected %v", got, want)
+	}
+	out := filepath.Join(t.TempDir(), "out")
+	must(t, "update", "--model", model, "--adapter", some, "--trajectories", writeFile(t, "t.jsonl", strings.Join(tinyTrajectories(9, 3, 4), "")), "--out", out)
+	before, err := ckpt.ReadAdapter(some)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := ckpt.ReadAdapter(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(after.Config.LayersToTransform, []int{1}) || len(after.Modules) != len(before.Modules) || after.Hash() == before.Hash() {
+		t.Errorf("layers %v, %d modules, changed %v", after.Config.LayersToTransform, len(after.Modules), after.Hash() != before.Hash())
 	}
 }
 
