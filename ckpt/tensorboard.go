@@ -52,7 +52,7 @@ func maskedCRC(data []byte) uint32 {
 	return (crc>>15 | crc<<17) + 0xa282ead8
 }
 
-// TensorBoard writes scalars for TensorBoard. What it writes can be made again from metrics.jsonl, so nothing is
+// TensorBoard writes scalars for TensorBoard. What it writes can be made again from metrics.jsonl and run.db, so nothing is
 // synced; a torn end, which TensorBoard passes over, is all that a stop can do to it. Not safe for concurrent use.
 type TensorBoard struct {
 	file *os.File

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path/filepath"
 	"slices"
 	"time"
@@ -217,7 +218,10 @@ func (t *trainer) evaluate(ctx context.Context) error {
 	} else {
 		t.after = &report.Summary
 	}
-	return nil
+	if err := t.board.Scalars(step, time.Now(), maps.All(map[string]float64{"heldout/accuracy": report.Summary.All.Accuracy.Mean})); err != nil {
+		return err
+	}
+	return t.board.Flush()
 }
 
 // stored are the trajectories of a phase and step that the store has.

@@ -133,3 +133,27 @@ func TestLongPrompts(t *testing.T) {
 		}
 	}
 }
+
+// TestBoardHasAccuracy: the accuracy of an evaluation stands among TensorBoard's scalars.
+func TestBoardHasAccuracy(t *testing.T) {
+	dir := t.TempDir()
+	tr := openTrainer(t, dir)
+	found, err := loadSuite("gym:heldout", 2, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr.evalTasks = found.Tasks
+	if err := tr.store.PutTasks(t.Context(), tr.evalTasks); err != nil {
+		t.Fatal(err)
+	}
+	if err := tr.evaluate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, boardDir, "*"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("%v, %v: expected one file of events", files, err)
+	}
+	if events, err := os.ReadFile(files[0]); err != nil || !strings.Contains(string(events), "heldout/accuracy") {
+		t.Errorf("%v: no accuracy in %q", err, events)
+	}
+}
