@@ -50,12 +50,12 @@ func BuildIndex(ctx context.Context, dst string, src Source, progress func(Progr
 		return fmt.Errorf("build index %s: %w", dst, err)
 	}
 	dir := filepath.Dir(dst)
-	tmp, err := os.CreateTemp(dir, "."+filepath.Base(dst)+".*")
+	tmp, err := createTemp(dir, "."+filepath.Base(dst)+".building-")
 	if err != nil {
 		return fmt.Errorf("build index: %w", err)
 	}
+	defer tmp.Close()
 	name := tmp.Name()
-	tmp.Close()
 	defer func() {
 		if err != nil {
 			os.Remove(name)
@@ -81,6 +81,32 @@ func BuildIndex(ctx context.Context, dst string, src Source, progress func(Progr
 		return err
 	}
 	return syncFile(dir)
+}
+
+// createTemp makes a file of that prefix and locks it while it is open. Those that nobody locks are removed: their builders were killed. Where a file
+// system has no locks, they stay.
+func createTemp(dir, prefix string) (*os.File, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), prefix) {
+			continue
+		}
+		name := filepath.Join(dir, e.Name())
+		if old, err := ckpt.OpenRegular(name); err == nil {
+			if ckpt.Lock(old) == nil {
+				os.Remove(name)
+			}
+			old.Close()
+		}
+	}
+	tmp, err := os.CreateTemp(dir, prefix+"*")
+	if err == nil {
+		_ = ckpt.Lock(tmp)
+	}
+	return tmp, err
 }
 
 // checkTarget says before any work what must not be replaced.

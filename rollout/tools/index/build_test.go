@@ -79,6 +79,35 @@ func TestBuildIsAtomic(t *testing.T) {
 	}
 }
 
+// What a killed builder left is removed by the next one; what one that lives is writing, and other files, stay.
+func TestBuildRemovesLeftovers(t *testing.T) {
+	dir := t.TempDir()
+	dst := filepath.Join(dir, "wiki.db")
+	live, err := createTemp(dir, ".wiki.db.building-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer live.Close()
+	want := []string{filepath.Base(live.Name()), "wiki.db", ".wiki.db.bak"}
+	for _, name := range []string{".wiki.db.building-123", ".wiki.db.bak"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := BuildIndex(t.Context(), dst, Docs(manyDocs(1)), nil); err != nil {
+		t.Fatal(err)
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil || len(files) != len(want) {
+		t.Errorf("%v, %v: %v expected", files, err, want)
+	}
+	for _, f := range files {
+		if !slices.Contains(want, f.Name()) {
+			t.Errorf("%s is there", f.Name())
+		}
+	}
+}
+
 // Nothing but a regular file is replaced, and not the source.
 func TestBuildRefusesTargets(t *testing.T) {
 	dir := t.TempDir()
