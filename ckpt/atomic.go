@@ -65,8 +65,9 @@ func writeTempFile(d disk, temp string, perm fs.FileMode, write func(w io.Writer
 }
 
 // WriteDirAtomic makes the folder at path with the files that write creates in it. path must be absent or an empty
-// folder, else ErrExists, and its parent must be there. When it returns nil the folder is complete and durable; when it
-// returns an error there is none, except as WriteFileAtomic says.
+// folder, else ErrExists, and its parent must be there. A folder that cannot be made is an error before write runs, as
+// far as it can be tried: write may take hours. When it returns nil the folder is complete and durable; when it returns
+// an error there is none, except as WriteFileAtomic says.
 func WriteDirAtomic(path string, write func(d *DirWriter) error) error {
 	path = filepath.Clean(path)
 	if err := checkTarget(path); err != nil {
@@ -101,8 +102,11 @@ func mkdirAll(d disk, path string) error {
 	return nil
 }
 
-// checkTarget says early, before anything is written, what the rename would say in the end.
+// checkTarget says early, before anything is written, what the rename would say in the end: it moves an empty folder away and back.
 func checkTarget(path string) error {
+	if to, err := os.Readlink(path); err == nil {
+		return fmt.Errorf("a symbolic link to %s, which a folder cannot replace: choose another place", to)
+	}
 	entries, err := os.ReadDir(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -114,7 +118,11 @@ func checkTarget(path string) error {
 	case len(entries) > 0:
 		return fmt.Errorf("%w: it holds %s: move it, or choose another place", ErrExists, entries[0].Name())
 	}
-	return nil
+	away, d := tempPath(path), realDisk{}
+	if err := d.rename(path, away); err != nil {
+		return fmt.Errorf("an empty folder that cannot be replaced: %w: choose a new name, such as one in it", errors.Unwrap(err))
+	}
+	return d.rename(away, path)
 }
 
 // writeDir writes a temporary folder beside path, makes all of it durable, and hands its name to publish, which gives
@@ -165,7 +173,7 @@ var errDirDone = errors.New("the folder is finished")
 // Create creates a file in the folder. Closing it flushes it, checks its length and makes it durable; one that is not
 // closed is closed when the folder is finished. After the first error of any file, all further calls return it.
 func (w *DirWriter) Create(name string) (io.WriteCloser, error) {
-	if err := w.failed(); err != nil {
+	if err := w.Err(); err != nil {
 		return nil, err
 	}
 	if name == "" || name != filepath.Base(name) || strings.HasPrefix(name, ".") {
@@ -180,8 +188,8 @@ func (w *DirWriter) Create(name string) (io.WriteCloser, error) {
 	return f, nil
 }
 
-// failed returns the first error of the folder or of a file in it.
-func (w *DirWriter) failed() error {
+// Err returns the first error of the folder or of a file in it.
+func (w *DirWriter) Err() error {
 	if w.err != nil {
 		return w.err
 	}
@@ -196,7 +204,7 @@ func (w *DirWriter) failed() error {
 
 // finish closes all files, also those that the caller left open, and retires the writer.
 func (w *DirWriter) finish() error {
-	if err := w.failed(); err != nil {
+	if err := w.Err(); err != nil {
 		return errors.Join(err, w.abort())
 	}
 	for _, f := range w.files {
@@ -291,8 +299,9 @@ func (f *syncedFile) abort() error {
 }
 
 // tempPath returns a new temporary name beside path. It is random rather than counted, so that no two processes and no
-// leftover can meet; the name never reaches a finished file.
+// leftover can meet; the name never reaches a finished file, and is cut where there would be no room for more than the target's.
 func tempPath(path string) string {
-	name := tempPrefix + filepath.Base(path) + "-" + strconv.FormatUint(rand.Uint64(), 36)
+	base := filepath.Base(path)
+	name := tempPrefix + base[:min(len(base), 200)] + "-" + strconv.FormatUint(rand.Uint64(), 36)
 	return filepath.Join(filepath.Dir(path), name)
 }

@@ -24,38 +24,36 @@ const maxCompanionBytes = 256 << 20
 // SaveModel writes a Hugging Face folder that transformers and OpenModel load: config.json made from cfg,
 // model.safetensors with tensors, and the files of copyFrom (nil: none) that belong to the tokenizer. The folder
 // appears complete or not at all; dir must be absent or empty, else ErrExists. tensors must be those of
-// cfg.TensorSpecs, in any order and of any readable type. more create further files in it.
-func SaveModel(dir string, cfg ModelConfig, tensors []Tensor, copyFrom fs.FS, more ...func(*DirWriter) error) error {
+// cfg.TensorSpecs, in any order and of any readable type.
+func SaveModel(dir string, cfg ModelConfig, tensors []Tensor, copyFrom fs.FS) error {
+	return WriteDirAtomic(dir, func(d *DirWriter) error { return WriteModelFiles(d, cfg, tensors, copyFrom) })
+}
+
+// WriteModelFiles writes the files of SaveModel's folder through d, so that they can be part of a larger folder.
+func WriteModelFiles(d *DirWriter, cfg ModelConfig, tensors []Tensor, copyFrom fs.FS) error {
 	if err := cfg.Validate(); err != nil {
-		return fmt.Errorf("save model %s: %w", dir, err)
+		return fmt.Errorf("write model: %w", err)
 	}
 	if err := checkWeights(&cfg, newTensorList(tensors)); err != nil {
-		return fmt.Errorf("save model %s: %w", dir, err)
+		return fmt.Errorf("write model: %w", err)
 	}
 	config, err := marshalModelConfig(cfg, tensors)
 	if err != nil {
-		return fmt.Errorf("save model %s: %w", dir, err)
+		return fmt.Errorf("write model: %w", err)
 	}
-	return WriteDirAtomic(dir, func(d *DirWriter) error {
-		if err := createFile(d.Create, configFile, func(w io.Writer) error {
-			_, err := w.Write(config)
+	if err := createFile(d.Create, configFile, func(w io.Writer) error {
+		_, err := w.Write(config)
+		return err
+	}); err != nil {
+		return err
+	}
+	if copyFrom != nil {
+		if err := copyFiles(d, folder{name: "source", fsys: copyFrom}); err != nil {
 			return err
-		}); err != nil {
-			return err
 		}
-		if copyFrom != nil {
-			if err := copyFiles(d, folder{name: "source", fsys: copyFrom}); err != nil {
-				return err
-			}
-		}
-		for _, f := range more {
-			if err := f(d); err != nil {
-				return err
-			}
-		}
-		return createFile(d.Create, weightsFile, func(w io.Writer) error {
-			return WriteSafetensors(w, tensors, map[string]string{"format": "pt"})
-		})
+	}
+	return createFile(d.Create, weightsFile, func(w io.Writer) error {
+		return WriteSafetensors(w, tensors, map[string]string{"format": "pt"})
 	})
 }
 

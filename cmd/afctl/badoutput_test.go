@@ -28,7 +28,11 @@ func TestBadOutputs(t *testing.T) {
 		checkRefusal(t, afctl(t, "update", "--model", "nowhere", "--trajectories", "nowhere", "--out", out), exitFailed, "--out", out)
 	}
 	checkOnly(t, full, "x")
+	checkUnmakeable(t, "update", "--trajectories", "nowhere")
+	checkUnmakeable(t, "sft", "--data", "nowhere")
+	checkUnmakeable(t, "export", "--adapter", "nowhere", "--to", "peft")
 	in := writeFile(t, "in.jsonl", `{"tokens":[1,2,3],"start":1}`)
+	checkRefusal(t, afctl(t, "score", "--model", "nowhere", "--in", in, "--out", filepath.Join(full, "no", "f")), exitFailed, full, "no such file")
 	checkRefusal(t, afctl(t, "score", "--model", model, "--in", in, "--out", full), exitFailed, "--out", full)
 	checkRefusal(t, afctl(t, "score", "--model", model, "--in", in, "--out", filepath.Join(full, "no", "f")), exitFailed, "no such file")
 	checkRefusal(t, afctl(t, "score", "--model", model, "--in", filepath.Dir(in), "--out", "-"), exitFailed, "--in", "folder")
@@ -41,6 +45,35 @@ func TestBadOutputs(t *testing.T) {
 		if !isDevice(os.DevNull) {
 			t.Errorf("%s is no device any more", os.DevNull)
 		}
+	}
+}
+
+// checkUnmakeable checks that a command refuses folders of --out that it could not make in the end, before it looks at its model, and that it leaves
+// neither what it found nor what it made on the way changed where it fails later.
+func checkUnmakeable(t *testing.T, command string, args ...string) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	if err := errors.Join(os.Mkdir("empty", 0o700), os.Symlink("empty", "link"), os.Symlink("nothing", "dangling"), os.Mkdir("closed", 0o500)); err != nil {
+		t.Fatal(err)
+	}
+	args = append([]string{command, "--model", "nowhere"}, args...)
+	type bad struct{ out, want string }
+	list := []bad{{"link", "symbolic link to empty"}, {"dangling", "symbolic link to nothing"}, {strings.Repeat("n", 256), "too long"}}
+	if os.Geteuid() != 0 {
+		list = append(list, bad{filepath.Join("closed", "out"), "permission denied"})
+	}
+	for _, c := range list {
+		checkRefusal(t, afctl(t, append(args, "--out", c.out)...), exitFailed, "--out", c.out, c.want)
+	}
+	for _, out := range []string{"empty", "new", strings.Repeat("n", 250), filepath.Join("a", "b", "c")} {
+		checkRefusal(t, afctl(t, append(args, "--out", out)...), exitFailed, "nowhere")
+	}
+	checkOnly(t, dir, "empty", "link", "dangling", "closed")
+	t.Chdir("empty")
+	checkRefusal(t, afctl(t, append(args, "--out", ".")...), exitFailed, "--out", "an empty folder that cannot be replaced")
+	checkOnly(t, ".")
+	if info, err := os.Stat(filepath.Join(dir, "empty")); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the empty folder is %v, %v", info, err)
 	}
 }
 

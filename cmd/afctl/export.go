@@ -52,15 +52,12 @@ func newExportCommand() *cobra.Command {
 		case to != "peft" && to != "merged":
 			return usagef("--to: found %q, expected %s; did you mean %s?", to, strings.Join(exportTargets, ", "), flow.Nearest(to, exportTargets))
 		}
-		return export(s, to, out, kind)
+		return writeOutDir(out, func(d *ckpt.DirWriter) error { return export(s, to, d, kind) })
 	}
 	return cmd
 }
 
-func export(s *settings, to, out string, dtype ckpt.DType) (err error) {
-	if err := checkOutDir(out); err != nil {
-		return err
-	}
+func export(s *settings, to string, out *ckpt.DirWriter, dtype ckpt.DType) (err error) {
 	m, err := openModel(&s.Config)
 	if err != nil {
 		return err
@@ -71,14 +68,11 @@ func export(s *settings, to, out string, dtype ckpt.DType) (err error) {
 		return err
 	}
 	if to == "peft" {
-		return writeOutDir(out, func(d *ckpt.DirWriter) error { return ckpt.WriteAdapterFiles(d.Create, a) })
+		return ckpt.WriteAdapterFiles(out.Create, a)
 	}
 	tensors, err := mergedTensors(m, a, dtype)
 	if err != nil {
 		return err
 	}
-	if err := makeParent(out); err != nil {
-		return err
-	}
-	return ckpt.SaveModel(out, m.Config, tensors, m.Files)
+	return ckpt.WriteModelFiles(out, m.Config, tensors, m.Files)
 }

@@ -38,7 +38,7 @@ func writeOutput(path string, stdout io.Writer, write func(w io.Writer) error) e
 	return err
 }
 
-// checkOutDir says before any work whether the folder of --out can be made: it has to be absent or empty.
+// checkOutDir says whether the folder of --out, which is worked in, is empty.
 func checkOutDir(path string) error {
 	entries, err := os.ReadDir(path)
 	switch {
@@ -50,18 +50,42 @@ func checkOutDir(path string) error {
 	return nil
 }
 
-// writeOutDir makes the folder of --out with the files that write creates, and those above it: complete or not at all.
-func writeOutDir(path string, write func(d *ckpt.DirWriter) error) error {
-	if err := makeParent(path); err != nil {
-		return err
+// writeOutDir makes the folder of --out, and those above it, with the files that work creates: complete or not at all. What can be known to
+// be in the way is an error before any work.
+func writeOutDir(path string, work func(d *ckpt.DirWriter) error) (err error) {
+	parent := filepath.Dir(filepath.Clean(path))
+	var made []string // by us, the lowest first
+	for dir := parent; isMissing(dir); dir = filepath.Dir(dir) {
+		made = append(made, dir)
 	}
-	return ckpt.WriteDirAtomic(path, write)
-}
-
-// makeParent makes the folders above the path of --out.
-func makeParent(path string) error {
-	if err := ckpt.MkdirAll(filepath.Dir(filepath.Clean(path))); err != nil {
+	defer func() {
+		for _, dir := range made {
+			if err != nil {
+				os.Remove(dir) // stays where somebody else has put something into it
+			}
+		}
+	}()
+	if err := ckpt.MkdirAll(parent); err != nil {
+		return fmt.Errorf("--out: %s: %w", path, err)
+	}
+	var failed error // of work itself: it speaks of the input, and is not to be blamed on the folder
+	err = ckpt.WriteDirAtomic(path, func(d *ckpt.DirWriter) error {
+		err := work(d)
+		if d.Err() == nil {
+			failed = err
+		}
+		return err
+	})
+	if failed != nil {
+		return failed
+	}
+	if err != nil {
 		return fmt.Errorf("--out: %w", err)
 	}
 	return nil
+}
+
+func isMissing(path string) bool {
+	_, err := os.Lstat(path)
+	return errors.Is(err, fs.ErrNotExist)
 }

@@ -56,27 +56,27 @@ func newScoreCommand() *cobra.Command {
 			return fmt.Errorf("--in: %w", err)
 		}
 		defer input.Close()
-		m, err := openModel(&s.Config)
-		if err != nil {
-			return err
-		}
-		a, err := readAdapter(&s.Config, m)
-		if err != nil {
-			return errors.Join(err, m.Close())
-		}
-		ses, err := openSession(&s.Config, m)
-		if err != nil {
-			return err
-		}
-		defer ses.Close()
-		if a != nil {
-			if err := ses.engine.SetAdapter(a); err != nil {
+		return writeOutput(out, cmd.OutOrStdout(), func(w io.Writer) error {
+			m, err := openModel(&s.Config)
+			if err != nil {
 				return err
 			}
-		}
-		bar := newProgress(cmd.ErrOrStderr(), "score", "lines", -1)
-		defer bar.end()
-		return writeOutput(out, cmd.OutOrStdout(), func(w io.Writer) error {
+			a, err := readAdapter(&s.Config, m)
+			if err != nil {
+				return errors.Join(err, m.Close())
+			}
+			ses, err := openSession(&s.Config, m)
+			if err != nil {
+				return err
+			}
+			defer ses.Close()
+			if a != nil {
+				if err := ses.engine.SetAdapter(a); err != nil {
+					return err
+				}
+			}
+			bar := newProgress(cmd.ErrOrStderr(), "score", "lines", -1)
+			defer bar.end()
 			bw := bufio.NewWriter(w)
 			if err := scoreLines(cmd.Context(), ses.engine, input, name, bw, temperature, bar); err != nil {
 				return err

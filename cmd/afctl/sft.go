@@ -86,15 +86,12 @@ model folder, with metrics.jsonl, a line per step.`,
 		case o.saveDType != "" && s.Trainable != engine.Full:
 			return usagef("--save-dtype has no effect with trainable: lora: an adapter is written in float32")
 		}
-		return sft(cmd, s, &o)
+		return writeOutDir(o.out, func(d *ckpt.DirWriter) error { return sft(cmd, s, &o, d) })
 	}
 	return cmd
 }
 
-func sft(cmd *cobra.Command, s *settings, o *sftOptions) (err error) {
-	if err := checkOutDir(o.out); err != nil {
-		return err
-	}
+func sft(cmd *cobra.Command, s *settings, o *sftOptions, out *ckpt.DirWriter) (err error) {
 	m, err := openModel(&s.Config)
 	if err != nil {
 		return err
@@ -112,7 +109,7 @@ func sft(cmd *cobra.Command, s *settings, o *sftOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	return writeTrained(ses, o.out, saveDTypes[o.saveDType], metrics)
+	return writeTrained(ses, out, saveDTypes[o.saveDType], metrics)
 }
 
 // read reads the data and, if there are any, the held-out examples.

@@ -7,20 +7,18 @@ import (
 	"afctl/engine"
 )
 
-// writeTrained writes what a session trained to a folder that appears complete or not at all: a PEFT folder, or with all weights
-// trained a model folder, and metrics.jsonl in it. dtype is that of saved weights; empty takes the one that most of the model has.
-func writeTrained[T any](s *session, out string, dtype ckpt.DType, metrics []T) error {
+// writeTrained writes what a session trained: the files of a PEFT folder, or with all weights trained of a model folder, and metrics.jsonl.
+// dtype is that of saved weights; empty takes the one that most of the model has.
+func writeTrained[T any](s *session, d *ckpt.DirWriter, dtype ckpt.DType, metrics []T) error {
+	if err := createLines(d, metricsFile, metrics); err != nil {
+		return err
+	}
 	if s.engine.Options().Trainable != engine.Full {
 		a, err := s.engine.Adapter()
 		if err != nil {
 			return err
 		}
-		return writeOutDir(out, func(d *ckpt.DirWriter) error {
-			if err := ckpt.WriteAdapterFiles(d.Create, a); err != nil {
-				return err
-			}
-			return createLines(d, metricsFile, metrics)
-		})
+		return ckpt.WriteAdapterFiles(d.Create, a)
 	}
 	if dtype == "" {
 		var err error
@@ -37,10 +35,7 @@ func writeTrained[T any](s *session, out string, dtype ckpt.DType, metrics []T) 
 			return fmt.Errorf("weights as %s: %w", dtype, err)
 		}
 	}
-	if err := makeParent(out); err != nil {
-		return err
-	}
-	return ckpt.SaveModel(out, s.model.Config, tensors, s.model.Files, func(d *ckpt.DirWriter) error { return createLines(d, metricsFile, metrics) })
+	return ckpt.WriteModelFiles(d, s.model.Config, tensors, s.model.Files)
 }
 
 // storedDType is the type of a model's embedding, which is that of its matrices.

@@ -54,16 +54,13 @@ per step.`,
 		case strings.HasPrefix(epochs, "--set") && steps != s.Flow.Epochs:
 			return usagef("--steps %d and %s=%d contradict each other: leave one of the two out", steps, epochs, s.Flow.Epochs)
 		}
-		return update(cmd, s, in, out, steps)
+		return writeOutDir(out, func(d *ckpt.DirWriter) error { return update(cmd, s, in, d, steps) })
 	}
 	return cmd
 }
 
 // update reads, trains and writes.
-func update(cmd *cobra.Command, s *settings, in, out string, steps int) (err error) {
-	if err := checkOutDir(out); err != nil {
-		return err
-	}
+func update(cmd *cobra.Command, s *settings, in string, out *ckpt.DirWriter, steps int) (err error) {
 	m, err := openModel(&s.Config)
 	if err != nil {
 		return err
