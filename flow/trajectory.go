@@ -1,6 +1,10 @@
 package flow
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"strings"
+	"unicode"
+)
 
 // StopReason says why a sampler ended an action.
 type StopReason string
@@ -90,3 +94,14 @@ type Trajectory struct {
 
 // Failed reports whether the rollout ended without a reward.
 func (t *Trajectory) Failed() bool { return t.Reward == nil }
+
+// Reason is FailureDetail for a line of a terminal: printable, on one line, and not long.
+func (t *Trajectory) Reason() string {
+	const most = 160
+	words := strings.FieldsFunc(strings.ToValidUTF8(t.FailureDetail, "\ufffd"), func(r rune) bool { return r == ' ' || !unicode.IsPrint(r) })
+	text := []rune(strings.Join(words, " "))
+	if len(text) > most {
+		return string(text[:most]) + "..."
+	}
+	return string(text)
+}

@@ -1,8 +1,10 @@
 package flow
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -107,7 +109,7 @@ func NewUpdate(ts []Trajectory, o Objective) (*Update, error) {
 		rows = rows[n:]
 	}
 	if len(u.Groups) == 0 {
-		return nil, fmt.Errorf("%w among %d trajectories", ErrNoRollouts, len(ts))
+		return nil, fmt.Errorf("%w among %d trajectories%s", ErrNoRollouts, len(ts), failures(ts))
 	}
 	u.count()
 	if u.Counts.ActionTokens > math.MaxInt32 {
@@ -117,6 +119,25 @@ func NewUpdate(ts []Trajectory, o Objective) (*Update, error) {
 	u.layOut()
 	u.warn(ts)
 	return u, nil
+}
+
+// failures counts failed trajectories by kind, each with its first reason.
+func failures(ts []Trajectory) string {
+	counts, reasons := map[string]int{}, map[string]string{}
+	for i := range ts {
+		kind := cmp.Or(ts[i].Failure, "unknown")
+		counts[kind]++
+		reasons[kind] = cmp.Or(reasons[kind], ts[i].Reason())
+	}
+	text, separator := "", ": "
+	for _, kind := range slices.Sorted(maps.Keys(counts)) {
+		text += fmt.Sprintf("%s%s %d", separator, kind, counts[kind])
+		if reasons[kind] != "" {
+			text += " (" + reasons[kind] + ")"
+		}
+		separator = ", "
+	}
+	return text
 }
 
 // addGroup checks the rows of one group and adds it, unless all of them failed.

@@ -299,8 +299,11 @@ func TestTrap12MissingReward(t *testing.T) {
 			t.Errorf("reward %v: error %v", r, err)
 		}
 	}
-	if _, err := NewUpdate([]Trajectory{failed("a", 0, "")}, o); !errors.Is(err, ErrNoRollouts) {
-		t.Errorf("nothing but failures: error %v", err)
+	bad := []Trajectory{failed("a", 0, "model"), failed("a", 1, "model"), failed("a", 2, ""), failed("b", 0, "timeout")}
+	bad[1].FailureDetail, bad[3].FailureDetail = "no room\n for it", strings.Repeat("x", 200)
+	want := "no rollout with a reward among 4 trajectories: model 2 (no room for it), timeout 1 (" + strings.Repeat("x", 160) + "...), unknown 1"
+	if _, err := NewUpdate(bad, o); !errors.Is(err, ErrNoRollouts) || err.Error() != want {
+		t.Errorf("nothing but failures: error %v, expected %s", err, want)
 	}
 }
 

@@ -3,6 +3,8 @@ package eval
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -152,6 +154,9 @@ func WriteSummary(w io.Writer, s *Summary) error {
 	}
 	if s.All.Failed+s.All.Missing > 0 {
 		fmt.Fprintf(&b, "counted as wrong: %d failed (%s), %d missing, of %d\n", s.All.Failed, counts(s.All.Failures), s.All.Missing, s.All.Requested)
+	}
+	for _, kind := range slices.Sorted(maps.Keys(s.All.Reasons)) {
+		fmt.Fprintf(&b, "the first %s: %s\n", kind, s.All.Reasons[kind])
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -25,8 +25,9 @@ type Stats struct {
 	Requested int `json:"requested"` // Tasks * Repeats: the denominator of Accuracy
 	Missing   int `json:"missing"`   // requested, no record: counted as wrong
 	Failed    int `json:"failed"`    // recorded without a reward: counted as wrong
-	// Failures counts failed solves by kind.
-	Failures map[string]int `json:"failures,omitempty"`
+	// Failures counts failed solves by kind; Reasons has the first reason of each, cut short.
+	Failures map[string]int    `json:"failures,omitempty"`
+	Reasons  map[string]string `json:"reasons,omitempty"`
 	// Accuracy is the mean reward over all requested solves.
 	Accuracy Interval `json:"accuracy"`
 
@@ -110,7 +111,7 @@ func summarize(tasks []flow.Task, byTask map[string][]*flow.Trajectory, repeats 
 func stats(tasks []flow.Task, byTask map[string][]*flow.Trajectory, repeats int) Stats {
 	s := Stats{
 		Tasks: len(tasks), Repeats: repeats, Requested: len(tasks) * repeats,
-		Failures: map[string]int{}, Errors: map[string]int{}, Histogram: []int{},
+		Failures: map[string]int{}, Reasons: map[string]string{}, Errors: map[string]int{}, Histogram: []int{},
 	}
 	means := make([]float64, len(tasks))
 	tools := make(map[string]*ToolStats)
@@ -123,6 +124,9 @@ func stats(tasks []flow.Task, byTask map[string][]*flow.Trajectory, repeats int)
 			if t.Failed() {
 				s.Failed++
 				s.Failures[t.Failure]++
+				if s.Reasons[t.Failure] == "" && t.FailureDetail != "" {
+					s.Reasons[t.Failure] = t.Reason()
+				}
 			} else {
 				means[i] += *t.Reward / float64(repeats)
 			}

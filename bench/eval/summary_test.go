@@ -34,7 +34,7 @@ func sample() ([]flow.Task, []flow.Trajectory) {
 			{Tool: "Search", Args: []byte(`{"q":2}`)},
 			{Tool: "Search", Args: []byte(`{"q":2}`)}, // again, but it had not failed
 		}},
-		{Task: "c", Failure: "timeout", TotalMS: 2000},
+		{Task: "c", Failure: "timeout", FailureDetail: "no answer\nfor\x1b 9 s", TotalMS: 2000},
 		{Task: "stranger", Reward: reward(1)},
 	}
 	return tasks, ts
@@ -44,7 +44,7 @@ func TestSummarize(t *testing.T) {
 	tasks, ts := sample()
 	s := Summarize(tasks, ts)
 	want := Stats{
-		Tasks: 4, Repeats: 1, Requested: 4, Missing: 1, Failed: 1, Failures: map[string]int{"timeout": 1},
+		Tasks: 4, Repeats: 1, Requested: 4, Missing: 1, Failed: 1, Failures: map[string]int{"timeout": 1}, Reasons: map[string]string{"timeout": "no answer for 9 s"},
 		Accuracy: wilson(0.25, 4), Turns: 3, Histogram: []int{1, 1, 0, 0, 0, 0, 0, 0, 1}, Steps: 9,
 		Tools: []ToolStats{
 			{Name: "Search", Calls: 5, Share: 5.0 / 9, Errors: 2},
@@ -143,6 +143,7 @@ func TestTable(t *testing.T) {
 solves by turns: 0: 1, 1: 1, 8: 1
 steps with errors: not_found 2, parse 2, unknown_tool 2
 counted as wrong: 1 failed (timeout 1), 1 missing, of 4
+the first timeout: no answer for 9 s
 `
 	if d := cmp.Diff(want, b.String()); d != "" {
 		t.Errorf("- expected, + found:\n%s", d)
