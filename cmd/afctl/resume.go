@@ -198,6 +198,10 @@ func (t *trainer) rewind(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if of := func(l ckpt.MetricsLine) bool { return l.Step == st.Step }; st.Step > 0 && !slices.ContainsFunc(lines, of) {
+		return fmt.Errorf("--resume: %s lacks step %d, which the checkpoint is of: a file of another run, or a lost one; put the run's own back, or begin another run",
+			filepath.Join(t.c.Run.Dir, storeFile), st.Step)
+	}
 	if n := len(lines); n > 0 && st.Step == 0 {
 		t.view.Note(fmt.Sprintf("no checkpoint yet: the run begins again, and the %d steps in %s are taken again", lines[n-1].Step, storeFile))
 	}
@@ -210,9 +214,6 @@ func (t *trainer) rewind(ctx context.Context) error {
 		return err
 	}
 	lines = slices.DeleteFunc(lines, func(l ckpt.MetricsLine) bool { return l.Step > st.Step })
-	if n := len(lines); n == 0 || lines[n-1].Step != st.Step {
-		return fmt.Errorf("--resume: %s and %s lack step %d, which the checkpoint is of: files of another run, or lost ones", storeFile, metricsFile, st.Step)
-	}
 	t.view.Note(fmt.Sprintf("%s ended at step %d: made anew from %s", metricsFile, last, storeFile))
 	return ckpt.WriteFileAtomic(log, 0o666, func(w io.Writer) error {
 		for _, l := range lines {

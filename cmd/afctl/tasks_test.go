@@ -309,11 +309,11 @@ func TestResumeWithLostFiles(t *testing.T) {
 	if after, err := os.ReadFile(log); err != nil || !strings.HasPrefix(string(after), string(before)) || strings.Count(string(after), "\n") != 3 {
 		t.Errorf("%v: metrics\n%s\nexpected 3 lines that begin with\n%s", err, after, before)
 	}
-	remove(metricsFile)
 	for _, name := range []string{storeFile, storeFile + "-wal", storeFile + "-shm"} {
 		remove(name)
 	}
-	fails(t, []string{"train", "--resume", "--run", run, "--steps", "4"}, "lack step 3")
+	fails(t, []string{"train", "--resume", "--run", run, "--steps", "4"}, storeFile+" lacks step 3", "put the run's own back")
+	remove(metricsFile)
 	remove("checkpoints")
 	must(t, "train", "--resume", "--run", run, "--steps", "1")
 	remove("checkpoints")
