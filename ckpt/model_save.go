@@ -83,7 +83,8 @@ func createFile(create func(name string) (io.WriteCloser, error), name string, w
 		return err
 	}
 	if err := write(f); err != nil {
-		return errors.Join(fmt.Errorf("%s: %w", name, err), f.Close())
+		f.Close() // says the same again, where it was the file's
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	return f.Close()
 }

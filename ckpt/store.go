@@ -11,7 +11,9 @@ import (
 	"path/filepath"
 	"sync"
 
+	"golang.org/x/sys/unix"
 	_ "modernc.org/sqlite" // the driver "sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // StoreFile is the name of the run store in a run folder.
@@ -124,7 +126,14 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// errorf names the store in an error.
+// errorf names the store in an error. That the disk is full is said in the words of the system, with ENOSPC for a caller to act on.
 func (s *Store) errorf(format string, args ...any) error {
+	for i, a := range args {
+		err, _ := a.(error)
+		switch sqliteCode(err) {
+		case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE: // the latter of run.db-shm
+			args[i] = unix.ENOSPC
+		}
+	}
 	return fmt.Errorf("run store %s: "+format, append([]any{s.path}, args...)...)
 }

@@ -148,8 +148,7 @@ func migrate(ctx context.Context, conn *sql.Conn, path string) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			_, rollback := conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
-			err = errors.Join(err, rollback)
+			conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK") // as in transact
 		}
 	}()
 	version, err := storeVersion(ctx, conn) // again: another process may have been faster

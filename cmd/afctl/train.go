@@ -14,6 +14,7 @@ import (
 	"afctl/ckpt"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 )
 
 // configFile is the effective config in a run folder.
@@ -71,6 +72,11 @@ func train(cmd *cobra.Command, s *settings, resume bool) (err error) {
 	if err := prepareRun(c, resume); err != nil {
 		return err
 	}
+	defer func() {
+		if errors.Is(err, unix.ENOSPC) {
+			err = fmt.Errorf("the disk is full: %w; once there is room, afctl train --resume --run %s goes on", err, dir)
+		}
+	}()
 	lock, err := ckpt.LockRun(dir)
 	if err != nil {
 		return err
