@@ -142,7 +142,7 @@ func (c *Config) Validate() error {
 	check(o.MaxGradNorm >= 0, "optimizer.max_grad_norm", o.MaxGradNorm, "max_grad_norm > 0, or 0 for no clip")
 	oneOf("optimizer.schedule", string(o.Schedule), string(Constant), string(Linear), string(Cosine))
 	atLeast := func(key string, found, least int) {
-		check(found >= least && found <= math.MaxInt32, key, found, fmt.Sprintf("a whole number from %d", least))
+		check(found >= least && found <= math.MaxInt32, key, found, fmt.Sprintf("a whole number from %d to %d", least, math.MaxInt32))
 	}
 	atLeast("optimizer.warmup_steps", o.WarmupSteps, 0)
 

@@ -93,12 +93,12 @@ func readSettings(s configSource) (*settings, error) {
 func readConfigFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("--config: %w", err)
+		return nil, err
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxConfigBytes+1))
 	if err != nil {
-		return nil, fmt.Errorf("--config: %w", err)
+		return nil, err
 	}
 	if len(data) > maxConfigBytes {
 		return nil, usagef("%s: more than %d bytes, too long for a config", path, maxConfigBytes)
@@ -187,7 +187,11 @@ func (s *settings) section(file, prefix string, n ast.Node) error {
 			path = prefix + "." + name
 		}
 		k, known := findKey(path)
-		if !known || strings.Contains(name, ".") {
+		if dots := strings.Count(name, "."); known && dots > 0 {
+			return fmt.Errorf("%s: %s: found a key with a dot, expected a section with a key: %s: ...%s", where, path,
+				strings.ReplaceAll(name, ".", ": {"), strings.Repeat("}", dots))
+		}
+		if !known {
 			return fmt.Errorf("%s: %s: unknown key; did you mean %s?", where, shorten(path), nearestKey(path))
 		}
 		if k.section() {
@@ -219,7 +223,8 @@ func (s *settings) assign(a assignment, scope []string) error {
 	case !known:
 		return fmt.Errorf("%s: unknown key; did you mean %s?", shorten(a.origin), nearestKey(a.key))
 	case k.section():
-		return fmt.Errorf("%s: found a section, expected one of its keys, such as %s", a.origin, nearestKey(a.key+"."))
+		in := slices.IndexFunc(configKeys(), func(x key) bool { return !x.section() && strings.HasPrefix(x.path, a.key+".") })
+		return fmt.Errorf("%s: found a section, expected one of its keys, such as %s", a.origin, configKeys()[in].path)
 	case scope != nil && !inScope(a.key, scope):
 		in := slices.DeleteFunc(slices.Clone(scope), func(s string) bool { return s[0] == '!' })
 		return fmt.Errorf("%s: has no effect on this command, expected keys of %s", a.origin, strings.Join(in, ", "))
@@ -245,7 +250,11 @@ func (s *settings) check() error {
 	for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
 		var value *valueError
 		if errors.As(e, &value) && s.origin[value.key] != "" {
-			e = fmt.Errorf("%s: %w", s.origin[value.key], e)
+			origin := s.origin[value.key]
+			e = fmt.Errorf("%s: %w", origin, e)
+			if origin == "--set "+value.key || origin == "--"+value.key { // which say the key
+				e = fmt.Errorf("%s: %s", origin, value.problem)
+			}
 		}
 		errs = append(errs, e)
 	}

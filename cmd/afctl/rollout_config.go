@@ -150,8 +150,8 @@ func (c *Config) provider(slot string) Provider {
 // seconds turns a number of the config into a duration.
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-// maxSeconds is what a time.Duration holds, and more than anyone waits.
-const maxSeconds = 1e9
+// Less than minSeconds is 0 as a time.Duration, which would be no limit at all; maxSeconds is what one holds, and more than anyone waits.
+const minSeconds, maxSeconds = 1e-9, 1e9
 
 func (c *RolloutConfig) validate() (errs []error) {
 	bad := func(key, format string, args ...any) {
@@ -159,7 +159,7 @@ func (c *RolloutConfig) validate() (errs []error) {
 	}
 	whole := func(key string, found, least int) {
 		if found < least || found > math.MaxInt32 {
-			bad(key, "found %d, expected a whole number from %d", found, least)
+			bad(key, "found %d, expected a whole number from %d to %d", found, least, math.MaxInt32)
 		}
 	}
 	whole("max_turns", c.MaxTurns, 1)
@@ -173,8 +173,8 @@ func (c *RolloutConfig) validate() (errs []error) {
 		key   string
 		found float64
 	}{{"max_seconds", c.MaxSeconds}, {"call_seconds", c.CallSeconds}, {"tool_seconds", c.ToolSeconds}} {
-		if !(k.found > 0 && k.found <= maxSeconds) {
-			bad(k.key, "found %v, expected a number of seconds > 0", k.found)
+		if !(k.found >= minSeconds && k.found <= maxSeconds) {
+			bad(k.key, "found %v, expected a number of seconds from %v to %v", k.found, minSeconds, maxSeconds)
 		}
 	}
 	for _, slot := range []string{rollout.SlotAnalyst, rollout.SlotExecutor, rollout.SlotVerifier, rollout.SlotGenerator} {

@@ -101,9 +101,12 @@ func newRoot() *cobra.Command {
 			if len(args) == 0 {
 				return usagef("a command is missing: one of %s", strings.Join(commandNames(cmd), ", "))
 			}
-			return usagef("unknown command %q; did you mean %q?", args[0], flow.Nearest(args[0], commandNames(cmd)))
+			return unknownCommand(cmd, args[0])
 		},
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if out := cmd.Flags().Lookup("out"); out != nil && out.Changed && out.Value.String() == "" {
+				return usagef(`--out: found "", expected a %s`, out.Usage)
+			}
 			if gpus, _ := cmd.Flags().GetIntSlice("gpus"); len(gpus) > 0 {
 				return cuda.Available()
 			}
@@ -120,7 +123,19 @@ func newRoot() *cobra.Command {
 		}
 		root.AddCommand(c)
 	}
+	root.InitDefaultHelpCmd()
+	help, _, _ := root.Find([]string{"help"})
+	help.Args = func(cmd *cobra.Command, args []string) error {
+		if _, rest, _ := root.Find(args); len(rest) > 0 {
+			return unknownCommand(cmd, rest[0])
+		}
+		return nil
+	}
 	return root
+}
+
+func unknownCommand(cmd *cobra.Command, name string) error {
+	return usagef("unknown command %q; did you mean %q?", name, flow.Nearest(name, commandNames(cmd)))
 }
 
 func commandNames(cmd *cobra.Command) []string {
@@ -141,8 +156,17 @@ func (e *usageError) Unwrap() error { return e.err }
 
 func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
 
-// flagError adds to cobra's error the flag that was probably meant.
+// flagValues says what a flag's value is, by the name of its type.
+var flagValues = map[string]string{"int": "a whole number", "uint64": "a whole number from 0", "float64": "a number", "bool": "true or false",
+	"intSlice": "whole numbers with commas between"}
+
+// flagError says what was expected of a flag's value, or adds to cobra's error the flag that was probably meant.
 func flagError(cmd *cobra.Command, err error) error {
+	var value *pflag.InvalidValueError
+	if errors.As(err, &value) {
+		f := value.GetFlag()
+		return usagef("--%s: found %q, expected %s", f.Name, value.GetValue(), flagValues[f.Value.Type()])
+	}
 	var unknown *pflag.NotExistError
 	if !errors.As(err, &unknown) || unknown.GetSpecifiedName() == "" || unknown.GetSpecifiedShortnames() != "" {
 		return &usageError{err}

@@ -19,8 +19,13 @@ func TestUsage(t *testing.T) {
 		{"", exitUsage, []string{"afctl:", "command is missing", "update"}},
 		{"updat", exitUsage, []string{"afctl:", `unknown command "updat"`, `"update"`}},
 		{"score --modle x", exitUsage, []string{"afctl score:", "--modle", "--model"}},
+		{"help trian", exitUsage, []string{"afctl help:", `unknown command "trian"`, `"train"`}},
 		{"score -x", exitUsage, []string{"afctl score:", "-x"}},
-		{"score --temperature warm --model x", exitUsage, []string{"afctl score:", "--temperature", "warm"}},
+		{"score --temperature warm --model x", exitUsage, []string{`afctl score: --temperature: found "warm", expected a number`}},
+		{"train --steps 1e3", exitUsage, []string{`afctl train: --steps: found "1e3", expected a whole number`}},
+		{"train --resume=yes", exitUsage, []string{`afctl train: --resume: found "yes", expected true or false`}},
+		{"eval --seed -1", exitUsage, []string{`afctl eval: --seed: found "-1", expected a whole number from 0`}},
+		{"train --resume --run nowhere", exitFailed, []string{"afctl train: --run: open nowhere/config.yaml: no such file"}},
 		{"score file.jsonl", exitUsage, []string{"afctl score:", "file.jsonl"}},
 		{"score", exitUsage, []string{"afctl score:", "--model"}},
 		{"score --model", exitUsage, []string{"afctl score:", "--model"}},
@@ -51,9 +56,14 @@ func TestUsage(t *testing.T) {
 		{"doctor --threads -1", exitUsage, []string{"afctl doctor:", "--threads"}},
 		{"score --model x --gpus 0,1", exitFailed, []string{"afctl score:", "this build has no GPU engine", "afctl-cuda"}},
 		{"--gpus 0 doctor", exitFailed, []string{"this build has no GPU engine"}},
-		{"doctor --gpus one", exitUsage, []string{"--gpus", "one"}},
+		{"doctor --gpus one", exitUsage, []string{`--gpus: found "one", expected whole numbers with commas between`}},
 	} {
 		t.Run(c.args, func(t *testing.T) { checkRefusal(t, afctl(t, strings.Fields(c.args)...), c.status, c.want...) })
+	}
+	for _, command := range []string{"init", "rollout", "eval", "report", "score", "update", "sft", "export", "index"} {
+		t.Run(command+" --out", func(t *testing.T) {
+			checkRefusal(t, afctl(t, command, "--out="), exitUsage, `--out: found "", expected a `)
+		})
 	}
 	t.Run("backend", func(t *testing.T) {
 		r := afctl(t, "score", "--model", tinyModel(t, true, "F32"), "--set", "engine.backend=cuda", "--in", writeFile(t, "i", ""))

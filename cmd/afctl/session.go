@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"afctl/bench/gym"
 	"afctl/ckpt"
@@ -51,7 +52,16 @@ func (f *modelFlags) settings(cmd *cobra.Command, scope ...string) (*settings, e
 			src.flags = append(src.flags, assignment{"--" + flag.name, flag.name, flag.value})
 		}
 	}
-	return readSettings(src)
+	s, err := readSettings(src)
+	var file *fs.PathError
+	if errors.As(err, &file) {
+		from := "--config"
+		if !cmd.Flags().Changed(from[2:]) {
+			from = "--run" // whose own it is
+		}
+		return nil, fmt.Errorf("%s: %w", from, err)
+	}
+	return s, err
 }
 
 // modelSettings is settings for commands that work on a given model, which has to be named.

@@ -99,13 +99,13 @@ func setValue(v reflect.Value, n ast.Node) error {
 	case reflect.Int:
 		i, err := strconv.ParseInt(text, 10, 64)
 		if !isPlain || err != nil {
-			return bad("a whole number")
+			return bad(fmt.Sprintf("a whole number up to %d", math.MaxInt32))
 		}
 		v.SetInt(i)
 	case reflect.Uint64:
 		u, err := strconv.ParseUint(text, 10, 64)
 		if !isPlain || err != nil {
-			return bad("a whole number from 0")
+			return bad(fmt.Sprintf("a whole number from 0 to %d", uint64(math.MaxUint64)))
 		}
 		v.SetUint(u)
 	case reflect.Float64:
