@@ -109,7 +109,7 @@ func sft(cmd *cobra.Command, s *settings, o *sftOptions, out *ckpt.DirWriter) (e
 	if err != nil {
 		return err
 	}
-	return writeTrained(ses, out, saveDTypes[o.saveDType], metrics)
+	return notFinite(writeTrained(ses, out, saveDTypes[o.saveDType], metrics), &s.Optimizer)
 }
 
 // read reads the data and, if there are any, the held-out examples.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"afctl/ckpt"
@@ -36,6 +37,15 @@ func writeTrained[T any](s *session, d *ckpt.DirWriter, dtype ckpt.DType, metric
 		}
 	}
 	return ckpt.WriteModelFiles(d, s.model.Config, tensors, s.model.Files)
+}
+
+// notFinite adds to an error of trained weights that are not finite what mends it.
+func notFinite(err error, c *OptimizerConfig) error {
+	var bad *ckpt.NonFiniteError
+	if errors.As(err, &bad) {
+		return fmt.Errorf("the optimizer's steps left weights that are not finite: %w; lower optimizer.lr (found %v)", err, c.LR)
+	}
+	return err
 }
 
 // storedDType is the type of a model's embedding, which is that of its matrices.

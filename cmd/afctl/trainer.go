@@ -358,7 +358,7 @@ func (t *trainer) save(up *engine.Update) error {
 			c.Update = append(c.Update, tensor)
 		}
 	}
-	return ckpt.Save(t.c.Run.Dir, c, t.c.Checkpoint.Keep)
+	return notFinite(ckpt.Save(t.c.Run.Dir, c, t.c.Checkpoint.Keep), &t.c.Optimizer)
 }
 
 // rollouts returns the trajectories of the update in flight, each kept in the store before it is used. Those that are there are not solved

@@ -157,3 +157,21 @@ func TestBoardHasAccuracy(t *testing.T) {
 		t.Errorf("%v: no accuracy in %q", err, events)
 	}
 }
+
+// TestLearningRateTooHigh: weights that the steps made infinite are an error that names what to lower, and are not written.
+func TestLearningRateTooHigh(t *testing.T) {
+	dir := t.TempDir()
+	model, run := gymLikeModel(t, filepath.Join(dir, "model")), filepath.Join(dir, "run")
+	const rate = "optimizer.lr=1e300"
+	for _, args := range [][]string{
+		{"update", "--trajectories", writeFile(t, "t.jsonl", strings.Join(tinyTrajectories(1, 2, 4), ""))},
+		{"sft", "--data", writeFile(t, "d.jsonl", `{"prompt":[1],"completion":[2]}`)},
+	} {
+		for _, trainable := range []string{"lora", "full"} {
+			out := filepath.Join(dir, "out")
+			fails(t, append(args, "--model", model, "--out", out, "--set", rate, "--set", "trainable="+trainable), "not finite", "lower optimizer.lr (found 1e+300)")
+			checkOnly(t, dir, "model")
+		}
+	}
+	fails(t, smallTrain(run, model, "--steps", "1", "--set", "tasks.eval=", "--set", rate, "--set", "flow.entropy=0.1"), "not finite", "lower optimizer.lr (found 1e+300)")
+}

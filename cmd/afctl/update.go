@@ -86,7 +86,7 @@ func update(cmd *cobra.Command, s *settings, in string, out *ckpt.DirWriter, ste
 	for i := range metrics {
 		metrics[i].PolicyVersion, metrics[i].AdapterHash = version, hash
 	}
-	return writeTrained(ses, out, ckpt.F32, metrics) // a step is smaller than what shorter types can tell
+	return notFinite(writeTrained(ses, out, ckpt.F32, metrics), &s.Optimizer) // a step is smaller than what shorter types can tell
 }
 
 // readUpdate reads the file's trajectories and makes an update of them that fits the model. Errors name file and line.
