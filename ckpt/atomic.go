@@ -32,7 +32,7 @@ const writeBufferBytes = 256 << 10
 // WriteFileAtomic puts what write writes into the file at path, replacing one that is there. When it returns nil the
 // file is complete and durable; when it returns an error the old file stands, or none, except that an fsync of the
 // folder that failed after the rename leaves the new file, complete, in place. perm is subject to the umask. A symbolic
-// link at path is replaced, not followed.
+// link at path is replaced, not followed. w is an io.Closer: write may close it to know that all of it is durable.
 func WriteFileAtomic(path string, perm fs.FileMode, write func(w io.Writer) error) error {
 	return writeFile(realDisk{}, path, perm, write)
 }

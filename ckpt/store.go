@@ -88,7 +88,7 @@ func OpenStoreReadOnly(ctx context.Context, path string) (*Store, error) {
 		}
 		return nil, s.errorf("open for reading: %w", err)
 	}
-	db, err := openDatabase(path, "ro")
+	db, err := openDatabase(path, "rw") // nothing is written, but the last to close a store takes its -wal and -shm away, which ro could not
 	if err != nil {
 		return nil, s.errorf("open for reading: %w", err)
 	}

@@ -25,7 +25,7 @@ func writeOutput(path string, stdout io.Writer, write func(w io.Writer) error) e
 		if err != nil {
 			return err
 		}
-		return errors.Join(write(f), f.Close())
+		return errors.Join(write(struct{ io.Writer }{f}), f.Close()) // not to be closed by write
 	}
 	var failed error // of write itself: it speaks of the input, and is not to be blamed on the file
 	err := ckpt.WriteFileAtomic(path, 0o666, func(w io.Writer) error {

@@ -56,10 +56,16 @@ func newReportCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := writeOutput(jsonOut, cmd.OutOrStdout(), d.writeJSON); err != nil {
-				return err
-			}
-			if err := writeOutput(out, cmd.OutOrStdout(), d.writeHTML); err != nil {
+			if err := writeOutput(jsonOut, cmd.OutOrStdout(), func(w io.Writer) error {
+				err := d.writeJSON(w)
+				if f, ok := w.(io.Closer); ok && err == nil {
+					err = f.Close() // both files are new, or neither: this one is durable before the other appears
+				}
+				if err != nil {
+					return err
+				}
+				return writeOutput(out, cmd.OutOrStdout(), d.writeHTML)
+			}); err != nil {
 				return err
 			}
 			fmt.Fprintf(cmd.ErrOrStderr(), "report: %s and %s\n", out, jsonOut)
@@ -142,6 +148,9 @@ func readReport(ctx context.Context, dir string, first, last int, chosen []strin
 	if err != nil {
 		return nil, err
 	}
+	if err := checkSteps(first, in.metrics, counts); err != nil {
+		return nil, err
+	}
 	in.batches = readBatches(ctx, store, counts, first, last)
 	if info, err := os.Stat(filepath.Join(dir, metricsFile)); err == nil && info.Size() > 0 {
 		in.written = info.ModTime().UTC()
@@ -156,6 +165,21 @@ func readReport(ctx context.Context, dir string, first, last int, chosen []strin
 	}
 	d.Notes = append(d.Notes, notes...)
 	return d, nil
+}
+
+// checkSteps returns an error for a first step that is beyond those of the run.
+func checkSteps(first int, metrics []flow.Metrics, counts []ckpt.Count) error {
+	most := 0
+	for _, m := range metrics {
+		most = max(most, m.Step)
+	}
+	for _, c := range counts {
+		most = max(most, c.Step)
+	}
+	if first > most {
+		return fmt.Errorf("--steps: found none from step %d on, expected some of the run's steps, 0 to %d", first, most)
+	}
+	return nil
 }
 
 // checkChosen returns an error for an id that is no task's.

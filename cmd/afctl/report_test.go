@@ -116,6 +116,7 @@ func TestReportRefuses(t *testing.T) {
 		{[]string{"--run", dir, "--steps", "5"}, true, "--steps"},
 		{[]string{"--run", dir, "--steps", "-1:5"}, true, "--steps"},
 		{[]string{"--run", dir, "--out", "-", "--json", "-"}, true, "--json"},
+		{[]string{"--run", dir, "--steps", "5:9"}, false, "--steps: found none from step 5 on, expected some of the run's steps, 0 to 3"},
 		{[]string{"--run", dir, "--task", "twos"}, false, `did you mean two`},
 		{[]string{"--run", t.TempDir()}, false, storeFile},
 	} {
@@ -127,6 +128,38 @@ func TestReportRefuses(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "report.html")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("something was written: %v", err)
+	}
+	if files, _ := filepath.Glob(filepath.Join(dir, storeFile+"-*")); len(files) > 0 {
+		t.Errorf("left beside the store: %v", files)
+	}
+}
+
+// A report that cannot be written whole leaves both files of the one before.
+func TestReportIsBothFilesOrNone(t *testing.T) {
+	dir := runFolder(t, inputOf())
+	if err := runReport(t, "--run", dir); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "report.json")
+	if err := os.WriteFile(file, []byte("old"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range [][]string{{"--out", dir}, {"--json", dir}, {"--out", "/dev/full"}, {"--json", "/dev/full"}} {
+		if !isDevice(bad[1]) && bad[1] != dir {
+			continue
+		}
+		page := filepath.Join(dir, "report.html")
+		if err := os.WriteFile(page, []byte("old"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if err := runReport(t, append([]string{"--run", dir}, bad...)...); err == nil {
+			t.Errorf("%v: no error", bad)
+		}
+		for _, f := range []string{file, page} {
+			if text, err := os.ReadFile(f); err != nil || string(text) != "old" {
+				t.Errorf("%v: %s is new, or gone: %v", bad, f, err)
+			}
+		}
 	}
 }
 
