@@ -211,6 +211,7 @@ func (raw *hfConfig) rope(c *ModelConfig) error {
 
 // readRope reads a rope_scaling or rope_parameters object. The kind is called rope_type, in older files type.
 func readRope(object map[string]jsontext.Value) (theta *float64, scaling *RopeScaling, err error) {
+	compactValues(object)
 	s := RopeScaling{Kind: "default", Numbers: map[string]float64{}}
 	for _, key := range []string{"type", "rope_type"} {
 		if value, ok := object[key]; ok {

@@ -47,6 +47,9 @@ func parseAdapterConfig(file string, data []byte) (AdapterConfig, error) {
 	if err := DecodeJSON(file, data, &raw, IgnoreUnknown); err != nil {
 		return AdapterConfig{}, err
 	}
+	raw.LayersToTransform.Compact()
+	raw.InitLoraWeights.Compact()
+	compactValues(raw.Rest)
 	c, err := raw.adapterConfig()
 	if err == nil {
 		err = c.validate()
@@ -111,14 +114,9 @@ func (raw *peftConfig) adapterConfig() (AdapterConfig, error) {
 	}, nil
 }
 
-// neutral says whether a value switches nothing on.
+// neutral says whether a compact value switches nothing on.
 func neutral(v jsontext.Value) bool {
-	switch string(v) {
-	case "", "null", "false", "{}", "[]", `""`:
-		return true
-	}
-	compact := v.Clone()
-	return compact.Compact() == nil && len(compact) == 2 && (compact[0] == '{' || compact[0] == '[')
+	return slices.Contains([]string{"", "null", "false", "{}", "[]", `""`}, string(v))
 }
 
 // marshal is the inverse of parseAdapterConfig.

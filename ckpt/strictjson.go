@@ -115,6 +115,14 @@ func semanticCause(e *json.SemanticError) error {
 	return errors.New(msg)
 }
 
+// compactValues takes the white space out of values that messages quote: a file may have them on many lines.
+func compactValues(object map[string]jsontext.Value) {
+	for key, value := range object {
+		value.Compact()
+		object[key] = value
+	}
+}
+
 // KindName says in words what a JSON value is; what begins none is no JSON.
 func KindName(k jsontext.Kind) string {
 	switch k {

@@ -3,6 +3,8 @@ package ckpt
 import (
 	"strings"
 	"testing"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 type strictTarget struct {
@@ -53,6 +55,22 @@ func TestDecodeJSON(t *testing.T) {
 			case err != nil && (!strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "f.json:")):
 				t.Errorf("%s (ignore unknown %v): %q is not in the message: %v", test.data, unknown, want, err)
 			}
+		}
+	}
+}
+
+// A value that a message quotes is on one line, however the file has it.
+func TestQuotedValuesAreOnOneLine(t *testing.T) {
+	const list = "[\n    0,\n    1\n  ]"
+	for _, text := range []string{`"layers_to_transform": `, `"init_lora_weights": `, `"layer_replication": `} {
+		_, err := parseAdapterConfig("f", []byte(`{"peft_type": "LORA", "r": 4, "lora_alpha": 8, `+text+list+`}`))
+		if err == nil || !strings.Contains(err.Error(), "[0,1] found") {
+			t.Errorf("%s: error %v, [0,1] found expected", text, err)
+		}
+	}
+	for _, key := range []string{"type", "rope_theta"} {
+		if _, _, err := readRope(map[string]jsontext.Value{key: jsontext.Value(list)}); err == nil || !strings.Contains(err.Error(), "[0,1] found") {
+			t.Errorf("%s: error %v, [0,1] found expected", key, err)
 		}
 	}
 }
