@@ -119,7 +119,10 @@ func checkTarget(path string) error {
 		return fmt.Errorf("%w: it holds %s: move it, or choose another place", ErrExists, entries[0].Name())
 	}
 	away, d := tempPath(path), realDisk{}
-	if err := d.rename(path, away); err != nil {
+	switch err := d.rename(path, away); {
+	case errors.Is(err, unix.EXDEV): // an overlay cannot move a folder of its lower layers, and replaces it all the same
+		return nil
+	case err != nil:
 		return fmt.Errorf("an empty folder that cannot be replaced: %w: choose a new name, such as one in it", errors.Unwrap(err))
 	}
 	return d.rename(away, path)

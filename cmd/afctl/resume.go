@@ -178,7 +178,7 @@ func (t *trainer) publishedHash(ctx context.Context) (string, error) {
 	}
 	i := slices.IndexFunc(policies, func(p ckpt.Policy) bool { return p.Version == t.state.PolicyVersion })
 	if i < 0 {
-		return "", fmt.Errorf("--resume: %s does not have policy version %d, whose rollouts the update in flight is on", storeFile, t.state.PolicyVersion)
+		return "", fmt.Errorf("--resume: %s does not have policy version %d, whose rollouts the update in flight is on: put the run's own back, or begin another run", storeFile, t.state.PolicyVersion)
 	}
 	return policies[i].AdapterHash, nil
 }
