@@ -47,7 +47,6 @@ func parseAdapterConfig(file string, data []byte) (AdapterConfig, error) {
 	if err := DecodeJSON(file, data, &raw, IgnoreUnknown); err != nil {
 		return AdapterConfig{}, err
 	}
-	raw.LayersToTransform.Compact()
 	raw.InitLoraWeights.Compact()
 	compactValues(raw.Rest)
 	c, err := raw.adapterConfig()
