@@ -163,8 +163,21 @@ func (t *trainer) restore() error {
 		}
 	}
 	t.state = then
-	t.state.Base.Path = now.Base.Path
+	t.state.Base.Path, t.state.ConfigHash, t.state.InputsHash = now.Base.Path, now.ConfigHash, now.InputsHash
 	return ckpt.Tidy(t.c.Run.Dir, then.Step, t.c.Checkpoint.Keep)
+}
+
+// trainedHash identifies the trained values.
+func (t *trainer) trainedHash() (string, error) {
+	if t.c.Trainable == engine.Full {
+		w, err := t.s.engine.Weights(ckpt.F32)
+		return ckpt.HashTensors(w), err
+	}
+	a, err := t.s.engine.Adapter()
+	if err != nil {
+		return "", err
+	}
+	return a.Hash(), nil
 }
 
 // publishedHash is the hash of the policy that the rollouts of the update in flight are made by: within an update, what is trained has moved on.

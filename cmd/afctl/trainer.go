@@ -98,19 +98,6 @@ func newTrainer(ctx context.Context, c *Config, stderr io.Writer) (t *trainer, e
 	return t, t.open(ctx)
 }
 
-// trainedHash identifies the trained values.
-func (t *trainer) trainedHash() (string, error) {
-	if t.c.Trainable == engine.Full {
-		w, err := t.s.engine.Weights(ckpt.F32)
-		return ckpt.HashTensors(w), err
-	}
-	a, err := t.s.engine.Adapter()
-	if err != nil {
-		return "", err
-	}
-	return a.Hash(), nil
-}
-
 // open opens store, log and event file, rewound to the state, and publishes the policy.
 func (t *trainer) open(ctx context.Context) (err error) {
 	dir, st := t.c.Run.Dir, &t.state
