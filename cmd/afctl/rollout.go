@@ -41,7 +41,7 @@ func newRolloutCommand() *cobra.Command {
 				}
 			}
 			f.own = func(c *Config) { c.Tasks.Eval, c.Tasks.Shuffle = "", false }
-			s, err := f.settings(cmd, append(slices.Clone(solving), "flow.group_size", "tasks.train", "tasks.limit", "!rollout.eval_max_turns")...)
+			s, err := f.settings(cmd, append(slices.Clone(solving), "flow.group_size", "tasks.train", "tasks.limit")...)
 			if err != nil {
 				return err
 			}
