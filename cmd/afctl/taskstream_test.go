@@ -4,7 +4,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
-	"time"
 )
 
 // TestTaskStream (trap 29): every pass has every task once, also where the tasks of a step do not divide them, and an order of its own.
@@ -48,14 +47,13 @@ func TestTaskStream(t *testing.T) {
 func TestGymTasksAreDrawn(t *testing.T) {
 	c := DefaultConfig()
 	c.Run.Steps = 1 << 30
-	begin := time.Now()
 	long, err := newTaskStream(&c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	first := long.jobs(0, 1, 1)
-	if d := time.Since(begin); d > time.Second || len(long.tasks) != c.Run.TasksPerStep { // which was hours, of more memory than there is
-		t.Errorf("%v for %d tasks, of which %d are needed", d, len(long.tasks), c.Run.TasksPerStep)
+	if len(long.tasks) != c.Run.TasksPerStep { // all of them would take hours, and more memory than there is
+		t.Errorf("%d tasks drawn, of which %d are needed", len(long.tasks), c.Run.TasksPerStep)
 	}
 	c.Run.Steps = 4
 	short, err := newTaskStream(&c)
