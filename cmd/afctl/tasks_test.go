@@ -253,7 +253,6 @@ func TestKeysWithoutEffect(t *testing.T) {
 		{append(gym[:5:5], "--set", "rollout.eval_max_turns=2"), []string{"rollout.max_turns=1"}},
 		{solve, []string{"tasks.eval=x.json", "tasks.eval_limit=7", "tasks.shuffle=true", "rollout.eval_max_turns=2", "rollout.tools.passages=2"}},
 		{solveOwn, []string{"tasks.seed=3", "rollout.eval_max_turns=2"}},
-		{[]string{"update", "--model", "m", "--trajectories", file, "--out", "o"}, []string{"flow.group_size=2"}},
 		{[]string{"train", "--run", filepath.Join(t.TempDir(), "run"), "--set", "tasks.eval=", "--set", "tasks.train=" + file, "--set", "tasks.shuffle=false"}, []string{"tasks.seed=3"}},
 	} {
 		for _, set := range c.sets {

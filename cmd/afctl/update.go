@@ -38,8 +38,9 @@ per step.`,
 	cmd.Flags().StringVar(&out, "out", "", "folder to make; it has to be absent or empty")
 	cmd.Flags().IntVar(&steps, "steps", 0, "optimizer steps over the whole file (default flow.epochs)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		// flow.group_size, too: the objective is given whole, though the groups are those of the file.
 		s, err := f.modelSettings(cmd, "model", "adapter", "trainable", "flow", "optimizer", "engine", "lora",
-			"!flow.group_size", "!engine.kv_tokens", "!engine.max_batch")
+			"!engine.kv_tokens", "!engine.max_batch")
 		if err != nil {
 			return err
 		}
