@@ -35,13 +35,19 @@ static inline int af_widens(const af_ctx *c) { return c->level < 4; }
 // what it wrote in one operation is in its cache when the next one reads it.
 void af_run(af_ctx *c, int64_t n, af_task task, void *arg);
 
+// Rows of a task: `most` of them, fewer where not every thread would get any, but as many as are worth handing over.
+static inline int64_t rows_each(const af_ctx *c, int64_t rows, int64_t most) {
+	enum { LEAST = 4 };
+	return max64(LEAST, min64(most, (rows + c->threads - 1) / c->threads));
+}
+
 // Memory of at least `bytes` for this thread (or for the running op), kept from call to call. NULL when out of memory.
 void *af_scratch_get(struct af_scratch *s, size_t bytes);
 // Grows every thread's scratch, before af_run.
 int af_scratch_all(af_ctx *c, size_t bytes);
 
 // x of bf16 as f32, at `to`: room for af_widened_len floats.
-af_tensor af_widened(const af_ctx *c, float *to, af_tensor x);
+af_tensor af_widened(af_ctx *c, float *to, af_tensor x);
 size_t af_widened_len(af_tensor x);
 
 // Row n of a packed matrix as f32 [k].

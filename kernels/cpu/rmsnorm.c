@@ -14,33 +14,34 @@ struct norm_args {
 	float *rstd, *dw;
 	float eps;
 	int add;
+	int64_t block; // rows of a task
 };
 
 #include "multi.h"
 
-enum { BLOCK = 32 };
+enum { BLOCK = 32 }; // rows per task, at most
 
 static void forward_task(void *arg, int64_t i, int thread) {
 	(void)thread;
 	struct norm_args *a = arg;
-	int64_t t = i * BLOCK, e = t + BLOCK < a->x.rows ? t + BLOCK : a->x.rows;
-	a->c->fn->norm_rows(a, t, e);
+	int64_t t = i * a->block;
+	a->c->fn->norm_rows(a, t, min64(t + a->block, a->x.rows));
 }
 
 int af_rmsnorm(af_ctx *c, af_tensor y, float *rstd, af_tensor x, const float *w, float eps) {
-	struct norm_args a = {.c = c, .y = y, .x = x, .w = w, .rstd = rstd, .eps = eps};
-	af_run(c, (x.rows + BLOCK - 1) / BLOCK, forward_task, &a);
+	struct norm_args a = {.c = c, .y = y, .x = x, .w = w, .rstd = rstd, .eps = eps, .block = rows_each(c, x.rows, BLOCK)};
+	af_run(c, (x.rows + a.block - 1) / a.block, forward_task, &a);
 	return AF_OK;
 }
 
 static void back_task(void *arg, int64_t i, int thread) {
 	(void)thread;
 	struct norm_args *a = arg;
-	int64_t t = i * BLOCK, e = t + BLOCK < a->x.rows ? t + BLOCK : a->x.rows;
-	a->c->fn->norm_back_rows(a, t, e, a->dw ? a->dw + i * a->x.cols : NULL);
+	int64_t t = i * BLOCK;
+	a->c->fn->norm_back_rows(a, t, min64(t + BLOCK, a->x.rows), a->dw ? a->dw + i * a->x.cols : NULL);
 }
 
-// dw: a partial sum per block of rows, then added up in order.
+// dw: a partial sum per block of rows, however many threads there are, then added up in order.
 int af_rmsnorm_back(af_ctx *c, af_tensor dx, float *dw, af_tensor dy, af_tensor x, const float *w, const float *rstd, int add) {
 	int64_t blocks = (x.rows + BLOCK - 1) / BLOCK;
 	struct norm_args a = {.c = c, .dx = dx, .dy = dy, .x = x, .w = w, .rstd = (float *)rstd, .add = add};

@@ -2,8 +2,7 @@
 #include "pool.h"
 #include "isa.h"
 
-enum { BLOCK = 64 }; // rows per task
-
+enum { BLOCK = 64 }; // rows per task, at most
 
 // One row to another, converted where the dtypes differ.
 static void copy_row(af_ctx *c, void *y, int ydt, const void *x, int xdt, int64_t n) {
@@ -20,7 +19,7 @@ struct rows_args {
 	af_tensor y, x;
 	const af_matrix *w;
 	const int32_t *idx;
-	int64_t n;
+	int64_t n, block; // rows, and those of a task
 	int op;
 };
 enum { GATHER, SELECT, SCATTER, CONVERT };
@@ -35,7 +34,7 @@ static void gather_row(af_ctx *c, af_tensor y, int64_t t, const af_matrix *w, in
 static void rows_task(void *arg, int64_t i, int thread) {
 	struct rows_args *a = arg;
 	af_ctx *c = a->c;
-	for (int64_t t = i * BLOCK, e = min64(t + BLOCK, a->n); t < e; t++) switch (a->op) {
+	for (int64_t t = i * a->block, e = min64(t + a->block, a->n); t < e; t++) switch (a->op) {
 		case GATHER: gather_row(c, a->y, t, a->w, a->idx[t], thread); break;
 		case SELECT: copy_row(c, at(a->y, t, 0), a->y.dtype, at(a->x, a->idx[t], 0), a->x.dtype, a->y.cols); break;
 		case CONVERT: copy_row(c, at(a->y, t, 0), a->y.dtype, at(a->x, t, 0), a->x.dtype, a->y.cols); break;
@@ -50,8 +49,8 @@ static void rows_task(void *arg, int64_t i, int thread) {
 }
 
 static int run(af_ctx *c, af_tensor y, af_tensor x, const af_matrix *w, const int32_t *idx, int64_t n, int op) {
-	struct rows_args a = {c, y, x, w, idx, n, op};
-	af_run(c, (n + BLOCK - 1) / BLOCK, rows_task, &a);
+	struct rows_args a = {c, y, x, w, idx, n, rows_each(c, n, BLOCK), op};
+	af_run(c, (n + a.block - 1) / a.block, rows_task, &a);
 	return AF_OK;
 }
 
@@ -73,7 +72,7 @@ static void gather_back_task(void *arg, int64_t i, int thread) {
 }
 
 int af_gather_back(af_ctx *c, af_tensor dw, af_tensor dx, const int32_t *tokens) {
-	struct rows_args a = {c, dw, dx, NULL, tokens, dx.rows, 0};
+	struct rows_args a = {.c = c, .y = dw, .x = dx, .idx = tokens};
 	af_run(c, (dx.cols + 63) / 64, gather_back_task, &a);
 	return AF_OK;
 }

@@ -18,9 +18,9 @@ static int64_t widened_stride(af_tensor x) { return ((x.cols + 15) & ~(int64_t)1
 
 size_t af_widened_len(af_tensor x) { return (size_t)(x.rows * widened_stride(x)); }
 
-af_tensor af_widened(const af_ctx *c, float *to, af_tensor x) {
+af_tensor af_widened(af_ctx *c, float *to, af_tensor x) {
 	af_tensor y = {.p = to, .rows = x.rows, .cols = x.cols, .stride = widened_stride(x), .dtype = AF_F32};
-	for (int64_t r = 0; r < x.rows; r++) c->fn->to_f32(to + r * y.stride, (const bf16 *)x.p + r * x.stride, x.cols);
+	af_convert(c, y, x);
 	return y;
 }
 
