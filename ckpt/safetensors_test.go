@@ -192,10 +192,10 @@ func TestSafetensorsWriteRefuses(t *testing.T) {
 	}
 }
 
-// A mapped file gives what a read one gives; after Close there are errors, no faults.
-func TestOpenSafetensors(t *testing.T) {
+// mapped is a file with data, opened, and its path.
+func mapped(t *testing.T, data []byte) (*Safetensors, string) {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "x.safetensors")
-	data := write(t, []Tensor{{Name: "x", DType: F16, Shape: []int{2, 1}, Data: []byte{1, 2, 3, 4}}}, nil)
 	if err := os.WriteFile(path, data, 0o666); err != nil {
 		t.Fatal(err)
 	}
@@ -203,6 +203,13 @@ func TestOpenSafetensors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { s.Close() })
+	return s, path
+}
+
+// A mapped file gives what a read one gives; after Close there are errors, no faults.
+func TestOpenSafetensors(t *testing.T) {
+	s, path := mapped(t, write(t, []Tensor{{Name: "x", DType: F16, Shape: []int{2, 1}, Data: []byte{1, 2, 3, 4}}}, nil))
 	if x, err := s.Tensor("x"); err != nil || !bytes.Equal(x.Data, []byte{1, 2, 3, 4}) {
 		t.Errorf("%v, %v", x, err)
 	}
@@ -232,27 +239,19 @@ func TestDrop(t *testing.T) {
 	body := bytes.Repeat([]byte{1, 2, 3, 4}, size/4)
 	data := write(t, []Tensor{{Name: "a", DType: F32, Shape: []int{1}, Data: body[:4]}, {Name: "x", DType: F32, Shape: []int{size / 4}, Data: body},
 		{Name: "z", DType: F32, Shape: []int{0}}}, nil)
-	path := filepath.Join(t.TempDir(), "x.safetensors")
-	if err := os.WriteFile(path, data, 0o666); err != nil {
-		t.Fatal(err)
-	}
-	mapped, err := OpenSafetensors(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer mapped.Close()
+	file, _ := mapped(t, data)
 	held, err := ParseSafetensors("held", data)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range []*Safetensors{mapped, held} {
+	for _, s := range []*Safetensors{file, held} {
 		for range 2 {
 			if x, err := s.Tensor("x"); err != nil || !bytes.Equal(x.Data, body) {
 				t.Fatalf("%s: error %v, or other data than was written", s.name, err)
 			}
 			before := residentFileBytes(t)
 			s.Drop("x")
-			if given := before - residentFileBytes(t); s == mapped && given < size/2 {
+			if given := before - residentFileBytes(t); s == file && given < size/2 {
 				t.Errorf("gave back %d bytes of a tensor of %d", given, size)
 			}
 		}
@@ -315,16 +314,8 @@ func FuzzSafetensors(f *testing.F) {
 // A file that another program cuts short while it is mapped gives errors that name file or tensor, whatever reads it, and no end of the process.
 func TestFileCutShort(t *testing.T) {
 	const size = 1 << 20
-	data := write(t, []Tensor{{Name: "x", DType: F32, Shape: []int{size / 4}, Data: bytes.Repeat([]byte{1, 2, 3, 4}, size/4)}}, nil)
-	path := filepath.Join(t.TempDir(), "model.safetensors")
-	if err := os.WriteFile(path, data, 0o666); err != nil {
-		t.Fatal(err)
-	}
-	s, err := OpenSafetensors(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
+	body := bytes.Repeat([]byte{1, 2, 3, 4}, size/4)
+	s, path := mapped(t, write(t, []Tensor{{Name: "x", DType: F32, Shape: []int{size / 4}, Data: body}}, nil))
 	x, err := s.Tensor("x")
 	if err != nil {
 		t.Fatal(err)
@@ -346,7 +337,7 @@ func TestFileCutShort(t *testing.T) {
 		"tied": func() error {
 			embedding, head := x, x
 			embedding.Name, head.Name = "model.embed_tokens.weight", "lm_head.weight"
-			head.Data = data[len(data)-size:]
+			head.Data = body
 			return checkTiedHead(newTensorList([]Tensor{embedding, head}))
 		},
 	} {

@@ -24,7 +24,7 @@ func newExportCommand() *cobra.Command {
 
   --to peft      a PEFT folder in float32, with the ranks and scales it was read with
   --to merged    a model folder: base + scale * B A, computed in float64, in the base's type or --dtype; the tokenizer's files come along`,
-		Example: "  afctl export --model Qwen2.5-0.5B --adapter run/adapter --to merged --out qwen-planner",
+		Example: "  afctl export --model Qwen2.5-0.5B --adapter runs/first/checkpoints/step-000100 --to merged --out qwen-planner",
 	}
 	f.add(cmd)
 	cmd.Flags().StringVar(&to, "to", "", strings.Join(exportTargets, ", "))

@@ -42,6 +42,16 @@ func must(t *testing.T, args ...string) result {
 	return r
 }
 
+// adapterIn is the adapter of a folder that has to hold one.
+func adapterIn(t *testing.T, dir string) *ckpt.Adapter {
+	t.Helper()
+	a, err := ckpt.ReadAdapter(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
 // tinyConfig describes a model of two layers with grouped heads.
 func tinyConfig(tied bool) ckpt.ModelConfig {
 	return ckpt.ModelConfig{ModelType: "qwen2", HiddenSize: 32, NumHiddenLayers: 2, NumAttentionHeads: 4, NumKeyValueHeads: 2, HeadDim: 8,

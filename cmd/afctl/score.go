@@ -36,7 +36,7 @@ func newScoreCommand() *cobra.Command {
 		Short: "Log-probs of given tokens under a model",
 		Long: `score reads JSON Lines {"tokens":[ids],"start":k} with 1 <= k < len(tokens), and writes for each, in the same order,
 {"logprobs":[...]}: the natural log-probs of tokens[k:], each given all tokens before it, at --temperature.`,
-		Example: "  afctl score --model Qwen2.5-0.5B --adapter run/adapter --in seqs.jsonl --out logprobs.jsonl --temperature 0.7",
+		Example: "  afctl score --model Qwen2.5-0.5B --adapter runs/first/checkpoints/step-000100 --in seqs.jsonl --out logprobs.jsonl --temperature 0.7",
 	}
 	f.add(cmd)
 	cmd.Flags().StringVar(&in, "in", "-", "file of JSON Lines; - is stdin")

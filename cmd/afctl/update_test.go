@@ -124,10 +124,7 @@ func TestUpdateInvariance(t *testing.T) {
 func TestUpdateSomeLayers(t *testing.T) {
 	model, all := tinyModel(t, true, ckpt.F32), tinyAdapter(t, tinyConfig(true), 5)
 	write := func(change func(a *ckpt.Adapter)) string {
-		a, err := ckpt.ReadAdapter(all)
-		if err != nil {
-			t.Fatal(err)
-		}
+		a := adapterIn(t, all)
 		change(a)
 		dir := filepath.Join(t.TempDir(), "adapter")
 		if err := ckpt.WriteDirAtomic(dir, func(d *ckpt.DirWriter) error { return ckpt.WriteAdapterFiles(d.Create, a) }); err != nil {
@@ -151,14 +148,8 @@ func TestUpdateSomeLayers(t *testing.T) {
 	}
 	out := filepath.Join(t.TempDir(), "out")
 	must(t, "update", "--model", model, "--adapter", some, "--trajectories", writeFile(t, "t.jsonl", strings.Join(tinyTrajectories(9, 3, 4), "")), "--out", out)
-	before, err := ckpt.ReadAdapter(some)
-	if err != nil {
-		t.Fatal(err)
-	}
-	after, err := ckpt.ReadAdapter(out)
-	if err != nil {
-		t.Fatal(err)
-	}
+	before := adapterIn(t, some)
+	after := adapterIn(t, out)
 	if !slices.Equal(after.Config.LayersToTransform, []int{1}) || len(after.Modules) != len(before.Modules) || after.Hash() == before.Hash() {
 		t.Errorf("layers %v, %d modules, changed %v", after.Config.LayersToTransform, len(after.Modules), after.Hash() != before.Hash())
 	}
