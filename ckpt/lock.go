@@ -13,8 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// LockFile is the file of a run folder that its one trainer holds. It is never removed: with a name that comes and
-// goes, two processes could each lock a file of their own.
+// LockFile is the file of a run folder that its one trainer holds.
 const LockFile = "lock"
 
 // LockedError is what a second trainer gets. PID is 0 where the holder has not said who it is yet.
@@ -53,7 +52,11 @@ func LockRun(dir string) (*RunLock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock run folder %s: %w", dir, err)
 	}
-	if err := Lock(f); err != nil {
+	err = Lock(f)
+	if err == nil && !stillAt(path, f) {
+		err = unix.EWOULDBLOCK // it was the file of a run that was discarded meanwhile
+	}
+	if err != nil {
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			err = lockedError(dir, f)
 		} else {
@@ -65,6 +68,23 @@ func LockRun(dir string) (*RunLock, error) {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
 	}
 	return &RunLock{file: f, close: sync.OnceValue(f.Close)}, nil
+}
+
+// stillAt tells whether path names the file f: without that, two processes could each lock a file of this name.
+func stillAt(path string, f *os.File) bool {
+	named, err := os.Stat(path)
+	opened, err2 := f.Stat()
+	return err == nil && err2 == nil && os.SameFile(named, opened)
+}
+
+// Discard gives the run folder free and removes it, if nothing but the lock is in it.
+func (l *RunLock) Discard() error {
+	dir := filepath.Dir(l.file.Name())
+	entries, err := os.ReadDir(dir)
+	if err == nil && len(entries) == 1 && entries[0].Name() == LockFile {
+		err = errors.Join(os.Remove(l.file.Name()), os.Remove(dir)) // while the lock is held: nobody else holds one of this name
+	}
+	return errors.Join(err, l.Close())
 }
 
 // Close gives the run folder free. A second call does nothing.

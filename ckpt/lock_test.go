@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -106,4 +107,42 @@ func TestLockRunUnknownHolder(t *testing.T) {
 		}
 		l.Close()
 	}
+}
+
+// A discarded run folder is gone if it has nothing but the lock, and its lock file, where another process has it open, is no lock any more.
+func TestDiscard(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	for _, kept := range []bool{false, true} {
+		if err := MkdirAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		l, err := LockRun(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if kept {
+			if err := os.WriteFile(filepath.Join(dir, "config.yaml"), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		opened, err := os.Open(filepath.Join(dir, LockFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer opened.Close()
+		if err := l.Discard(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(dir); (err == nil) != kept {
+			t.Errorf("kept %v: %v", kept, err)
+		}
+		if got := stillAt(filepath.Join(dir, LockFile), opened); got != kept {
+			t.Errorf("kept %v: the lock file counts as the folder's: %v", kept, got)
+		}
+	}
+	l, err := LockRun(dir)
+	if err != nil {
+		t.Fatalf("after Discard: %v", err)
+	}
+	l.Close()
 }

@@ -1,7 +1,8 @@
 package flow
 
 // Nearest returns the known name that a reader of found most likely meant: the one at the smallest edit distance
-// (Levenshtein, letter case ignored), the first of known on a tie; "" where known is empty.
+// (letter case ignored), the first of known on a tie; "" where known is empty. A known name that goes on where found
+// ends is nearer than edits make it, as abbreviations are: flow.temp is flow.temperature, not flow.kl.
 func Nearest(found string, known []string) string {
 	best, bestDistance := "", -1
 	for _, k := range known {
@@ -27,23 +28,30 @@ func fold(name string) []rune {
 	return rs
 }
 
-// editDistance is Levenshtein's, with one row of the table at a time.
+// edit and goOn are the costs of a character that is added, dropped or replaced, and of one that b has after all of a.
+const edit, goOn = 4, 1
+
+// editDistance is Levenshtein's from a to b but for the cheaper end, with one row of the table at a time.
 func editDistance(a, b []rune) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
-		row[j] = j
+		row[j] = j * edit
 	}
 	for i, ra := range a {
 		diagonal := row[0]
-		row[0] = i + 1
+		row[0] = (i + 1) * edit
 		for j, rb := range b {
 			replace := diagonal
 			if ra != rb {
-				replace++
+				replace += edit
 			}
 			diagonal = row[j+1]
-			row[j+1] = min(replace, row[j]+1, diagonal+1)
+			row[j+1] = min(replace, row[j]+edit, diagonal+edit)
 		}
 	}
-	return row[len(b)]
+	best := row[len(b)]
+	for j, d := range row {
+		best = min(best, d+(len(b)-j)*goOn)
+	}
+	return best
 }

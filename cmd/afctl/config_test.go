@@ -128,6 +128,8 @@ var configErrors = []struct {
 	want       []string
 }{
 	{"unknown key", "flow:\n  kl_estimater: k3\n", []string{"c.yaml:2:3", "flow.kl_estimater", "flow.kl_estimator"}},
+	{"unknown key, abbreviated", "flow:\n  temp: 1\n", []string{"c.yaml:2:3", "flow.temp", "did you mean flow.temperature"}},
+	{"unknown key without section", "temprature: 1\n", []string{"c.yaml:1:1", "temprature", "did you mean flow.temperature"}},
 	{"unknown section", "optimiser:\n  lr: 1\n", []string{"c.yaml:1:1", "optimiser", "optimizer"}},
 	{"key in the wrong section", "model: m\ngroup_size: 4\n", []string{"c.yaml:2:1", "group_size", "flow.group_size"}},
 	{"dotted key", "flow.kl: 0.1\n", []string{"c.yaml:1:1", "flow.kl", "expected a section with a key: flow: {kl: ...}"}},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 
@@ -56,15 +57,19 @@ func findKey(path string) (key, bool) {
 	return key{}, false
 }
 
-// nearestKey is the key that a reader of an unknown path most likely meant: one that ends in the same name, or the nearest spelling.
+// nearestKey is the key that a reader of an unknown path most likely meant: one that ends in the same name, or the nearest spelling,
+// of the name alone where path has no section.
 func nearestKey(path string) string {
 	last := path[strings.LastIndexByte(path, '.')+1:]
-	var paths []string
+	var paths, names []string
 	for _, k := range configKeys() {
 		if k.name() == last {
 			return k.path
 		}
-		paths = append(paths, k.path)
+		paths, names = append(paths, k.path), append(names, k.name())
+	}
+	if last == path {
+		return paths[slices.Index(names, flow.Nearest(path, names))]
 	}
 	return flow.Nearest(path, paths)
 }

@@ -311,6 +311,14 @@ func TestResumeWithLostFiles(t *testing.T) {
 	for _, name := range []string{storeFile, storeFile + "-wal", storeFile + "-shm"} {
 		remove(name)
 	}
+	fails(t, []string{"train", "--resume", "--run", run, "--steps", "4"}, storeFile+" is gone", "up to step 3: put it back")
+	other, err := ckpt.OpenStore(t.Context(), filepath.Join(run, storeFile))
+	if err != nil {
+		t.Fatal("the refused resume left something in its place:", err)
+	}
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
 	fails(t, []string{"train", "--resume", "--run", run, "--steps", "4"}, storeFile+" lacks step 3", "put the run's own back")
 	remove(metricsFile)
 	remove("checkpoints")

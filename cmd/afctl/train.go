@@ -69,7 +69,8 @@ func train(cmd *cobra.Command, s *settings, resume bool) (err error) {
 		return err
 	}
 	dir := c.Run.Dir
-	if err := prepareRun(c, resume); err != nil {
+	made, err := prepareRun(c, resume)
+	if err != nil {
 		return err
 	}
 	defer func() {
@@ -86,6 +87,9 @@ func train(cmd *cobra.Command, s *settings, resume bool) (err error) {
 	if resume && errors.Is(err, fs.ErrNotExist) {
 		err = fmt.Errorf("--resume: %w; where it has moved, say so by --model, --adapter or --set, such as --set tasks.train=FILE", err)
 	}
+	if err != nil && made {
+		return errors.Join(err, lock.Discard())
+	}
 	if err != nil {
 		return err
 	}
@@ -100,35 +104,42 @@ func train(cmd *cobra.Command, s *settings, resume bool) (err error) {
 	return writeGain(cmd.OutOrStdout(), t.before, t.after, t.state.Step)
 }
 
-// prepareRun makes the run folder of a new run, or checks that the one of a resumed run is of this config.
-func prepareRun(c *Config, resume bool) error {
+// prepareRun makes the run folder of a new run, if it is not there yet, or checks that the one of a resumed run is of this config.
+func prepareRun(c *Config, resume bool) (made bool, err error) {
 	dir := c.Run.Dir
 	if resume {
-		before, err := readSettings(configSource{file: filepath.Join(dir, configFile)})
-		if err != nil {
-			return fmt.Errorf("--resume: %s is no run folder: %w", dir, err)
+		return false, checkResumed(c)
+	}
+	// What a run that was stopped before it began has left is in nobody's way.
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if e.Name() != configFile && e.Name() != ckpt.LockFile {
+			return false, fmt.Errorf("--run: %s: %w: it holds %s; go on with it by --resume, or choose another folder", dir, ckpt.ErrExists, e.Name())
 		}
-		a, b := before.Config, *c
-		if err := a.makeAbsolute(); err != nil {
-			return err
-		}
-		if _, err := os.Stat(filepath.Join(dir, "checkpoints")); err == nil { // its hashes judge what the paths name
-			a, b = a.withoutPaths(), b.withoutPaths()
-		}
-		if a, b := resultKeys(&a), resultKeys(&b); a != b {
-			return fmt.Errorf("--resume: the config differs from that of the run: %s", firstDifference(a, b))
-		}
-	} else {
-		// What a run that failed before it began has left, such as one of a model that is not there, is in nobody's way.
-		entries, _ := os.ReadDir(dir)
-		for _, e := range entries {
-			if e.Name() != configFile && e.Name() != ckpt.LockFile {
-				return fmt.Errorf("--run: %s: %w: it holds %s; go on with it by --resume, or choose another folder", dir, ckpt.ErrExists, e.Name())
-			}
-		}
-		if err := ckpt.MkdirAll(dir); err != nil {
-			return fmt.Errorf("--run: %w", err)
-		}
+	}
+	made = errors.Is(err, fs.ErrNotExist)
+	if err := ckpt.MkdirAll(dir); err != nil {
+		return false, fmt.Errorf("--run: %w", err)
+	}
+	return made, nil
+}
+
+// checkResumed checks that the config of the run folder is c but for what may change.
+func checkResumed(c *Config) error {
+	dir := c.Run.Dir
+	before, err := readSettings(configSource{file: filepath.Join(dir, configFile)})
+	if err != nil {
+		return fmt.Errorf("--resume: %s is no run folder: %w", dir, err)
+	}
+	a, b := before.Config, *c
+	if err := a.makeAbsolute(); err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(dir, "checkpoints")); err == nil { // its hashes judge what the paths name
+		a, b = a.withoutPaths(), b.withoutPaths()
+	}
+	if a, b := resultKeys(&a), resultKeys(&b); a != b {
+		return fmt.Errorf("--resume: the config differs from that of the run: %s", firstDifference(a, b))
 	}
 	return nil
 }

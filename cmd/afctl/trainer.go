@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -101,7 +103,11 @@ func newTrainer(ctx context.Context, c *Config, stderr io.Writer) (t *trainer, e
 // open opens store, log and event file, rewound to the state, and publishes the policy.
 func (t *trainer) open(ctx context.Context) (err error) {
 	dir, st := t.c.Run.Dir, &t.state
-	if t.store, err = ckpt.OpenStore(ctx, filepath.Join(dir, storeFile)); err != nil {
+	store := filepath.Join(dir, storeFile)
+	if _, err := os.Stat(store); errors.Is(err, fs.ErrNotExist) && (st.Step > 0 || st.Epoch > 0) { // before OpenStore makes an empty one
+		return fmt.Errorf("--resume: %s is gone, which has the run's rollouts and metrics up to step %d: put it back, or begin another run", store, st.Step)
+	}
+	if t.store, err = ckpt.OpenStore(ctx, store); err != nil {
 		return err
 	}
 	if t.hash, err = t.publishedHash(ctx); err != nil {

@@ -1,0 +1,29 @@
+package flow
+
+import "testing"
+
+func TestNearest(t *testing.T) {
+	keys := []string{"flow.kl", "flow.kl_estimator", "flow.epochs", "flow.group_size", "flow.temperature", "lora.r", "lora.rslora", "checkpoint.every"}
+	for found, want := range map[string]string{
+		"flow.tempp":       "flow.temperature",
+		"flow.temp":        "flow.temperature",
+		"flow.temprature":  "flow.temperature",
+		"flow.TEMPERATURE": "flow.temperature",
+		"flow.lk":          "flow.kl",
+		"flow.kll":         "flow.kl",
+		"flow.kl_est":      "flow.kl_estimator",
+		"flow.eps":         "flow.epochs",
+		"flow.groups":      "flow.group_size",
+		"flow.group":       "flow.group_size",
+		"lora.rank":        "lora.r",
+		"checkpoint.ever":  "checkpoint.every",
+		"":                 "lora.r",
+	} {
+		if got := Nearest(found, keys); got != want {
+			t.Errorf("%q: %q, expected %q", found, got, want)
+		}
+	}
+	if got := Nearest("a", nil); got != "" {
+		t.Errorf("of nothing: %q", got)
+	}
+}
