@@ -108,6 +108,9 @@ func namesModule(name, path string) bool {
 	return path == name || strings.HasSuffix(path, "."+name)
 }
 
+// minNormal is the least float32 of full precision.
+const minNormal = 0x1p-126
+
 // module returns rank, alpha and scale of one module.
 func (r *adapterRules) module(path string) (rank int, alpha, scale float64, err error) {
 	if rank, err = lookup(r, r.config.RankPattern, r.ranks, path, r.config.R); err != nil {
@@ -116,8 +119,12 @@ func (r *adapterRules) module(path string) (rank int, alpha, scale float64, err 
 	if alpha, err = lookup(r, r.config.AlphaPattern, r.alphas, path, r.config.LoraAlpha); err != nil {
 		return 0, 0, 0, fmt.Errorf("alpha_pattern: %w", err)
 	}
+	scale = alpha / float64(rank)
 	if r.config.UseRSLoRA {
-		return rank, alpha, alpha / math.Sqrt(float64(rank)), nil
+		scale = alpha / math.Sqrt(float64(rank))
 	}
-	return rank, alpha, alpha / float64(rank), nil
+	if f := float32(scale); !(f >= minNormal && f <= math.MaxFloat32) {
+		return 0, 0, 0, fmt.Errorf("lora_alpha of %s: %v found with rank %d: the scale %.3g is none that float32 holds", path, alpha, rank, scale)
+	}
+	return rank, alpha, scale, nil
 }

@@ -200,6 +200,8 @@ func TestReadAdapterRefused(t *testing.T) {
 		{name: "not a number", edit: notFinite, want: q0 + `B.weight": element 7`},
 		{name: "integers", edit: put(q0+"A.weight", Tensor{DType: "I32", Shape: []int{4, 16}, Data: make([]byte, 256)}), want: q0 + "A.weight", is: ErrDType},
 		{name: "alpha 0", config: map[string]any{"lora_alpha": 0}, want: "lora_alpha"},
+		{name: "alpha beyond float32", config: map[string]any{"lora_alpha": 1e40}, want: "lora_alpha of model.layers.0"},
+		{name: "alpha below float32", config: map[string]any{"lora_alpha": 1e-50}, want: "lora_alpha of model.layers.0"},
 		{name: "alpha a word", config: map[string]any{"lora_alpha": "8"}, want: "/lora_alpha"},
 		{name: "rank a fraction", config: map[string]any{"r": 4.5}, want: "/r"},
 		{name: "too many targets", config: map[string]any{"target_modules": slices.Repeat([]string{"q_proj"}, maxModules+1)}, want: "target_modules: 8193 entries"},

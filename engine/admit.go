@@ -22,6 +22,9 @@ func (s *Sampler) admit() error {
 			f()
 		}
 		s.publish = nil
+	}
+	if s.spoiled && len(s.active) == 0 {
+		s.clear()
 		if err := s.cleanse(); err != nil {
 			return err
 		}
@@ -89,6 +92,7 @@ func (s *Sampler) finish(r *request, err error) {
 		s.tree.release(r.leaf)
 		s.tree.pool.give(r.from, r.start+r.taken)
 		r.leaf, s.full = nil, false
+		s.spoiled = s.spoiled || err != nil // its keys may be of weights that overflow, whether a log-prob showed it yet or not
 	}
 	r.err = err
 	close(r.done)

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"afctl/ckpt"
@@ -139,20 +140,45 @@ func TestWeightsThatOverflow(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s := newSampler(t, e, SamplerOptions{})
-	set(s, bad, 1)
-	if x, err := s.Sample(t.Context(), request(0)); err == nil || errors.Is(err, ErrBroken) {
-		t.Fatalf("weights that overflow: %v, %v", x, err)
-	}
-	set(s, good, 2)
-	for i := range prompts {
-		got, err := s.Sample(t.Context(), request(1-i))
-		if err != nil {
-			t.Fatal(err)
+	for asks := range int32(4) { // at 3 it ends when its prompt is in the cache and nothing was drawn yet
+		s := newSampler(t, e, SamplerOptions{})
+		set(s, bad, 1)
+		ctx := t.Context()
+		if asks > 0 {
+			ctx = endsWhenAsked(ctx, asks)
 		}
-		want, err := newSampler(t, e, SamplerOptions{}).Sample(t.Context(), request(1-i))
-		if err != nil || !slices.Equal(got.LogProbs, want.LogProbs) {
-			t.Errorf("after weights that overflowed: %v, in a fresh cache %v, %v", got.LogProbs, want.LogProbs, err)
+		if x, err := s.Sample(ctx, request(0)); err == nil || errors.Is(err, ErrBroken) {
+			t.Fatalf("weights that overflow: %v, %v", x, err)
+		}
+		set(s, good, 2)
+		for i := range prompts {
+			got, err := s.Sample(t.Context(), request(1-i))
+			if err != nil {
+				t.Fatalf("asked %d times: %v", asks, err)
+			}
+			want, err := newSampler(t, e, SamplerOptions{}).Sample(t.Context(), request(1-i))
+			if err != nil || !slices.Equal(got.LogProbs, want.LogProbs) {
+				t.Errorf("after weights that overflowed: %v, in a fresh cache %v, %v", got.LogProbs, want.LogProbs, err)
+			}
 		}
 	}
+}
+
+// countedContext ends when it was asked so many times.
+type countedContext struct {
+	context.Context
+	left *atomic.Int32
+}
+
+func endsWhenAsked(ctx context.Context, times int32) context.Context {
+	c := countedContext{ctx, new(atomic.Int32)}
+	c.left.Store(times)
+	return c
+}
+
+func (c countedContext) Err() error {
+	if c.left.Add(-1) < 0 {
+		return context.Canceled
+	}
+	return nil
 }

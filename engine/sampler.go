@@ -93,7 +93,7 @@ type Sampler struct {
 	active    []*request
 	joined    bool            // some of them since the last token
 	full      bool            // no room for the first that waits, until someone leaves
-	spoiled   bool            // there are values in the cache that are not finite
+	spoiled   bool            // there may be values in the cache that are not finite
 	paths     [][]kernels.Seg // theirs
 	fresh     []*prefixNode   // to be computed
 	tokens    []int32
@@ -177,8 +177,8 @@ func (s *Sampler) check(r *SampleRequest) error {
 		return errors.New("sample: the prompt is empty")
 	case r.MaxTokens < 1:
 		return fmt.Errorf("sample: max tokens: found %d, expected at least 1", r.MaxTokens)
-	case !(r.Temperature >= 0):
-		return fmt.Errorf("sample: temperature: found %v, expected >= 0", r.Temperature)
+	case r.Temperature != 0 && !flow.Divides(r.Temperature):
+		return fmt.Errorf("sample: temperature: found %v, expected 0, or more with an inverse that float32 holds", r.Temperature)
 	case r.MaxTokens > c.MaxPositionEmbeddings-len(r.Prompt):
 		return fmt.Errorf("sample: %d prompt tokens and %d to generate: the model has %d positions", len(r.Prompt), r.MaxTokens, c.MaxPositionEmbeddings)
 	case r.MaxTokens > s.o.CacheTokens-2-len(r.Prompt):
@@ -315,7 +315,6 @@ func (s *Sampler) decode() error {
 	for i, r := range s.active {
 		t := s.drawn[i]
 		if lp := float64(s.lps[i]); math.IsNaN(lp) || math.IsInf(lp, 0) {
-			s.spoiled = true
 			s.finish(r, fmt.Errorf("sample: token %d has log-prob %v: the weights of policy version %d overflow", r.length, lp, r.out.PolicyVersion))
 			continue
 		}

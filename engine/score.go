@@ -16,8 +16,8 @@ func (e *Engine) Score(ctx context.Context, seqs []flow.Sequence, temperature fl
 	if err := e.usable(); err != nil {
 		return nil, err
 	}
-	if !(temperature > 0) {
-		return nil, fmt.Errorf("temperature: found %v, expected > 0", temperature)
+	if !flow.Divides(temperature) {
+		return nil, fmt.Errorf("temperature: found %v, expected > 0 with an inverse that float32 holds", temperature)
 	}
 	if err := e.checkSequences(seqs); err != nil {
 		return nil, err
@@ -67,6 +67,7 @@ func (e *Engine) set(f *flow.Forest, policy, backward, entropy bool) *pass {
 // reserve makes room for the largest of the passes over forests: an arena that grows from pass to pass takes fresh memory each time. Where there
 // is not enough, nothing was begun, and the engine goes on.
 func (e *Engine) reserve(forests []flow.Forest, policy, backward, entropy bool) error {
+	e.p.err = nil // of an earlier attempt
 	most := 0
 	for i := range forests {
 		most = max(most, e.set(&forests[i], policy, backward, entropy).need())

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"afctl/flow"
@@ -37,6 +38,9 @@ func (e *Engine) SupervisedStep(ctx context.Context, seqs []flow.Sequence, o Opt
 	for _, s := range seqs {
 		m.Tokens += len(s.Tokens) - s.Start
 	}
+	if m.Tokens == 0 {
+		return m, errors.New("supervised step: found no target in the sequences, expected some")
+	}
 	if err := e.b.Zero(ps.g); err != nil {
 		return m, err
 	}
@@ -44,7 +48,7 @@ func (e *Engine) SupervisedStep(ctx context.Context, seqs []flow.Sequence, o Opt
 	if err := e.reserve(forests, true, true, false); err != nil {
 		return m, err
 	}
-	weight := 1 / float64(max(m.Tokens, 1))
+	weight := 1 / float64(m.Tokens)
 	for i := range forests {
 		if err := ctx.Err(); err != nil {
 			return m, err

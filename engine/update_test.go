@@ -116,6 +116,23 @@ func TestSplitsChangeNothing(t *testing.T) {
 	}
 }
 
+// TestSupervisedNothing: without a target there is no step.
+func TestSupervisedNothing(t *testing.T) {
+	m := randomModel(t, tiny(true), ckpt.F32, 2)
+	e := newEngine(t, m, 1, Options{})
+	if err := e.SetAdapter(randomAdapter(t, m.Config, 8, 4)); err != nil {
+		t.Fatal(err)
+	}
+	for _, seqs := range [][]flow.Sequence{nil, {{Tokens: []int32{1, 2}, Start: 2}}} {
+		if _, err := e.SupervisedStep(context.Background(), seqs, DefaultOptimizer()); err == nil {
+			t.Errorf("%v: no error", seqs)
+		}
+	}
+	if s, err := e.State(); err != nil || s.Step != 0 {
+		t.Errorf("%d steps were taken, %v", s.Step, err)
+	}
+}
+
 // TestSupervisedSplits: any micro-batch budget gives the same supervised step: every target weighs the same, whichever batch it is in.
 func TestSupervisedSplits(t *testing.T) {
 	m := randomModel(t, tiny(true), ckpt.F32, 2)

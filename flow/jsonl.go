@@ -15,7 +15,14 @@ import (
 // line is a trajectory as a line of a file has it: its number may be left out.
 type line struct {
 	Trajectory
-	Sample *int `json:"sample"`
+	Sample   *int         `json:"sample"`
+	Sampling lineSampling `json:"sampling"`
+}
+
+// lineSampling tells a temperature of 0 from one that is not recorded.
+type lineSampling struct {
+	Sampling
+	Temperature *float64 `json:"temperature"`
 }
 
 // errNull says that a list has null where it needs a number; by itself the JSON package would take it for 0.
@@ -62,13 +69,10 @@ func ParseTrajectory(b []byte) (Trajectory, error) {
 			return Trajectory{}, fmt.Errorf("sample: found %d, expected a number from 0", t.Sample)
 		}
 	}
-	if t.Sampling.Temperature == 0 && bytes.Contains(b, []byte(`"temperature"`)) {
-		var told struct {
-			Sampling struct {
-				Temperature *float64 `json:"temperature"`
-			} `json:"sampling"`
-		}
-		if err := json.Unmarshal(b, &told); err == nil && told.Sampling.Temperature != nil {
+	t.Sampling = l.Sampling.Sampling
+	if l.Sampling.Temperature != nil {
+		t.Sampling.Temperature = *l.Sampling.Temperature
+		if t.Sampling.Temperature == 0 {
 			return Trajectory{}, errors.New("sampling.temperature: found 0, expected the temperature > 0 that the actions were drawn at: log-probs of a likeliest token have no ratio")
 		}
 	}

@@ -161,14 +161,19 @@ func BenchmarkParseTrajectory(b *testing.B) {
 // TestParseTemperature: a temperature of 0 is none that log-probs have a ratio at; one that is not there was not recorded.
 func TestParseTemperature(t *testing.T) {
 	for sampling, want := range map[string]string{
-		``:                                 "",
-		`,"sampling":{}`:                   "",
-		`,"sampling":{"top_k":0}`:          "",
-		`,"sampling":{"temperature":0.7}`:  "",
-		`,"sampling":{"temperature":0}`:    "sampling.temperature: found 0",
-		`,"sampling":{"temperature":-0.0}`: "sampling.temperature: found 0",
+		``:                                   "",
+		`,"sampling":{}`:                     "",
+		`,"sampling":{"top_k":0}`:            "",
+		`,"sampling":{"temperature":0.7}`:    "",
+		`,"sampling":{"temperature":0}`:      "sampling.temperature: found 0",
+		`,"sampling":{"temperature":-0.0}`:   "sampling.temperature: found 0",
+		`,"sampling":{"\u0074emperature":0}`: "sampling.temperature: found 0",
+		`,"sampling":{"temperature":null}`:   "",
 	} {
-		_, err := ParseTrajectory([]byte(`{"group":"a","reward":1,"turns":[{"prompt":[1],"action":[2]}]` + sampling + `}`))
+		tr, err := ParseTrajectory([]byte(`{"group":"a","reward":1,"turns":[{"prompt":[1],"action":[2]}]` + sampling + `}`))
+		if strings.Contains(sampling, "0.7") && tr.Sampling.Temperature != 0.7 {
+			t.Errorf("%s: read as %+v", sampling, tr.Sampling)
+		}
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: found error %v, expected %q", sampling, err, want)
 		}

@@ -26,7 +26,7 @@ func TestObjectiveValidate(t *testing.T) {
 		{"dual_clip", []float64{-1, 0.5, 1, nan, inf}, func(o *Objective, v float64) { o.DualClip = v }},
 		{"kl", []float64{-1, nan, inf}, func(o *Objective, v float64) { o.KL = v }},
 		{"advantage_eps", []float64{-1, nan, inf}, func(o *Objective, v float64) { o.AdvantageEps = v }},
-		{"temperature", []float64{0, -1, nan, inf}, func(o *Objective, v float64) { o.Temperature = v }},
+		{"temperature", []float64{0, -1, nan, inf, 1e-39, 5e-324, 1e50}, func(o *Objective, v float64) { o.Temperature = v }},
 		{"tis_cap", []float64{-1, nan, inf}, func(o *Objective, v float64) { o.TISCap = v }},
 		{"entropy", []float64{-1, nan, inf}, func(o *Objective, v float64) { o.Entropy = v }},
 		{"epochs", []float64{0, -1}, func(o *Objective, v float64) { o.Epochs = int(v) }},

@@ -315,7 +315,7 @@ func (u *Update) warn(ts []Trajectory) {
 			"%d of %d groups have one rollout with a reward, so nothing to compare it with: their advantage is 0 (%s)",
 			n, len(u.Groups), some(alone)))
 	}
-	if u.Counts.ZeroSignal == u.Counts.Groups {
+	if o := &u.Objective; u.Counts.ZeroSignal == u.Counts.Groups && (o.KLEstimator != K1 || o.KL == 0 || o.SkipZeroSignal) { // else the KL makes rewards differ
 		u.Warnings = append(u.Warnings, "in every group all rewards are equal: this update has no policy gradient")
 	}
 	type policy struct {

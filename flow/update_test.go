@@ -384,3 +384,28 @@ func TestMixedPoliciesWarn(t *testing.T) {
 		t.Errorf("warnings: %q", u.Warnings)
 	}
 }
+
+// TestWarnsOfNoSignal: equal rewards are no policy gradient, unless the KL is taken off them.
+func TestWarnsOfNoSignal(t *testing.T) {
+	one := 1.0
+	ts := []Trajectory{
+		{Group: "a", Reward: &one, Turns: []Turn{{Prompt: []int32{1}, Action: []int32{2}}}},
+		{Group: "a", Sample: 1, Reward: &one, Turns: []Turn{{Prompt: []int32{1}, Action: []int32{3}}}},
+	}
+	for _, c := range []struct {
+		set  func(o *Objective)
+		warn bool
+	}{
+		{func(o *Objective) {}, true},
+		{func(o *Objective) { o.KLEstimator, o.KL = K1, 0.1 }, false},
+		{func(o *Objective) { o.KLEstimator, o.KL = K1, 0 }, true},
+		{func(o *Objective) { o.KLEstimator, o.KL, o.SkipZeroSignal = K1, 0.1, true }, true},
+	} {
+		o := DefaultObjective()
+		c.set(&o)
+		u := mustUpdate(t, ts, o)
+		if warned := len(u.Warnings) == 1 && strings.Contains(u.Warnings[0], "no policy gradient"); warned != c.warn {
+			t.Errorf("%+v: warnings %q", o, u.Warnings)
+		}
+	}
+}

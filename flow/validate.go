@@ -34,8 +34,8 @@ func (o Objective) Validate() error {
 			"its default %v, since flow.advantage_std none divides by nothing: leave one of the two out", eps))
 	}
 	errs = append(errs, checkName("advantage_over", o.AdvantageOver, AdvantageOverRollouts, AdvantageOverTurns))
-	check(finite(o.Temperature) && o.Temperature > 0, "temperature", o.Temperature,
-		"temperature > 0 (at 0 every rollout of a group is the same, and log-probs of logits / temperature do not exist)")
+	check(Divides(o.Temperature), "temperature", o.Temperature,
+		"temperature > 0 with an inverse that float32 holds (at 0 every rollout of a group is the same, and log-probs of logits / temperature do not exist)")
 	check(finite(o.TISCap) && o.TISCap >= 0, "tis_cap", o.TISCap, "tis_cap > 0, or 0 for none")
 	check(finite(o.Entropy) && o.Entropy >= 0, "entropy", o.Entropy, "entropy >= 0")
 	check(o.Epochs >= 1, "epochs", o.Epochs, "at least 1")
@@ -54,6 +54,12 @@ func checkName[T ~string](key string, found T, valid ...T) error {
 	}
 	return fmt.Errorf("flow.%s: found %q, expected one of %s; did you mean %q?",
 		key, string(found), strings.Join(names, ", "), Nearest(string(found), names))
+}
+
+// Divides reports whether logits can be divided by a temperature: it is more than 0, and so is its inverse in float32, which is finite.
+func Divides(temperature float64) bool {
+	inverse := float32(1 / temperature)
+	return temperature > 0 && inverse > 0 && inverse <= math.MaxFloat32
 }
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }

@@ -1,6 +1,9 @@
 package kernels
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // The checks of shapes and dtypes that every back end makes before it computes; they allocate only on failure.
 
@@ -221,7 +224,7 @@ func (t Targets) check(op string, rows int, temperature float64) error {
 	if t.First.DType != I32 || t.First.Cols != rows+1 || t.Tokens.DType != I32 {
 		return shapeErr(op, "targets %v, %v for %d rows", t.First, t.Tokens, rows)
 	}
-	if !(temperature > 0) {
+	if inverse := float32(1 / temperature); !(temperature > 0 && inverse > 0 && inverse <= math.MaxFloat32) {
 		return shapeErr(op, "temperature %v", temperature)
 	}
 	return nil

@@ -18,7 +18,8 @@
 //
 // Every reduction has a fixed order. An output row of Linear, RMSNorm, Attention, LogProbs and Sample has the same bits
 // whatever else is in the batch and however many threads work, so that a sampler and a trainer on the same back end
-// agree to the bit. Sums over rows (weight gradients, norms) run in an order that depends on the shapes alone.
+// agree to the bit. That is said of finite values: a key or value that is not finite may reach rows beside those that attend to it, with a weight
+// of 0. Sums over rows (weight gradients, norms) run in an order that depends on the shapes alone.
 //
 // # Errors and concurrency
 //

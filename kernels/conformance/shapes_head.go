@@ -28,6 +28,7 @@ func headMisfits() []misfit {
 		{"temperature 0", func(o *operands, a *H) { a.Temperature = 0 }},
 		{"temperature below 0", func(o *operands, a *H) { a.Temperature = -1 }},
 		{"temperature NaN", func(o *operands, a *H) { a.Temperature = nan() }},
+		{"temperature without an inverse", func(o *operands, a *H) { a.Temperature = 1e-39 }},
 		{"first count", func(o *operands, a *H) { a.Targets.First = o.i(sT) }},
 		{"first float", func(o *operands, a *H) { a.Targets.First = o.f(1, sT+1) }},
 		{"tokens float", func(o *operands, a *H) { a.Targets.Tokens = o.f(1, n) }},

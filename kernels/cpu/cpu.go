@@ -230,11 +230,21 @@ type matrix struct {
 	size int
 }
 
-// Dims implements kernels.Matrix.
-func (m *matrix) Dims() (n, k int) { return int(m.m.n), int(m.m.k) }
+// Dims implements kernels.Matrix; a freed one has none.
+func (m *matrix) Dims() (n, k int) {
+	if m.m == nil {
+		return 0, 0
+	}
+	return int(m.m.n), int(m.m.k)
+}
 
 // DType implements kernels.Matrix.
-func (m *matrix) DType() kernels.DType { return kernels.DType(m.m.dtype) }
+func (m *matrix) DType() kernels.DType {
+	if m.m == nil {
+		return 0
+	}
+	return kernels.DType(m.m.dtype)
+}
 
 // Bytes implements kernels.Matrix.
 func (m *matrix) Bytes() int { return m.size }

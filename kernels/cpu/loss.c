@@ -44,7 +44,7 @@ void af_loss(const af_loss_params *p, int64_t n, const int32_t *index, const dou
 		sums->ratio += rho;
 		sums->clip_low += rho < low && a < 0;
 		sums->clip_high += rho > high && a > 0;
-		if (rho > sums->ratio_max) sums->ratio_max = rho;
+		if (rho > sums->ratio_max || isnan(rho)) sums->ratio_max = rho;
 		if (known) {
 			sums->mismatch += gap;
 			sums->mismatch_k3 += expm1(gap) - gap;
