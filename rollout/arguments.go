@@ -158,7 +158,7 @@ func firstCall(file *syntax.File) (stdjson.RawMessage, int, error) {
 			v, err := literal(expr, names)
 			delete(names, bound)
 			switch v.(type) {
-			case string, int64, float64, bool:
+			case string, int64, float64, bool, jsontext.Value:
 				if err == nil {
 					names[bound] = v
 				}
@@ -288,7 +288,7 @@ func literalValue(l *syntax.Literal) (any, error) {
 		return strings.ToValidUTF8(v, "\uFFFD"), nil
 	case int64, float64:
 		return v, nil
-	case *big.Int:
+	case *big.Int: // beyond int64
 		return jsontext.Value(v.String()), nil
 	}
 	return nil, fmt.Errorf("literal %s is no argument", clip(l.Raw, 40))
@@ -300,6 +300,15 @@ func signed(e *syntax.UnaryExpr, names map[string]any) (any, error) {
 		return nil, err
 	}
 	switch x := v.(type) {
+	case jsontext.Value:
+		if e.Op == syntax.PLUS {
+			return x, nil
+		}
+		if digits, negative := strings.CutPrefix(string(x), "-"); e.Op == syntax.MINUS && negative {
+			return jsontext.Value(digits), nil
+		} else if e.Op == syntax.MINUS {
+			return jsontext.Value("-" + digits), nil
+		}
 	case int64:
 		if e.Op == syntax.MINUS {
 			return -x, nil

@@ -177,7 +177,17 @@ func (p *parser) postfix() (quantity, error) {
 		case t.name == "!":
 			p.advance()
 			v, err = factorial(v)
-		case t.name == "%" && !p.operandAfter():
+		case t.power != nil:
+			p.advance()
+			if p.next().power != nil {
+				return v, unreadable(p.next().at, "a superscript after a superscript: expected one exponent, or ^ before the second")
+			}
+			v, err = raise(v, t.power)
+		case t.name == "%":
+			var percent bool
+			if percent, err = p.percent(); err != nil || !percent {
+				return v, err
+			}
 			p.advance()
 			v.r = new(big.Rat).Quo(v.r, big.NewRat(100, 1))
 		default:
@@ -187,10 +197,23 @@ func (p *parser) postfix() (quantity, error) {
 	return v, err
 }
 
-// operandAfter tells whether an operand begins behind the next token: then "%" is an operator between two.
-func (p *parser) operandAfter() bool {
-	t := p.tokens[min(1, len(p.tokens)-1)]
-	return t.number != nil || t.name == "(" || functions[t.name] != nil
+// percent tells whether the "%" that is next makes a percentage of the number before it; else it is mod, and an operand
+// follows. Before a sign the space around it tells: 50% + 1 and 50%-1 go on with a sum, 17 % -5 has an operand with a
+// sign. What could be either is refused, as nobody would see which was computed.
+func (p *parser) percent() (bool, error) {
+	ahead := func(n int) token { return p.tokens[min(n, len(p.tokens)-1)] }
+	t, after := p.next(), ahead(1)
+	if after.name != "+" && after.name != "-" {
+		return after.number == nil && after.name != "(" && functions[after.name] == nil, nil
+	}
+	signed := !ahead(2).apart // the sign touches what follows
+	switch {
+	case t.apart && signed:
+		return false, nil
+	case !t.apart && !(after.apart && signed):
+		return true, nil
+	}
+	return false, unreadable(t.at, "%% before %q may be a percentage or a remainder: expected brackets around the percentage, as in (50%%) - 1, or mod, as in 17 mod -5", after.name)
 }
 
 func factorial(v quantity) (quantity, error) {

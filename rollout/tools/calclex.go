@@ -12,20 +12,27 @@ import (
 	"afctl/rollout"
 )
 
-// token is a number, or an operator or function by its plain name; at the end of the expression its name is "".
+// token is a number, an exponent in superscript, or an operator or function by its plain name; at the end of the
+// expression its name is "".
 type token struct {
 	name   string
 	number *big.Rat
-	at     int // characters before it
+	power  *big.Int // of a superscript, whose name is as it was written
+	at     int      // characters before it
+	apart  bool     // white space stands before it
 }
 
 var (
-	grouped = regexp.MustCompile(`^\d{1,3}(?:,\d{3})+(?:\.\d+)?`)
+	grouped = regexp.MustCompile(`^\d{1,3}(?:,\d{3})+(?:\.\d*)?`)
 	plainly = regexp.MustCompile(`^(?:\d[\d_]*(?:\.\d*)?|\.\d+)`)
 	scaled  = regexp.MustCompile(`^[eE]([+-]?\d+)`)
 	// Zero times something is no product that anyone writes like this.
 	hexadecimal = regexp.MustCompile(`^0[xX][0-9a-fA-F]+`)
+	superscript = regexp.MustCompile(`^[⁺⁻]?[⁰¹²³⁴-⁹]+`)
 )
+
+// raised writes a superscript on the line.
+var raised = strings.NewReplacer("⁰", "0", "¹", "1", "²", "2", "³", "3", "⁴", "4", "⁵", "5", "⁶", "6", "⁷", "7", "⁸", "8", "⁹", "9", "⁺", "+", "⁻", "-")
 
 // signs are the characters that stand for an operator.
 var signs = map[rune]string{
@@ -46,7 +53,11 @@ func unreadable(at int, format string, a ...any) error {
 func lex(s string) ([]token, error) {
 	s = strings.TrimSpace(strings.TrimRight(strings.TrimSpace(s), "=? "))
 	var out []token
-	at := 0
+	at, apart := 0, false
+	put := func(t token) {
+		t.at, t.apart, apart = at, apart, false
+		out = append(out, t)
+	}
 	take := func(n int) {
 		at += utf8.RuneCountInString(s[:n])
 		s = s[n:]
@@ -55,26 +66,26 @@ func lex(s string) ([]token, error) {
 		c, size := utf8.DecodeRuneInString(s)
 		switch {
 		case unicode.IsSpace(c):
+			apart = true
 			take(size)
 		case c == '.' || '0' <= c && c <= '9':
 			number, n, err := lexNumber(s, at)
 			if err != nil {
 				return nil, err
 			}
-			out = append(out, token{number: number, at: at})
+			put(token{number: number})
 			take(n)
 		case strings.HasPrefix(s, "**"):
-			out = append(out, token{name: "^", at: at})
+			put(token{name: "^"})
 			take(2)
-		case c == '²' || c == '³':
-			power := int64(2)
-			if c == '³' {
-				power = 3
-			}
-			out = append(out, token{name: "^", at: at}, token{number: big.NewRat(power, 1), at: at})
-			take(size)
+		case superscript.MatchString(s):
+			// Its digits are one exponent: 10²³ is 10^23.
+			run := superscript.FindString(s)
+			power, _ := new(big.Int).SetString(raised.Replace(run), 10)
+			put(token{name: run, power: power})
+			take(len(run))
 		case signs[c] != "":
-			out = append(out, token{name: signs[c], at: at})
+			put(token{name: signs[c]})
 			take(size)
 		case unicode.IsLetter(c):
 			n := strings.IndexFunc(s, func(c rune) bool { return !unicode.IsLetter(c) })
@@ -85,13 +96,14 @@ func lex(s string) ([]token, error) {
 			if name == "" {
 				return nil, unreadable(at, "%q means nothing here: expected numbers, + - * / ^, brackets, sqrt, abs, floor, ceil, round or mod", brief(s[:n]))
 			}
-			out = append(out, token{name: name, at: at})
+			put(token{name: name})
 			take(n)
 		default:
 			return nil, unreadable(at, "%q means nothing here", c)
 		}
 	}
-	return append(out, token{at: at}), nil
+	put(token{})
+	return out, nil
 }
 
 // lexNumber reads the number that s begins with, and tells how many bytes it takes.

@@ -24,12 +24,12 @@ const NameCalculator = "Calculator"
 //	product = unary { ("*" | "/" | "mod" | "of") unary }
 //	unary   = ("-" | "+") unary | power
 //	power   = postfix [ "^" unary ]                      right-associative: 2^3^2 = 2^9, -2^2 = -4
-//	postfix = primary { "!" | "%" }                      50% = 1/2
+//	postfix = primary { "!" | "%" | superscript }        50% = 1/2, 10²³ = 10^23, 10⁻³ = 1/1000
 //	primary = number | "(" sum ")" | function "(" sum ")" | "√" primary
 //
 // Functions are sqrt, abs, floor, ceil and round (half away from zero). Other signs for the same: × · ⋅ x for "*"; ÷ for
-// "/"; − – for "-"; ** ² ³ for "^"; "%" between two operands is mod, whose result has the sign of the divisor. Numbers
-// have decimals and exponents (1.5e6), and thousands in groups of three (1,234,567 or 1_234_567). An "=" at the end is
+// "/"; − – for "-"; ** for "^"; "%" between two operands is mod, whose result has the sign of the divisor (before a sign
+// the space around it decides, see parser.percent). Numbers have decimals and exponents (1.5e6), and thousands in groups of three (1,234,567 or 1_234_567). An "=" at the end is
 // ignored.
 //
 // Exponents are integers. Results are exact: an integer, a decimal that ends, or else a fraction and its first 12 digits.
