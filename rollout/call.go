@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,8 @@ type limits struct {
 	other   string // kind of an error of no kind
 	// final makes a call that its own deadline cut an error at once instead of one to repeat.
 	final bool
+	// late is the kind of an error whose repetition would come after the deadline of ctx; empty leaves it its own.
+	late string
 }
 
 // call makes one call of a slot, a tool or the scorer: bounded in time, repeated after transient errors, panics turned
@@ -40,7 +43,7 @@ func call[T any](ctx context.Context, o *Options, l limits, f func(context.Conte
 		}
 		wait := o.Backoff.wait(attempt, retryAfter, rand.Float64())
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < wait {
-			return out, &Error{Kind: kindOf(err, l.other), Slot: l.slot, Err: fmt.Errorf("%w (the next try in %v would be too late)", err, wait)}
+			return out, &Error{Kind: cmp.Or(l.late, kindOf(err, l.other)), Slot: l.slot, Err: fmt.Errorf("%w (the next try in %v would be too late)", err, wait)}
 		}
 		timer := time.NewTimer(wait)
 		select {

@@ -114,13 +114,80 @@ func TestBackoff(t *testing.T) {
 
 // Waiting that would outlast the solve is not begun.
 func TestRetryAfterTooLong(t *testing.T) {
+	later := &TransientError{Err: errors.New("later"), RetryAfter: time.Hour}
 	s := fixture(t, func(s *Solver) {
 		s.Options.Retries = 5
-		s.Slots.Planner = plannerFunc(func(context.Context, Input) (Planning, error) {
-			return Planning{}, &TransientError{Err: errors.New("later"), RetryAfter: time.Hour}
-		})
+		s.Slots.Planner = plannerFunc(func(context.Context, Input) (Planning, error) { return Planning{}, later })
 	})
 	got := s.Solve(t.Context(), job("q"))
-	mustFail(t, got, KindUnavailable)
-	contains(t, "detail", got.FailureDetail, "1h0m0s", "too late")
+	mustFail(t, got, KindDeadline)
+	contains(t, "detail", got.FailureDetail, "later", "1h0m0s", "too late")
+	// The caller's deadline is no end of the loop.
+	short, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	mustFail(t, s.Solve(short, job("q")), KindUnavailable)
+	// The generator has no steps to fall back on.
+	s = fixture(t, func(s *Solver) {
+		s.Options.Retries = 5
+		s.Slots.Generator = generatorFunc(func(context.Context, Input) (string, error) { return "", later })
+	})
+	mustFail(t, s.Solve(t.Context(), job("q")), KindUnavailable)
+}
+
+// Where a slot's pause would outlast the loop, the answer is made from the steps that are there. A tool's ends nothing.
+func TestRetryAfterEndsLoop(t *testing.T) {
+	later := &TransientError{Err: errors.New("later"), RetryAfter: time.Hour}
+	for name, c := range map[string]struct {
+		edit  func(*Solver)
+		steps int
+		note  string
+		score float64
+	}{
+		"planner": {func(s *Solver) {
+			planner := s.Slots.Planner
+			s.Slots.Planner = plannerFunc(func(ctx context.Context, in Input) (Planning, error) {
+				if in.Turn == 2 {
+					return Planning{}, later
+				}
+				return planner.Plan(ctx, in)
+			})
+		}, 1, "planner: deadline: transient: later", 1},
+		"verifier": {func(s *Solver) {
+			s.Slots.Verifier = verifierFunc(func(context.Context, Input) (flow.Verdict, string, error) { return "", "", later })
+		}, 1, "verifier: deadline: transient: later", 1},
+		"executor": {func(s *Solver) {
+			executor := s.Slots.Executor
+			s.Slots.Executor = executorFunc(func(ctx context.Context, in Input, p Plan, spec ToolSpec) (json.RawMessage, error) {
+				if in.Turn == 2 {
+					return nil, later
+				}
+				return executor.Arguments(ctx, in, p, spec)
+			})
+		}, 2, "executor: deadline: transient: later", 0}, // the fixture answers with the last result
+		"tool": {func(s *Solver) {
+			n := 0
+			s.Tools, _ = NewRegistry(fakeTool{"Search", func(_ context.Context, q string) (Result, error) {
+				if n++; n == 2 {
+					return Result{}, later
+				}
+				return Result{Text: "Search of " + q}, nil
+			}})
+		}, 3, "", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := fixture(t, func(s *Solver) {
+				s.Options.Retries, s.Slots.Verifier = 5, never
+				c.edit(s)
+			})
+			got := s.Solve(t.Context(), job("q"))
+			mustScore(t, got, c.score)
+			if len(got.Steps) != c.steps {
+				t.Fatalf("%d steps, expected %d: %+v", len(got.Steps), c.steps, got.Steps)
+			}
+			contains(t, "the last note", got.Steps[c.steps-1].VerdictNote, c.note)
+			if name == "tool" && got.Steps[1].ErrorKind != KindUnavailable {
+				t.Errorf("the tool's step is of kind %q, expected %s", got.Steps[1].ErrorKind, KindUnavailable)
+			}
+		})
+	}
 }

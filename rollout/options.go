@@ -20,8 +20,8 @@ const (
 type Options struct {
 	// MaxTurns is the number of planner calls of a solve at most; default 3, as in training (evaluation takes 10).
 	MaxTurns int
-	// MaxTime bounds the loop of a solve: analysis and turns. When it is over, no call goes on; the answer is made from
-	// the steps that are there, if there is one. A solve ends at the latest two CallTimeouts later, which generator and
+	// MaxTime bounds the loop of a solve: analysis and turns. When it is over, or a slot's next try would come after it,
+	// no call goes on; the answer is made from the steps that are there, if there is one. A solve ends at the latest two CallTimeouts later, which generator and
 	// scorer share. Default 5 minutes.
 	MaxTime time.Duration
 	// CallTimeout bounds one call of a slot or of the scorer; default 2 minutes.

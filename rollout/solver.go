@@ -90,6 +90,7 @@ type solve struct {
 	job     Job
 	memory  *Memory
 	t       flow.Trajectory
+	late    string // see limits; of the slots' calls
 }
 
 func (v *solve) run(ctx context.Context) error {
@@ -126,6 +127,13 @@ func (v *solve) loop(ctx context.Context) error {
 	o := &v.options
 	bounded, cancel := context.WithTimeout(ctx, o.MaxTime)
 	defer cancel()
+	// A slot's pause that would outlast the loop ends it as a call in flight at its end does. Not so where the caller's
+	// deadline comes first, which is no end of the loop; nor for tools, whose error the planner can still work around.
+	limit, _ := bounded.Deadline()
+	if outer, _ := ctx.Deadline(); limit.Before(outer) {
+		v.late = KindDeadline
+		defer func() { v.late = "" }()
+	}
 	err := v.analyze(bounded)
 	for turn := 1; err == nil && turn <= o.MaxTurns; turn++ {
 		var stop bool
@@ -135,7 +143,11 @@ func (v *solve) loop(ctx context.Context) error {
 		}
 	}
 	if err != nil && kindOf(err, "") == KindDeadline && ctx.Err() == nil && v.completed() {
-		v.memory.last().VerdictNote = fmt.Sprintf("the time of the solve (%v) is over", o.MaxTime)
+		note := fmt.Sprintf("the time of the solve (%v) is over", o.MaxTime)
+		if bounded.Err() == nil {
+			note = fmt.Sprintf("the time of the solve (%v) would be over: %v", o.MaxTime, err)
+		}
+		v.memory.last().VerdictNote = clip(note, maxNote)
 		return nil
 	}
 	return err
@@ -317,7 +329,7 @@ func (v *solve) verify(ctx context.Context, turn int) (stop bool, err error) {
 }
 
 func (v *solve) slot(name string) limits {
-	return limits{slot: name, timeout: v.options.CallTimeout, other: KindModel}
+	return limits{slot: name, timeout: v.options.CallTimeout, other: KindModel, late: v.late}
 }
 
 // input is what a slot sees at a turn, with the random stream of that call.
