@@ -159,7 +159,7 @@ func TestPlain(t *testing.T) {
 		"'''bold''' and ''italic'' and '''''both''''' don't":       "bold and italic and both don't",
 		"[[a]] [[b|c]] [[d|''e'' f]]s":                             "a c e fs",
 		"[[File:x.jpg|thumb|a [[link]] in it]]after":               "after",
-		"[[Category:X]][[:Category:Y|Y]]":                          "",
+		"[[Category:X]][[:Category:Y|Y]]":                          "Y",
 		"[http://x.example] [https://x.example text] [1]":          " text [1]",
 		"{{a}}{{b|{{c}}|d}}x{{convert|3|km|mi}} {{lang|fr|mot}}":   "x3 km mot",
 		"a{{unclosed\n== Next ==\ntext":                            "a\n## Next\ntext",
@@ -198,9 +198,65 @@ func TestPlain(t *testing.T) {
 	}
 }
 
+// What is written small, or by a template, is a part of its number: 10<sup>6</sup> is not 106.
+func TestPlainNumbers(t *testing.T) {
+	for source, want := range map[string]string{
+		"10<sup>6</sup> km<SUP class=x>2</SUP>, H<sub>2</sub>O":            "10^6 km^2, H2O",
+		"10<sup>−3</sup> 10<sup>&minus;3</sup> (x)<sup>+2</sup>":           "10^−3 10^−3 (x)^+2",
+		"10<sup>{{minus}}3</sup> {{nowrap|10<sup>6</sup>}}":                "10^−3 10^6",
+		"19<sup>th</sup> <sup>14</sup>C a<sup/>2 x<sup></sup>":             "19th 14C a2 x",
+		"5<sup>1</sup>/<sub>2</sub> 5<sup>1</sup>&frasl;<sub>2</sub>":      "5 1/2 5 1⁄2",
+		"10{{sup|6}} CO{{sub|2}} {{sup|14}}C 19{{sup|th}} 2{{e|6}}":        "10^6 CO2 14C 19th 2×10^6",
+		"1990{{snd}}1995, 1990{{ndash}}95, 5{{nbsp}}km":                    "1990 – 1995, 1990–95, 5 km",
+		"a{{spaced ndash}}b{{mdash}}c{{Spaced_ndash}}d":                    "a – b—c – d",
+		"3{{×}}4{{times}}5{{middot}}6 co{{shy}}op":                         "3×4×5·6 coop",
+		"1990{{unknown}}1995 a{{unknown}}[[b]] a{{unknown}}. a{{x}}{{y}}b": "1990 1995 a b a. a b",
+		"{{frac|3|1|2}} {{fraction|5|1|4}} {{frac|1|2}} {{frac|8}}":        "3 1/2 5 1/4 1/2 1/8",
+		"3{{frac|1|2}} ({{frac|1|2}}) a{{frac|1|2}}":                       "3 1/2 (1/2) a1/2",
+		"{{convert|6|ft|2|in|m}} {{convert|10|st|5.5|lb|kg|1}}":            "6 ft 2 in 10 st 5.5 lb",
+		"{{convert|6|ft|m|2}} {{convert|6|ft|2}}":                          "6 ft 6 ft",
+		"{{convert|10|+/-|2|km}} {{convert|10|±|2|km|mi}}":                 "10 ± 2 km 10 ± 2 km",
+		"{{val|6.02|e=23}} {{val|6.02|0.01|e=-23|u=kg}} {{val|e=9|ul=m}}":  "6.02×10^23 (6.02 ± 0.01)×10^-23 kg 10^9 m",
+		"{{val|1.2}} {{val|1.2|0.1}} {{val|1.2|(3)}} {{val|1.2|3|4}}":      "1.2 1.2 ± 0.1 1.2(3) 1.2 +3 −4",
+		"{{formatnum:1,234}} {{formatnum: 1234.5 |R}}":                     "1,234 1234.5",
+	} {
+		if got := plain(source); got != want {
+			t.Errorf("%q: %q, expected %q", source, got, want)
+		}
+	}
+}
+
+// What parts a page is found in the forms that authors write it in, and parts words.
+func TestPlainParts(t *testing.T) {
+	for source, want := range map[string]string{
+		"a\n:{|\n| b\n|}\nc\n : {|\n| d\n |}\ne":                                     "a\nc\ne",
+		"a\n {| class=x\n| b\n{{c|\n :{|\n}}\n  |}\nd":                               "a\nd",
+		"a\n== References ==<!-- x -->\nb\n== C ==\nd":                               "a\n## C\nd",
+		"==History==<ref name=x>a ''b'' == c</ref>\nd":                               "## History\nd",
+		"== History == <!-- x\ny --> \na":                                            "## History\na",
+		"==History== <ref>x</ref><!-- y -->\na":                                      "## History\na",
+		"== ''The'' [[a|River]]<ref>b</ref> ==\nc":                                   "## The River\nc",
+		"== *NSYNC ==\na":                                                            "## *NSYNC\na",
+		"==a== b\n==c==<b>d</b>\n==":                                                 "==a== b\n==c==d\n==",
+		"== Notes ==\na\n=== Works cited ===\nb\n==== C ====\nd\n== E ==\nf":         "## E\nf",
+		"== A ==\na\n=== Sources ===\nb\n==== C ====\nd\n=== E ===\nf":               "## A\na\n## E\nf",
+		"=== Sources ===\na\n== B ==\nb\n=== C ===\nc":                               "## B\nb\n## C\nc",
+		"[[:Category:Cats|cats]] [[:File:Foo.png|the picture]] [[:fr:Chat]] [[x]]":   "cats the picture fr:Chat x",
+		"[[File:a.png|thumb|see [[:Category:B|c]] and [[d]]]]e [[ image:f.png]]g":    "e g",
+		"a<ref>b</ref >c<ref name=x>d</REF\n>e<references><ref>f</ref></references>": "ace",
+		"a<ref>b</references>c</ref>d<ref>e":                                         "ade",
+		"x<blockquote>a</blockquote>b<hr>c<div>d</div>e<td>f</td>g<HR/>h":            "x a b c d e f g h",
+		"<b>a</b>b<span class=x>c</span>d<small>e</small>f<link rel=x>g":             "abcdefg",
+	} {
+		if got := plain(source); got != want {
+			t.Errorf("%q: %q, expected %q", source, got, want)
+		}
+	}
+}
+
 // Unbalanced markup is read once: a megabyte of it takes no longer than a megabyte of text.
 func TestPlainIsLinear(t *testing.T) {
-	for _, piece := range []string{"{{nowrap|", "{{nowrap|{{nowrap|{{nowrap|a}}}}}}", strings.Repeat("{{small|", 29) + strings.Repeat("}}", 29), "{{", "}}", "[[", "]]", "[[a|", "{|\n", "<ref>", "<", "<!--", "'", "[http://", "==", "== a ==\n", "&", "{{a|", "[[File:", "<ref "} {
+	for _, piece := range []string{"{{nowrap|", "{{nowrap|{{nowrap|{{nowrap|a}}}}}}", strings.Repeat("{{small|", 29) + strings.Repeat("}}", 29), "{{", "}}", "[[", "]]", "[[a|", "{|\n", "<ref>", "<", "<!--", "'", "[http://", "==", "== a ==\n", "&", "{{a|", "[[File:", "<ref ", "<ref></references>", "<ref></ref", "==<ref", "==<!--\n", "a<sup>", "1<sup>1", ":{|\n", "a{{b}}", "== {{small|a}} ==\n"} {
 		plain(strings.Repeat(piece, 1<<20/len(piece)))
 	}
 }

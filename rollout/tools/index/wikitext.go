@@ -2,18 +2,21 @@ package index
 
 import (
 	"html"
+	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // plain strips wikitext to plain text: templates, tables, references, comments, files and categories go, links and
-// emphasis keep their words, headings become lines that begin with headingMark. Sections that hold no prose of their
+// emphasis keep their words, headings become lines that begin with headingMark, exponents keep a sign ("10^6"). Sections that hold no prose of their
 // own (references, external links, ...) are left out. It reads the text once, whatever is unbalanced in it: what is
 // opened and not closed ends with its section.
 func plain(source string) string {
 	return tidy(html.UnescapeString(unmarked(source)))
 }
 
-// unmarked is plain before white space and entities are seen to.
+// unmarked is plain before white space and entities are seen to. A heading has as many number signs as it had equals.
 func unmarked(source string) string {
 	w := wikitext{s: source, lower: lowerASCII(source), ends: map[string]int{}}
 	for w.i < len(w.s) {
@@ -26,7 +29,7 @@ type wikitext struct {
 	s     string
 	lower string
 	i     int
-	ends  map[string]int // see next
+	ends  map[string]int // see next and closing
 	out   strings.Builder
 	// What is open around the place in hand. Text within a template, a table or a file is dropped. Within a template
 	// only its braces count: whatever else is opened there ends with it.
@@ -44,9 +47,6 @@ func lowerASCII(s string) string {
 	}
 	return string(b)
 }
-
-// droppedTags are elements whose content is no prose.
-var droppedTags = []string{"ref", "gallery", "timeline", "syntaxhighlight", "source", "score", "imagemap", "math", "chem", "templatestyles"}
 
 func (w *wikitext) at(prefix string) bool { return strings.HasPrefix(w.s[w.i:], prefix) }
 
@@ -101,6 +101,9 @@ func (w *wikitext) step() {
 	}
 }
 
+// maxIndent bounds what is looked at for the marks of a list or the indent of a table.
+const maxIndent = 16
+
 // line handles what counts only at the beginning of a line, and tells whether it consumed anything.
 func (w *wikitext) line() bool {
 	switch {
@@ -108,16 +111,18 @@ func (w *wikitext) line() bool {
 		return w.heading()
 	case w.templates > 0:
 		return false
-	case w.at("{|"):
+	}
+	rest := w.s[w.i:min(len(w.s), w.i+maxIndent)]
+	switch mark := strings.TrimLeft(rest, ": \t"); { // tables may be indented
+	case strings.HasPrefix(mark, "{|"):
 		w.tables++
-		w.i += 2
+		w.i += len(rest) - len(mark) + 2
 		return true
-	case w.tables > 0 && w.at("|}"):
+	case w.tables > 0 && strings.HasPrefix(mark, "|}"):
 		w.tables--
-		w.i += 2
+		w.i += len(rest) - len(mark) + 2
 		return true
 	}
-	rest := w.s[w.i:min(len(w.s), w.i+16)]
 	if n := len(rest) - len(strings.TrimLeft(rest, "*#:;")); n > 0 {
 		w.i += n
 		return true
@@ -125,69 +130,36 @@ func (w *wikitext) line() bool {
 	return false
 }
 
-// heading reads "== Heading ==" and ends whatever an author forgot to close.
+// heading reads "== Heading ==", behind which comments and references may stand, and ends whatever an author forgot to
+// close.
 func (w *wikitext) heading() bool {
 	line, _, _ := strings.Cut(w.s[w.i:], "\n")
 	title := strings.TrimRight(line, " \t\r")
-	if len(title) < 5 || !strings.HasSuffix(title, "==") {
+	for !strings.HasSuffix(title, "==") {
+		k := strings.LastIndexByte(title, '<')
+		if k < 0 {
+			return false
+		}
+		if title = title[:k]; strings.HasPrefix(line[k:], "<!--") || strings.HasPrefix(line[k:], "<ref") {
+			title = strings.TrimRight(title, " \t")
+		} else if strings.HasSuffix(title, "==") {
+			return false
+		}
+	}
+	if len(title) < 5 {
 		return false
 	}
 	w.templates, w.tables, w.files, w.external = 0, 0, 0, 0
-	w.i += len(line)
-	w.emit("\n" + headingMark + strings.TrimSpace(strings.Trim(title, "= ")) + "\n")
+	w.i += len(title)
+	opened, closed := len(title)-len(strings.TrimLeft(title, "=")), len(title)-len(strings.TrimRight(title, "="))
+	// The space keeps a title that begins like a list as it is.
+	words := strings.Join(strings.Fields(unmarked(" "+strings.Trim(title, "= "))), " ")
+	w.emit("\n" + strings.Repeat("#", min(opened, closed, maxLevel)) + " " + words + "\n")
 	return true
 }
 
-// next is where the next end (in lower-case ASCII) stands from here on, or -1. Each end is looked for once over the whole
-// text, however often it is asked for.
-func (w *wikitext) next(end string) int {
-	at, known := w.ends[end]
-	if !known || at >= 0 && at < w.i {
-		at = strings.Index(w.lower[w.i:], end)
-		if at >= 0 {
-			at += w.i
-		}
-		w.ends[end] = at
-	}
-	return at
-}
-
-// skipPast moves behind the next end, or, where there is none, behind the n bytes that began it.
-func (w *wikitext) skipPast(end string, n int) {
-	if at := w.next(end); at >= 0 {
-		w.i = at + len(end)
-	} else {
-		w.i += n
-	}
-}
-
-// maxTag bounds a tag; what is longer is a sign for "less than".
-const maxTag = 500
-
-func (w *wikitext) tag() {
-	if w.at("<!--") {
-		w.skipPast("-->", 4)
-		return
-	}
-	name := w.lower[w.i+1 : min(len(w.s), w.i+20)]
-	closed := w.next(">")
-	named := name != "" && (name[0] == '/' || 'a' <= name[0] && name[0] <= 'z')
-	if !named || closed < 0 || closed-w.i > maxTag {
-		w.emit("<")
-		w.i++
-		return
-	}
-	if strings.HasPrefix(name, "br") || strings.HasPrefix(name, "p") || strings.HasPrefix(name, "li") {
-		w.emit(" ")
-	}
-	w.i = closed + 1
-	for _, t := range droppedTags {
-		after, ok := strings.CutPrefix(name, t)
-		if ok && after != "" && strings.ContainsRune(" \t\n>", rune(after[0])) && w.s[closed-1] != '/' {
-			w.skipPast("</"+t+">", 0)
-		}
-	}
-}
+// maxLevel is the deepest level of a heading.
+const maxLevel = 6
 
 func (w *wikitext) open() {
 	if !w.at("{{") {
@@ -208,17 +180,37 @@ func (w *wikitext) closeBraces() {
 		w.i++
 		return
 	}
+	inner := ""
 	if w.templates--; w.templates == 0 {
-		w.emit(templateText(w.s[w.templateAt:w.i]))
+		inner = w.s[w.templateAt:w.i]
 	}
 	w.templates = max(w.templates, 0)
 	w.i += 2
+	if inner != "" && !w.dropping() {
+		w.template(inner)
+	}
+}
+
+// template writes the text of a template, apart from the words and numbers around it: 3{{frac|1|2}} is not 31/2.
+func (w *wikitext) template(inner string) {
+	text, known := templateText(inner)
+	last, _ := utf8.DecodeLastRuneInString(w.out.String())
+	first, _ := utf8.DecodeRuneInString(text)
+	next, _ := utf8.DecodeRuneInString(w.s[w.i:])
+	inWord := func(c rune) bool { return unicode.IsLetter(c) || unicode.IsDigit(c) }
+	switch {
+	case !known && inWord(last) && (inWord(next) || next == '[' || next == '{'), unicode.IsDigit(last) && unicode.IsDigit(first):
+		text = " " + text
+	case strings.HasPrefix(text, "^") && power(w.out.String(), text[1:], false) == "":
+		text = text[1:]
+	}
+	w.emit(text)
 }
 
 // linkReach bounds the target of a link.
 const linkReach = 512
 
-// fileSpaces are the namespaces whose links show no words.
+// fileSpaces are the namespaces whose links show no words, without a colon before them.
 var fileSpaces = []string{"file:", "image:", "category:", "media:"}
 
 func (w *wikitext) link() {
@@ -226,16 +218,17 @@ func (w *wikitext) link() {
 		w.externalLink()
 		return
 	}
-	target := strings.ToLower(w.s[w.i+2 : min(len(w.s), w.i+2+16)])
-	target = strings.TrimLeft(target, ": ")
-	for _, space := range fileSpaces {
-		if w.files > 0 || strings.HasPrefix(target, space) {
-			w.files++
-			w.i += 2
-			return
-		}
-	}
+	target := strings.ToLower(strings.TrimLeft(w.s[w.i+2:min(len(w.s), w.i+2+16)], " "))
+	hidden := slices.ContainsFunc(fileSpaces, func(space string) bool { return strings.HasPrefix(target, space) })
 	w.i += 2
+	if w.files > 0 || hidden {
+		w.files++
+		return
+	}
+	// [[:Category:Cats|cats]] is a link to read like any other.
+	if w.at(":") {
+		w.i++
+	}
 	// [[target|words]]: on to the words, which are read like any others
 	reach := w.s[w.i:min(len(w.s), w.i+linkReach)]
 	if k := strings.IndexAny(reach, "|]["); k >= 0 && reach[k] == '|' {
@@ -278,16 +271,24 @@ var droppedSections = map[string]bool{
 	"bibliography": true, "sources": true, "citations": true, "footnotes": true,
 }
 
-// tidy squeezes white space, and drops empty lines, switches (__TOC__) and the sections that hold no prose.
+// tidy squeezes white space, and drops empty lines, switches (__TOC__) and the sections that hold no prose, with the
+// sections below them.
 func tidy(s string) string {
 	var b strings.Builder
-	dropped := false
+	dropped := 0 // level of the section that is being dropped
 	for line := range strings.SplitSeq(s, "\n") {
 		line = strings.Join(strings.Fields(line), " ")
-		if heading, ok := strings.CutPrefix(line, headingMark); ok {
-			dropped = droppedSections[strings.ToLower(heading)]
+		heading := strings.TrimLeft(line, "#")
+		if level := len(line) - len(heading); level >= len(headingMark)-1 && strings.HasPrefix(heading, " ") {
+			line = headingMark + heading[1:]
+			if dropped == 0 || level <= dropped {
+				dropped = 0
+				if droppedSections[strings.ToLower(heading[1:])] {
+					dropped = level
+				}
+			}
 		}
-		if dropped || line == "" || strings.HasPrefix(line, "__") || strings.Trim(line, "-") == "" {
+		if dropped > 0 || line == "" || strings.HasPrefix(line, "__") || strings.Trim(line, "-") == "" {
 			continue
 		}
 		if b.Len() > 0 {
