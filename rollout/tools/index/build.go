@@ -16,9 +16,9 @@ import (
 	"afctl/ckpt"
 )
 
-// formatVersion stands in the file's user_version; appID marks the file as an index ("afix").
+// formatVersion stands in the file's user_version: 2 since words are folded as they are now; appID marks the file as an index ("afix").
 const (
-	formatVersion = 1
+	formatVersion = 2
 	appID         = 0x61666978
 )
 

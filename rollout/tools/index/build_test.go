@@ -185,9 +185,11 @@ func TestOpenRefuses(t *testing.T) {
 	}
 	other := append([]byte(nil), whole...)
 	other[63] = 99 // user_version
+	older := append([]byte(nil), whole...)
+	older[63] = formatVersion - 1
 	for name, content := range map[string][]byte{
 		"text": []byte("not a database at all, but longer than a header of a hundred bytes, so that it is looked at in full......"), "empty": nil,
-		"head": whole[:100], "torn": whole[:len(whole)/3], "version": other,
+		"head": whole[:100], "torn": whole[:len(whole)/3], "version": other, "older": older,
 	} {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, content, 0o600); err != nil {
@@ -202,6 +204,8 @@ func TestOpenRefuses(t *testing.T) {
 			}
 		} else if !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: %v, expected ErrFormat with the path", name, err)
+		} else if name == "older" && !strings.Contains(err.Error(), "version 1, expected 0x61666978 and 2; build it anew") {
+			t.Errorf("%s: %v, expected both versions and what mends it", name, err)
 		}
 	}
 	if _, err := Open(filepath.Join(dir, "absent")); !errors.Is(err, os.ErrNotExist) {

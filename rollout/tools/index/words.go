@@ -30,7 +30,7 @@ func words(s string) []string {
 			if start < 0 {
 				start = i
 			}
-		case c == '\'' || c == '’':
+		case strings.ContainsRune(apostrophes, c):
 			// "O'Brien" and "king's" are one word each; the s of a genitive falls with the plural's
 		default:
 			flush(i)
@@ -40,30 +40,42 @@ func words(s string) []string {
 	return out
 }
 
-// fold drops case and accents, and writes compatibility forms plainly.
+// undecomposed are lower-case letters that Unicode does not take apart into a base letter and a mark.
+var undecomposed = strings.NewReplacer("ß", "ss", "ς", "σ", "ø", "o", "ł", "l", "đ", "d", "ð", "d", "þ", "th", "æ", "ae", "œ", "oe",
+	"ı", "i", "ħ", "h", "ŧ", "t", "ŋ", "n")
+
+// fold drops case and accents, and writes compatibility forms and letters of one language plainly.
 func fold(s string) string {
 	s = strings.ToValidUTF8(s, " ")
 	for i := range len(s) {
 		if s[i] >= 0x80 {
-			return strings.Map(func(c rune) rune {
-				if unicode.Is(unicode.Mn, c) {
+			return undecomposed.Replace(strings.Map(func(c rune) rune {
+				if unicode.Is(unicode.Mn, c) || isLetterApostrophe(c) {
 					return -1
 				}
 				return unicode.ToLower(c)
-			}, norm.NFKD.String(s))
+			}, norm.NFKD.String(s)))
 		}
 	}
 	return strings.ToLower(s)
 }
 
+// isLetterApostrophe tells the apostrophes that are letters (ʻokina, hamza, ayn), and as often left out as written.
+func isLetterApostrophe(c rune) bool { return c >= 'ʻ' && c <= 'ʿ' }
+
+// apostrophes stand within a word.
+const apostrophes = "'’‘"
+
 func unspaced(c rune) bool {
 	return c >= 0x2E80 && unicode.In(c, unicode.Han, unicode.Hiragana, unicode.Katakana)
 }
 
+var noApostrophes = strings.NewReplacer("'", "", "’", "", "‘", "")
+
 // stem drops the plural s and what an apostrophe parts off, by Harman's S-stemmer (1991, "How effective is suffixing?").
 func stem(w string) string {
-	if strings.ContainsAny(w, "'’") {
-		w = strings.NewReplacer("'", "", "’", "").Replace(w)
+	if strings.ContainsAny(w, apostrophes) {
+		w = noApostrophes.Replace(w)
 	}
 	n := len(w)
 	if n < 4 || w[n-1] != 's' {
@@ -102,7 +114,7 @@ func query(text string) []asked {
 	text = strings.ToValidUTF8(text[:min(len(text), maxQueryBytes)], " ")
 	var all []asked
 	for _, field := range strings.FieldsFunc(text, func(c rune) bool { return !inWord(c) }) {
-		first, _ := utf8.DecodeRuneInString(strings.TrimLeft(field, "'’"))
+		first, _ := utf8.DecodeRuneInString(strings.TrimLeft(field, apostrophes+"ʻʼʽʾʿ"))
 		for _, w := range words(field) {
 			all = append(all, asked{w, !unicode.IsLower(first)})
 		}
@@ -125,7 +137,7 @@ func query(text string) []asked {
 
 // inWord tells what can stand within a word, before it is folded.
 func inWord(c rune) bool {
-	return unicode.In(c, unicode.L, unicode.M, unicode.N) || c == '\'' || c == '’'
+	return unicode.In(c, unicode.L, unicode.M, unicode.N) || strings.ContainsRune(apostrophes, c)
 }
 
 // Bounds of a query; what is beyond them is left out.
