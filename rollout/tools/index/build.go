@@ -67,7 +67,9 @@ func BuildIndex(ctx context.Context, dst string, src Source, progress func(Progr
 	if err != nil {
 		return err
 	}
-	err = fill(ctx, db, src, progress)
+	if err = fill(ctx, db, src, progress); err != nil && ctx.Err() != nil {
+		err = ctx.Err() // the database says only that its statements were closed
+	}
 	if err = errors.Join(err, db.Close()); err != nil {
 		return err
 	}

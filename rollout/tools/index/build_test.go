@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -78,6 +79,35 @@ func TestBuildIsAtomic(t *testing.T) {
 		t.Error("built in a folder that does not exist")
 	}
 }
+
+// A build that is interrupted says so, wherever it is, and not how the database took it.
+func TestBuildInterrupted(t *testing.T) {
+	for _, n := range []int{0, 1, 20} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		docs := Docs(manyDocs(50))
+		calls := 0
+		src := sourceFunc(func(ctx context.Context) (Doc, error) {
+			if calls++; calls > n {
+				cancel(errors.New("stop"))
+				// The transaction is rolled back beside us: it takes its statements with it.
+				time.Sleep(20 * time.Millisecond)
+			}
+			return docs.Next(ctx)
+		})
+		err := BuildIndex(ctx, filepath.Join(t.TempDir(), "x.db"), src, nil)
+		cancel(nil)
+		if !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "sql") {
+			t.Errorf("interrupted after %d documents: %v, expected %v", n, err, context.Canceled)
+		}
+	}
+}
+
+// sourceFunc is a source without a file.
+type sourceFunc func(context.Context) (Doc, error)
+
+func (f sourceFunc) Next(ctx context.Context) (Doc, error) { return f(ctx) }
+func (sourceFunc) Offset() (done, total int64)             { return 0, 0 }
+func (sourceFunc) Close() error                            { return nil }
 
 // What a killed builder left is removed by the next one; what one that lives is writing, and other files, stay.
 func TestBuildRemovesLeftovers(t *testing.T) {
