@@ -118,6 +118,7 @@ func (p *Plan) missing() error {
 type section struct {
 	what int
 	text string
+	bare bool // the label of a tool's name is "Tool" alone, as that of a remark about it may be
 }
 
 // sectionsByLine are the sections whose label opens a line.
@@ -125,7 +126,7 @@ func sectionsByLine(label *regexp.Regexp, text string) []section {
 	var found []section
 	for line := range strings.SplitSeq(text, "\n") {
 		if m := label.FindStringSubmatchIndex(line); m != nil {
-			found = append(found, section{whichLabel(m), line[m[1]:]})
+			found = append(found, section{whichLabel(m), line[m[1]:], bareLabel(line, m)})
 		} else if n := len(found); n > 0 {
 			found[n-1].text += "\n" + line
 		}
@@ -143,7 +144,7 @@ func sectionsWithin(label *regexp.Regexp, text string) []section {
 			end = matches[i+1][0]
 		}
 		if !strings.HasPrefix(text[m[0]:], "</") {
-			found = append(found, section{whichLabel(m), text[m[1]:end]})
+			found = append(found, section{whichLabel(m), text[m[1]:end], bareLabel(text, m)})
 		}
 	}
 	return found
@@ -159,13 +160,25 @@ func whichLabel(m []int) int {
 	return justification
 }
 
-// assemble takes the last tool name, and of every other section the last before it, or else the last at all.
+// bareLabel tells whether the label that matched in s is the word "tool" and no more.
+func bareLabel(s string, m []int) bool {
+	label := m[2+2*toolName:]
+	return label[0] >= 0 && strings.EqualFold(s[label[0]:label[1]], "tool")
+}
+
+// assemble takes the last tool name, and of every other section the last before it, or else the last at all. What a plan
+// says of its tool under "Tool:" behind "Tool Name:" is no name: that takes a sub-goal of its own.
 func assemble(found []section) (Plan, error) {
 	at := len(found)
 	var p Plan
-	for i := len(found) - 1; i >= 0 && p.Tool == ""; i-- {
-		if found[i].what == toolName {
-			p.Tool, at = firstLine(found[i].text), i
+	for i := len(found) - 1; i >= 0; i-- {
+		if p.Tool != "" && found[i].what == subGoal {
+			break
+		}
+		if name := firstLine(found[i].text); found[i].what == toolName && name != "" && (p.Tool == "" || !found[i].bare) {
+			if p.Tool, at = name, i; !found[i].bare {
+				break
+			}
 		}
 	}
 	pick := func(what int) string {
