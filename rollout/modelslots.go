@@ -122,7 +122,8 @@ func (v ModelVerifier) Verify(ctx context.Context, in Input) (flow.Verdict, stri
 	return verdict, note, err
 }
 
-// Answer asks for the answer: what stands in the last <answer>…</answer> of the reply, or all of it.
+// Answer asks for the answer: what stands in the last <answer>…</answer> of the reply that holds anything, else behind an
+// <answer> that was not closed, or all of it.
 func (g ModelGenerator) Answer(ctx context.Context, in Input) (string, error) {
 	s := ModelSlot(g)
 	c, err := s.ask(ctx, SlotGenerator, s.data(in), in.Seed, nil, nil)
@@ -134,10 +135,26 @@ func (g ModelGenerator) Answer(ctx context.Context, in Input) (string, error) {
 
 func taggedAnswer(text string) string {
 	const open, end = "<answer>", "</answer>"
-	if i := strings.LastIndex(text, open); i >= 0 {
-		text, _, _ = strings.Cut(text[i+len(open):], end)
+	unclosed := ""
+	for before := text; ; {
+		i := strings.LastIndex(before, open)
+		if i < 0 {
+			break
+		}
+		inner, _, closed := strings.Cut(before[i+len(open):], end)
+		inner = strings.TrimSpace(inner)
+		switch {
+		case inner != "" && closed:
+			return inner
+		case unclosed == "":
+			unclosed = inner // an answer that was cut short, or no more than the tag's name in a sentence
+		}
+		before = before[:i]
 	}
-	return strings.TrimSpace(text)
+	if unclosed != "" {
+		return unclosed
+	}
+	return strings.TrimSpace(strings.NewReplacer(open, "", end, "").Replace(text))
 }
 
 func (s *ModelSlot) data(in Input) PromptData { return in.promptData(s.MemoryBudget, s.Count) }

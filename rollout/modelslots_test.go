@@ -144,6 +144,9 @@ func TestModelAnalystAndGenerator(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"It is <answer> 42 </answer>.": "42", "42": "42", "<answer>1</answer> no, <answer>2</answer>": "2", "<answer>open {x}": "open {x}", "": "",
+		"<answer>42</answer>, in the <answer> format": "42", "In the <answer> format: <answer>42</answer>": "42", "<answer>42</answer> <answer> </answer>": "42",
+		"<answer>1</answer> or <answer>2": "1", "<answer>1</answer></answer>": "1", "42 <answer></answer>": "42", "42 <answer>": "42", "<answer>42 <answer>": "42",
+		"<answer> </answer>": "", "42</answer>": "42", "<answer></answer><answer>open": "open",
 	} {
 		got, err := ModelGenerator{Model: &replies{texts: []string{text}}}.Answer(t.Context(), input())
 		if err != nil || got != want {
