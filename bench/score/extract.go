@@ -37,9 +37,10 @@ var (
 // sentence ends before punctuation, unless that is within a number or a name.
 const sentence = `(?:[^.!?\n]|[.!?]\S)*`
 
-// Extract returns the part of a reply that is its answer: the last <answer> element (one that is never closed runs to
-// the end), else the last \boxed{}, else what follows the last "answer is" or "answer:" on its line (or on the next, if
-// that line ends there), else the whole text. What is said of an answer ("this answer is correct") announces none. Marks nest: a box within a tag is opened too. Markdown's emphasis is left out.
+// Extract returns the part of a reply that is its answer: the last <answer> element that holds anything (where none is
+// closed, it runs to the end), else the last \boxed{}, else what follows the last "answer is" or "answer:" on its line (or
+// on the next, if that line ends there), else the whole text. What is said of an answer ("this answer is correct")
+// announces none. Marks nest: a box within a tag is opened too. Markdown's emphasis is left out.
 func Extract(text string) (string, Origin) {
 	if len(text) > MaxAnswer {
 		cut := len(text) - MaxAnswer
@@ -94,16 +95,27 @@ func plain(text string) string {
 	return emphasis.ReplaceAllString(htmlMark.ReplaceAllString(text, " "), "$1$2$3$4")
 }
 
+// lastTag returns the content of the last element that is closed and holds anything, else of the last that is not closed;
+// a reply may name the tag in a sentence ("in the <answer> format"), before its answer or behind it.
 func lastTag(text string) (string, bool) {
 	opens := openTag.FindAllStringIndex(text, -1)
-	if opens == nil {
-		return "", false
+	unclosed, end := "", len(text)
+	for i := len(opens) - 1; i >= 0; i-- {
+		inner := text[opens[i][1]:end]
+		closed := closeTag.FindStringIndex(inner)
+		if closed != nil {
+			inner = inner[:closed[0]]
+		}
+		switch {
+		case strings.TrimSpace(inner) == "":
+		case closed != nil:
+			return inner, true
+		case unclosed == "":
+			unclosed = inner
+		}
+		end = opens[i][0]
 	}
-	inner := text[opens[len(opens)-1][1]:]
-	if end := closeTag.FindStringIndex(inner); end != nil {
-		inner = inner[:end[0]]
-	}
-	return inner, true
+	return unclosed, opens != nil
 }
 
 // lastBox returns the content of the last \boxed{…} whose braces balance.
