@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
 
 	"afctl/ckpt"
+	"afctl/engine"
 	"afctl/flow"
 
 	"github.com/spf13/cobra"
@@ -19,14 +21,19 @@ func newExportCommand() *cobra.Command {
 	var to, out, dtype string
 	cmd := &cobra.Command{
 		Use:   "export",
-		Short: "Write an adapter for other programs",
+		Short: "Write an adapter for other programs, or a model of a run with trainable: full",
 		Long: `export writes the adapter for use elsewhere:
 
   --to peft      a PEFT folder in float32, with the ranks and scales it was read with
-  --to merged    a model folder: base + scale * B A, computed in float64, in the base's type or --dtype; the tokenizer's files come along`,
+  --to merged    a model folder: base + scale * B A, computed in float64, in the base's type or --dtype; the tokenizer's files come along
+
+With --to merged, --adapter may also be a checkpoint of a run with trainable: full, made from --model: its weights become the model folder,
+which eval, score and rollout take as --model. --dtype f32 keeps them to the bit; a step of training may be less than shorter types can tell.`,
 		Example: "  afctl export --model Qwen2.5-0.5B --adapter runs/first/checkpoints/step-000100 --to merged --out qwen-planner",
 	}
+	f.own = func(c *Config) { c.Trainable = engine.LoRA } // a run's own config may be given: nothing is trained
 	f.add(cmd)
+	cmd.Flags().Lookup("adapter").Usage = "PEFT folder of the adapter, or a checkpoint of a run with trainable: full"
 	cmd.Flags().StringVar(&to, "to", "", strings.Join(exportTargets, ", "))
 	cmd.Flags().StringVar(&out, "out", "", "folder to make; it has to be absent or empty")
 	cmd.Flags().StringVar(&dtype, "dtype", "", "of merged weights: f32, bf16 or f16 (default: as the base's are stored)")
@@ -52,17 +59,20 @@ func newExportCommand() *cobra.Command {
 		case to != "peft" && to != "merged":
 			return usagef("--to: found %q, expected %s; did you mean %s?", to, strings.Join(exportTargets, ", "), flow.Nearest(to, exportTargets))
 		}
-		return writeOutDir(out, func(d *ckpt.DirWriter) error { return export(s, to, d, kind) })
+		return writeOutDir(out, func(d *ckpt.DirWriter) error { return export(cmd.Context(), s, to, d, kind) })
 	}
 	return cmd
 }
 
-func export(s *settings, to string, out *ckpt.DirWriter, dtype ckpt.DType) (err error) {
+func export(ctx context.Context, s *settings, to string, out *ckpt.DirWriter, dtype ckpt.DType) (err error) {
 	m, err := openModel(&s.Config)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, m.Close()) }()
+	if to == "merged" && isFullCheckpoint(s.Adapter) {
+		return exportFull(ctx, s.Adapter, m, out, dtype)
+	}
 	a, err := readAdapter(&s.Config, m)
 	if err != nil {
 		return err
@@ -70,9 +80,23 @@ func export(s *settings, to string, out *ckpt.DirWriter, dtype ckpt.DType) (err 
 	if to == "peft" {
 		return ckpt.WriteAdapterFiles(out.Create, a)
 	}
-	tensors, err := mergedTensors(m, a, dtype)
+	tensors, err := mergedTensors(ctx, m, a, dtype)
 	if err != nil {
 		return err
+	}
+	return ckpt.WriteModelFiles(out, m.Config, tensors, m.Files)
+}
+
+// exportFull writes the weights of a checkpoint of m's training with trainable: full as a model folder.
+func exportFull(ctx context.Context, dir string, m *ckpt.Model, out *ckpt.DirWriter, dtype ckpt.DType) (err error) {
+	w, err := openFullCheckpoint(dir, m)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	tensors, err := convertTensors(ctx, m, w.Tensor, nil, dtype)
+	if err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
 	}
 	return ckpt.WriteModelFiles(out, m.Config, tensors, m.Files)
 }

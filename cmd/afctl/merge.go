@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"sync"
@@ -8,17 +9,25 @@ import (
 	"afctl/ckpt"
 )
 
-// mergedTensors returns the model's tensors with the adapter in them, W + scale * B A, in dtype; empty keeps each tensor's own.
-// What the adapter does not touch and keeps its type is not copied.
-func mergedTensors(m *ckpt.Model, a *ckpt.Adapter, dtype ckpt.DType) ([]ckpt.Tensor, error) {
+// mergedTensors returns the model's tensors with the adapter in them, W + scale * B A, in dtype; empty takes the type that each has in the
+// model. What the adapter does not touch and keeps its type is not copied.
+func mergedTensors(ctx context.Context, m *ckpt.Model, a *ckpt.Adapter, dtype ckpt.DType) ([]ckpt.Tensor, error) {
 	modules := map[string]*ckpt.AdapterModule{}
 	for i := range a.Modules {
 		mod := &a.Modules[i]
 		modules[mod.Path()+".weight"] = mod
 	}
+	return convertTensors(ctx, m, m.Weights.Tensor, modules, dtype)
+}
+
+// convertTensors returns the tensors of a model's names, which from gives, with the modules of an adapter in them, as mergedTensors does.
+func convertTensors(ctx context.Context, m *ckpt.Model, from func(name string) (ckpt.Tensor, error), modules map[string]*ckpt.AdapterModule, dtype ckpt.DType) ([]ckpt.Tensor, error) {
 	var out []ckpt.Tensor
 	for _, spec := range m.Config.TensorSpecs() {
-		t, err := m.Weights.Tensor(spec.Name)
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		t, err := from(spec.Name)
 		if err != nil {
 			return nil, err
 		}
@@ -27,7 +36,11 @@ func mergedTensors(m *ckpt.Model, a *ckpt.Adapter, dtype ckpt.DType) ([]ckpt.Ten
 		}
 		to := dtype
 		if to == "" {
-			to = t.DType
+			base, err := m.Weights.Tensor(spec.Name)
+			if err != nil {
+				return nil, err
+			}
+			to = base.DType
 		}
 		mod := modules[spec.Name]
 		if mod == nil && to == t.DType {

@@ -76,6 +76,9 @@ func (f *modelFlags) modelSettings(cmd *cobra.Command, scope ...string) (*settin
 // openModel opens the model of a config.
 func openModel(c *Config) (*ckpt.Model, error) {
 	if c.Model != gymModel {
+		if isFullCheckpoint(c.Model) {
+			return nil, fullCheckpointError("model", c.Model)
+		}
 		return ckpt.OpenModel(c.Model)
 	}
 	files, err := gym.Planner()
@@ -137,6 +140,9 @@ func (s *session) Close() error {
 func readAdapter(c *Config, m *ckpt.Model) (*ckpt.Adapter, error) {
 	if c.Adapter == "" {
 		return nil, nil
+	}
+	if isFullCheckpoint(c.Adapter) {
+		return nil, fullCheckpointError("adapter", c.Adapter)
 	}
 	a, err := ckpt.ReadAdapter(c.Adapter)
 	if err != nil {
