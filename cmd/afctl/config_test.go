@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -102,7 +103,7 @@ func TestConfigRoundTrip(t *testing.T) {
 		if err := st.readYAML(file, data); err != nil {
 			t.Fatalf("%v\n%s", err, data)
 		}
-		if err := st.check(); err != nil {
+		if err := st.check(nil); err != nil {
 			t.Fatalf("%v\n%s", err, data)
 		}
 		for _, k := range configKeys() {
@@ -267,6 +268,60 @@ func TestSet(t *testing.T) {
 	}
 }
 
+// TestFileBesideCommandLine: a key of the file is judged with the command line: it is in order where that brings what it needs, void where that takes
+// it away, and an error where it has no effect either way.
+func TestFileBesideCommandLine(t *testing.T) {
+	const index = "rollout:\n  tools:\n    wikipedia_index: wiki.db\n"
+	eval := func(c *Config) { c.Tasks.Train = "" }
+	for _, c := range []struct {
+		text, key string
+		sets      []string
+		flags     []assignment
+		own       func(c *Config)
+		want      []string // nil: the key holds
+	}{
+		{index, "rollout.tools.wikipedia_index", nil, []assignment{{"--suite", "tasks.eval", "t.jsonl"}}, eval, nil},
+		{index, "rollout.tools.wikipedia_index", []string{"tasks.train=t.jsonl", "tasks.eval="}, nil, nil, nil},
+		{index, "rollout.tools.wikipedia_index", nil, []assignment{{"--suite", "tasks.eval", "gym"}}, eval, []string{"c.yaml:3:5", "tasks of the gym"}},
+		{index, "rollout.tools.wikipedia_index", nil, nil, nil, []string{"c.yaml:3:5", "tasks of the gym"}},
+		{"flow:\n  kl: 0\n  kl_estimator: k2\n", "flow.kl_estimator", []string{"flow.kl=1"}, nil, nil, nil},
+		{"flow:\n  kl: 0\n  kl_estimator: k2\n", "flow.kl_estimator", []string{"lora.r=2"}, nil, nil, []string{"c.yaml:3:3", "flow.kl: 0"}},
+		{"lora:\n  r: 2\ntrainable: full\n", "lora.r", nil, []assignment{{"--adapter", "adapter", "a"}}, nil, []string{"lora.r", "trainable: full"}},
+	} {
+		st, err := readSettings(configSource{file: writeFile(t, "c.yaml", c.text), sets: c.sets, flags: c.flags, own: c.own})
+		if c.want == nil {
+			if err != nil || !st.given(c.key) {
+				t.Errorf("%q, %q %v: %v; %s is expected to hold", c.text, c.sets, c.flags, err, c.key)
+			}
+			continue
+		}
+		var usage *usageError
+		if !errors.As(err, &usage) {
+			t.Errorf("%q, %q %v: %v", c.text, c.sets, c.flags, err)
+			continue
+		}
+		for _, w := range c.want {
+			if !strings.Contains(err.Error(), w) {
+				t.Errorf("%q, %q %v: %q does not say %q", c.text, c.sets, c.flags, err, w)
+			}
+		}
+	}
+}
+
+// TestEmptySection: a section whose keys are all comments is one without keys; one that is null in words is none.
+func TestEmptySection(t *testing.T) {
+	for _, text := range []string{"flow:\n  # kl: 0\nrun:\n  steps: 3\n", "run:\n  steps: 3\nrollout:\n  tools:\n", "flow:\n\nrun: {steps: 3}"} {
+		if s, err := readSettings(configSource{file: writeFile(t, "c.yaml", text)}); err != nil || s.Run.Steps != 3 {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	for _, text := range []string{"flow: null\n", "flow: ~\n", "flow: 3\n", "run:\n  steps:\n"} {
+		if _, err := readSettings(configSource{file: writeFile(t, "c.yaml", text)}); err == nil || !strings.Contains(err.Error(), "c.yaml:") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
 // FuzzConfig: no file makes the reader panic, and what it accepts is valid and reads back the same.
 func FuzzConfig(f *testing.F) {
 	c := DefaultConfig()
@@ -279,7 +334,7 @@ func FuzzConfig(f *testing.F) {
 			t.Skip("longer than a config is")
 		}
 		st := &settings{Config: DefaultConfig(), origin: map[string]string{}}
-		if st.readYAML("c.yaml", []byte(text)) != nil || st.check() != nil {
+		if st.readYAML("c.yaml", []byte(text)) != nil || st.check(nil) != nil {
 			return
 		}
 		if err := st.Validate(); err != nil {

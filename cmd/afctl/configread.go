@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -40,8 +41,9 @@ type configSource struct {
 // readSettings reads the file, applies what the command line says, and checks the whole. Every error of content is a usageError that
 // names its place and the key.
 //
-// A key without effect is an error where it is given beside what takes its effect away; a key of the file that the command line makes
-// void is merely overruled.
+// A key without effect is an error where it is given beside what takes its effect away. A key of the file is judged with what the command
+// line adds: one that has an effect then is in order, and one that the command line makes void is merely overruled. Only one that has none
+// either way is an error.
 func readSettings(s configSource) (*settings, error) {
 	st := &settings{Config: DefaultConfig(), origin: map[string]string{}}
 	if s.file != "" {
@@ -52,11 +54,13 @@ func readSettings(s configSource) (*settings, error) {
 		if err := st.readYAML(s.file, data); err != nil {
 			return nil, &usageError{err}
 		}
-		if err := st.checkEffects(); err != nil {
-			return nil, &usageError{err}
+	}
+	fromFile, idle := maps.Clone(st.origin), map[string]string{} // what idle keys of the file have no effect with, by the file alone
+	for k := range fromFile {
+		if with := st.ineffective(k); with != "" {
+			idle[k] = with
 		}
 	}
-	fromFile := maps.Clone(st.origin)
 	for _, set := range s.sets {
 		path, value, ok := strings.Cut(set, "=")
 		if !ok {
@@ -80,11 +84,14 @@ func readSettings(s configSource) (*settings, error) {
 		s.own(&st.Config)
 	}
 	for k := range fromFile {
-		if st.ineffective(k) != "" {
+		if st.ineffective(k) == "" {
+			delete(idle, k)
+		} else if idle[k] == "" {
 			delete(st.origin, k)
 		}
 	}
-	if err := st.check(); err != nil {
+	maps.DeleteFunc(idle, func(k, _ string) bool { return fromFile[k] == "" }) // given again by the command line
+	if err := st.check(idle); err != nil {
 		return nil, &usageError{err}
 	}
 	return st, nil
@@ -237,9 +244,9 @@ func (s *settings) assign(a assignment, scope []string) error {
 	return nil
 }
 
-// check validates the values and looks for keys without effect.
-func (s *settings) check() error {
-	if err := s.checkEffects(); err != nil {
+// check validates the values and looks for keys without effect; idle is for checkEffects.
+func (s *settings) check(idle map[string]string) error {
+	if err := s.checkEffects(idle); err != nil {
 		return err
 	}
 	err := s.Validate()
@@ -261,12 +268,12 @@ func (s *settings) check() error {
 	return errors.Join(errs...)
 }
 
-// checkEffects returns an error for every key that was given and has no effect.
-func (s *settings) checkEffects() error {
+// checkEffects returns an error for every key that was given and has no effect. idle says of some what to name as the cause.
+func (s *settings) checkEffects(idle map[string]string) error {
 	var errs []error
 	for _, k := range configKeys() {
 		origin, given := s.origin[k.path]
-		if with := s.ineffective(k.path); given && with != "" {
+		if with := cmp.Or(idle[k.path], s.ineffective(k.path)); given && with != "" {
 			errs = append(errs, fmt.Errorf("%s: %s has no effect with %s: leave one of the two out", origin, k.path, with))
 		}
 	}

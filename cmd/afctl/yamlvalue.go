@@ -23,7 +23,7 @@ func mappingEntries(n ast.Node) ([]*ast.MappingValueNode, bool) {
 	case *ast.MappingValueNode:
 		return []*ast.MappingValueNode{n}, true
 	case *ast.NullNode:
-		return nil, n.GetToken() == nil || n.GetToken().Value == ""
+		return nil, n.GetToken() == nil || n.GetToken().Type == token.ImplicitNullType // all keys are comments; a null that is written is none
 	}
 	return nil, false
 }
