@@ -53,6 +53,9 @@ func newEvalCommand() *cobra.Command {
 			if o.retry && o.out == "" {
 				return usagef("--retry-failed has no effect without --out, the folder of what was solved")
 			}
+			if err := checkFolderOut("out", o.out); err != nil {
+				return err
+			}
 			if o.repeats < 1 {
 				return usagef("--repeats: found %d, expected at least 1", o.repeats)
 			}

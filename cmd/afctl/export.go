@@ -59,6 +59,9 @@ which eval, score and rollout take as --model. --dtype f32 keeps them to the bit
 		case to != "peft" && to != "merged":
 			return usagef("--to: found %q, expected %s; did you mean %s?", to, strings.Join(exportTargets, ", "), flow.Nearest(to, exportTargets))
 		}
+		if err := checkFolderOut("out", out); err != nil {
+			return err
+		}
 		return writeOutDir(out, func(d *ckpt.DirWriter) error { return export(cmd.Context(), s, to, d, kind) })
 	}
 	return cmd

@@ -28,6 +28,9 @@ is no regular file, and the file of the documents, is refused.`,
 		if out == "-" {
 			return usagef("--out: found -, expected the name of a file: an index cannot be a stream")
 		}
+		if err := checkFileOut("out", out, nil); err != nil { // the rest is BuildIndex's to refuse
+			return err
+		}
 		src, err := index.OpenSource(in)
 		if err != nil {
 			return err

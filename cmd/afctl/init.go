@@ -30,6 +30,9 @@ func newInitCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&demo, "demo", false, "write the config of the demo: the embedded planner learns in the gym")
 	cmd.Flags().StringVar(&out, "out", "-", "file to make; - is stdout")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := checkFileOut("out", out, nil); err != nil {
+			return err
+		}
 		if _, err := os.Stat(out); out != "-" && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("--out: %s: %w: move it, or choose another name", out, fs.ErrExist)
 		}

@@ -52,6 +52,16 @@ func newReportCommand() *cobra.Command {
 			if out == "-" && jsonOut == "-" {
 				return usagef("--out and --json: found - for both, expected at most one of them on stdout")
 			}
+			inputs := runInputs(dir)
+			if s, err := readSettings(configSource{file: filepath.Join(dir, configFile)}); err == nil {
+				inputs = append(inputs, new(modelFlags).inputs(&s.Config)...) // its tokenizer is read
+			}
+			if err := errors.Join(checkFileOut("out", out, inputs), checkFileOut("json", jsonOut, inputs)); err != nil {
+				return err
+			}
+			if sameFile(out, jsonOut) {
+				return usagef("--out and --json: found %s for both, expected two files", out)
+			}
 			d, err := readReport(cmd.Context(), dir, first, last, tasks)
 			if err != nil {
 				return err

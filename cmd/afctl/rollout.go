@@ -45,6 +45,9 @@ func newRolloutCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := checkFileOut("out", o.out, f.inputs(&s.Config)); err != nil {
+				return err
+			}
 			return rollouts(cmd, &s.Config, o.out)
 		},
 	}

@@ -50,6 +50,9 @@ func newScoreCommand() *cobra.Command {
 		if !(temperature > 0) || math.IsInf(temperature, 0) {
 			return usagef("--temperature: found %v, expected a finite number > 0", temperature)
 		}
+		if err := checkFileOut("out", out, append(f.inputs(&s.Config), input{"--in", in, nil})); err != nil {
+			return err
+		}
 		s.Trainable = engine.LoRA // nothing is trained: no second copy of the weights
 		input, name, err := openInput(in, cmd.InOrStdin())
 		if err != nil {

@@ -86,6 +86,9 @@ model folder, with metrics.jsonl, a line per step.`,
 		case o.saveDType != "" && s.Trainable != engine.Full:
 			return usagef("--save-dtype has no effect with trainable: lora: an adapter is written in float32")
 		}
+		if err := checkFolderOut("out", o.out); err != nil {
+			return err
+		}
 		return writeOutDir(o.out, func(d *ckpt.DirWriter) error { return sft(cmd, s, &o, d) })
 	}
 	return cmd

@@ -45,6 +45,9 @@ func newTrainCommand() *cobra.Command {
 				}
 				f.config = filepath.Join(dir, configFile)
 			}
+			if err := checkFolderOut("run", dir); err != nil {
+				return err
+			}
 			s, err := f.settings(cmd)
 			if err != nil {
 				return err

@@ -55,6 +55,9 @@ per step.`,
 		case strings.HasPrefix(epochs, "--set") && steps != s.Flow.Epochs:
 			return usagef("--steps %d and %s=%d contradict each other: leave one of the two out", steps, epochs, s.Flow.Epochs)
 		}
+		if err := checkFolderOut("out", out); err != nil {
+			return err
+		}
 		return writeOutDir(out, func(d *ckpt.DirWriter) error { return update(cmd, s, in, d, steps) })
 	}
 	return cmd

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"afctl/ckpt"
+)
+
+// TestOutputsAreNoInputs: a file that is read, by whatever name, or that belongs to a folder that is read, is never replaced by an output.
+func TestOutputsAreNoInputs(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	model, seqs, tasks := tinyModel(t, true, ckpt.F32), "s.jsonl", "t.jsonl"
+	for name, text := range map[string]string{seqs: `{"tokens":[1,2,3],"start":1}`, tasks: `{"question":"a","answer":"b"}`, "c.yaml": "run: {seed: 3}\n"} {
+		if err := os.WriteFile(name, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(seqs, "link.jsonl"); err != nil {
+		t.Fatal(err)
+	}
+	run := runFolder(t, inputOf())
+	checkpoint := filepath.Join(run, "checkpoints", "step-000001")
+	if err := os.MkdirAll(checkpoint, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	weights, adapter := filepath.Join(model, "model.safetensors"), tinyAdapter(t, tinyConfig(true), 1)
+	score := []string{"score", "--model", model, "--in", seqs, "--out"}
+	rollout := []string{"rollout", "--model", model, "--tasks", tasks, "--config", "c.yaml", "--out"}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{append(score, seqs), "--in"}, {append(score, "./"+seqs), "--in"}, {append(score, "link.jsonl"), "--in"}, {append(score, weights), "--model"},
+		{append(score, filepath.Join(model, "config.json")), "--model"}, {append(score, filepath.Join(model, "generation_config.json")), "--model"},
+		{append(score, filepath.Join(adapter, "adapter_config.json"), "--adapter", adapter), "--adapter"},
+		{append(rollout, tasks), "tasks.train"}, {append(rollout, "c.yaml"), "--config"}, {append(rollout, weights), "--model"},
+		{[]string{"report", "--run", run, "--out", filepath.Join(run, storeFile)}, "--run"},
+		{[]string{"report", "--run", run, "--json", filepath.Join(run, metricsFile)}, "--run"},
+		{[]string{"report", "--run", run, "--json", filepath.Join(run, configFile)}, "--run"},
+		{[]string{"report", "--run", run, "--json", filepath.Join(checkpoint, "adapter_model.safetensors")}, "--run"},
+		{[]string{"report", "--run", run, "--out", "same", "--json", "./same"}, "two files"},
+	} {
+		before := contents(t, dir, model, run)
+		checkRefusal(t, afctl(t, c.args...), exitUsage, "--", "found", c.want)
+		if after := contents(t, dir, model, run); after != before {
+			t.Errorf("afctl %s changed something", strings.Join(c.args, " "))
+		}
+	}
+	must(t, append(score, filepath.Join(model, "scores.jsonl"))...) // beside the model's files
+	must(t, append(score, filepath.Join(model, "scores.jsonl"))...)
+	if isDevice(os.DevNull) {
+		must(t, "report", "--run", run, "--out", os.DevNull, "--json", os.DevNull)
+	}
+}
+
+// contents are the names and texts of all files below some folders.
+func contents(t *testing.T, dirs ...string) string {
+	t.Helper()
+	var all strings.Builder
+	for _, dir := range dirs {
+		if err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			all.WriteString(path + string(text))
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return all.String()
+}
+
+// TestFolderOrFile: a name that says folder is no file's, and - no folder's: both are known before any work.
+func TestFolderOrFile(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	for _, args := range [][]string{{"rollout", "--model", "nowhere"}, {"score", "--model", "nowhere"}, {"report", "--run", "nowhere"}, {"init"}, {"index", "--in", "nowhere"}} {
+		for _, out := range []string{"y6/", "y6/.", ".."} {
+			checkRefusal(t, afctl(t, append(args, "--out", out)...), exitUsage, "--out", out, "expected a file")
+		}
+	}
+	for _, args := range [][]string{
+		{"update", "--model", "nowhere", "--trajectories", "nowhere", "--out", "-"}, {"sft", "--model", "nowhere", "--data", "nowhere", "--out", "-"},
+		{"export", "--model", "nowhere", "--adapter", "nowhere", "--to", "peft", "--out", "-"}, {"eval", "--model", "nowhere", "--out", "-"},
+		{"train", "--model", "nowhere", "--run", "-"},
+	} {
+		checkRefusal(t, afctl(t, args...), exitUsage, "found -, expected a folder")
+	}
+	checkOnly(t, dir)
+}
