@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"syscall"
 
 	"afctl/cuda"
 	"afctl/flow"
@@ -19,6 +20,7 @@ const (
 	exitDone   = 0
 	exitFailed = 1
 	exitUsage  = 2
+	exitPipe   = 128 + int(syscall.SIGPIPE) // nobody reads stdout any more: nothing to tell, as of other programs in a pipe
 )
 
 // commands are the subcommands, in the order of a first run.
@@ -53,6 +55,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	if err == nil {
 		return exitDone
+	}
+	if errors.Is(out.err, syscall.EPIPE) {
+		return exitPipe
 	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = errors.New("interrupted")

@@ -54,7 +54,7 @@ func newScoreCommand() *cobra.Command {
 			return err
 		}
 		s.Trainable = engine.LoRA // nothing is trained: no second copy of the weights
-		input, name, err := openInput(in, cmd.InOrStdin())
+		input, name, err := openInput(cmd.Context(), in, cmd.InOrStdin())
 		if err != nil {
 			return fmt.Errorf("--in: %w", err)
 		}

@@ -119,7 +119,7 @@ func sft(cmd *cobra.Command, s *settings, o *sftOptions, out *ckpt.DirWriter) (e
 func (o *sftOptions) read(cmd *cobra.Command, m *ckpt.Model) (data, heldOut []flow.Sequence, err error) {
 	reader := &sftReader{model: m}
 	file := func(flag, path string) ([]flow.Sequence, error) {
-		r, name, err := openInput(path, cmd.InOrStdin())
+		r, name, err := openInput(cmd.Context(), path, cmd.InOrStdin())
 		if err != nil {
 			return nil, fmt.Errorf("--%s: %w", flag, err)
 		}

@@ -95,7 +95,7 @@ func update(cmd *cobra.Command, s *settings, in string, out *ckpt.DirWriter, ste
 
 // readUpdate reads the file's trajectories and makes an update of them that fits the model. Errors name file and line.
 func readUpdate(cmd *cobra.Command, s *settings, in string, model *ckpt.ModelConfig) (*flow.Update, []flow.Trajectory, error) {
-	r, name, err := openInput(in, cmd.InOrStdin())
+	r, name, err := openInput(cmd.Context(), in, cmd.InOrStdin())
 	if err != nil {
 		return nil, nil, fmt.Errorf("--trajectories: %w", err)
 	}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"afctl/ckpt"
+)
+
+// withBrokenPipe runs the program with a pipe without a reader as stdout or stderr, and returns its status and what it wrote to the other.
+func withBrokenPipe(t *testing.T, stdout bool, args ...string) (status int, other string) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err == nil {
+		err = r.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	var text bytes.Buffer
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(os.Environ(), actAsProgram+"=1")
+	cmd.Stdout, cmd.Stderr = &text, w
+	if stdout {
+		cmd.Stdout, cmd.Stderr = w, &text
+	}
+	var exit *exec.ExitError
+	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), text.String()
+}
+
+// TestBrokenPipes: without a reader of stderr the work is done all the same; without one of stdout it ends without a word, and leaves nothing.
+func TestBrokenPipes(t *testing.T) {
+	dir, temp := t.TempDir(), t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	model := tinyModel(t, true, ckpt.F32)
+	update := []string{"update", "--model", model, "--trajectories", writeFile(t, "t.jsonl", strings.Join(tinyTrajectories(1, 2, 2), "")), "--out", filepath.Join(dir, "out")}
+	if status, _ := withBrokenPipe(t, false, update...); status != exitDone {
+		t.Errorf("update, nobody reads stderr: status %d", status)
+	}
+	adapterIn(t, filepath.Join(dir, "out"))
+	if status, _ := withBrokenPipe(t, false, "score", "--model", "nowhere", "--in", "nowhere", "--out", filepath.Join(dir, "scores")); status != exitFailed {
+		t.Errorf("score that fails, nobody reads stderr: status %d", status)
+	}
+	planner := gymLikeModel(t, filepath.Join(dir, "planner"))
+	for _, args := range [][]string{
+		{"init"},
+		{"rollout", "--model", planner, "--tasks", "gym:heldout", "--n", "1", "--group", "1", "--set", "flow.max_action_tokens=4", "--set", "rollout.max_turns=1", "--set", "engine.kv_tokens=20000"},
+	} {
+		status, errs := withBrokenPipe(t, true, args...)
+		if status != exitPipe || strings.Contains(errs, "broken pipe") {
+			t.Errorf("%s, nobody reads stdout: status %d, %q", args[0], status, errs)
+		}
+	}
+	checkOnly(t, temp)
+	checkOnly(t, dir, "out", "planner")
+}
+
+// TestInterruptedWhileReading: an end that is asked for while stdin is silent is one at once, and leaves nothing.
+func TestInterruptedWhileReading(t *testing.T) {
+	model := tinyModel(t, true, ckpt.F32)
+	for _, args := range [][]string{{"score", "--in", "-"}, {"update", "--trajectories", "-"}, {"sft", "--data", "-"}} {
+		dir := t.TempDir()
+		stdin, w := io.Pipe() // silent
+		defer w.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		var errs bytes.Buffer
+		status := make(chan int, 1)
+		go func() {
+			status <- run(ctx, append(args, "--model", model, "--out", filepath.Join(dir, "out")), stdin, io.Discard, &errs)
+		}()
+		if _, err := w.Write([]byte("\n")); err != nil { // it reads
+			t.Fatal(err)
+		}
+		cancel()
+		select {
+		case s := <-status:
+			checkRefusal(t, result{s, "", errs.String()}, exitFailed, "interrupted")
+		case <-time.After(time.Minute):
+			t.Fatalf("%s goes on reading", args[0])
+		}
+		checkOnly(t, dir)
+	}
+}
