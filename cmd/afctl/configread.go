@@ -256,16 +256,24 @@ func (s *settings) check(idle map[string]string) error {
 	var errs []error
 	for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
 		var value *valueError
-		if errors.As(e, &value) && s.origin[value.key] != "" {
-			origin := s.origin[value.key]
-			e = fmt.Errorf("%s: %w", origin, e)
-			if origin == "--set "+value.key || origin == "--"+value.key { // which say the key
-				e = fmt.Errorf("%s: %s", origin, value.problem)
-			}
+		if errors.As(e, &value) {
+			e = s.located(value)
 		}
 		errs = append(errs, e)
 	}
 	return errors.Join(errs...)
+}
+
+// located puts before an error of a value where it was given.
+func (s *settings) located(e *valueError) error {
+	switch origin := s.origin[e.key]; origin {
+	case "":
+		return e
+	case "--set " + e.key, "--" + e.key, "--" + e.key[strings.LastIndexByte(e.key, '.')+1:]: // which say the key
+		return fmt.Errorf("%s: %s", origin, e.problem)
+	default:
+		return fmt.Errorf("%s: %w", origin, e)
+	}
 }
 
 // checkEffects returns an error for every key that was given and has no effect. idle says of some what to name as the cause.

@@ -3,6 +3,8 @@ package main
 import (
 	"maps"
 	"path/filepath"
+	"slices"
+	"unicode/utf8"
 )
 
 // paths are the values of a config that name files and folders, by their keys; what is in this program, such as the gym, is none.
@@ -21,11 +23,17 @@ func (c *Config) paths() map[string]*string {
 	return paths
 }
 
-// makeAbsolute makes all paths absolute, so that a run can be resumed from any folder.
+// makeAbsolute makes all paths absolute, so that a run can be resumed from any folder. One that is no UTF-8 is refused: config.yaml and the
+// state of checkpoints could not hold it.
 func (c *Config) makeAbsolute() (err error) {
-	for _, p := range c.paths() {
+	paths := c.paths()
+	for _, key := range slices.Sorted(maps.Keys(paths)) {
+		p := paths[key]
 		if *p, err = filepath.Abs(*p); err != nil {
 			return err
+		}
+		if !utf8.ValidString(*p) {
+			return usagef("%s: found %q, expected a path in UTF-8, as a run's files keep it; rename it, or link to it by another name", key, *p)
 		}
 	}
 	return nil

@@ -122,7 +122,7 @@ func hashTemplates(w io.Writer, c *Config) error {
 	return nil
 }
 
-// restore loads the newest good checkpoint, if there is one.
+// restore loads the newest good checkpoint, if there is one. A config with fewer updates than are done is a *valueError.
 func (t *trainer) restore() error {
 	found, rejected, err := ckpt.Latest(t.c.Run.Dir)
 	for _, r := range rejected {
@@ -148,6 +148,9 @@ func (t *trainer) restore() error {
 	case then.Engine != now.Engine:
 		return fmt.Errorf("--resume: the run was computed by %s, found %s: its bits would differ", describeEngine(then.Engine), describeEngine(now.Engine))
 	}
+	if done := then.PolicyVersion; t.c.Run.Steps < done {
+		return &valueError{"run.steps", fmt.Sprintf("found %d, expected at least %d, which are done", t.c.Run.Steps, done)}
+	}
 	if err := t.s.engine.SetState(engine.State{Adapter: found.Adapter, Weights: found.Weights, Moments: found.Moments, Step: then.AdamStep}); err != nil {
 		return err
 	}
@@ -168,12 +171,15 @@ func (t *trainer) restore() error {
 }
 
 // trainedHash identifies the trained values.
-func (t *trainer) trainedHash() (string, error) {
-	if t.c.Trainable == engine.Full {
-		w, err := t.s.engine.Weights(ckpt.F32)
+func (t *trainer) trainedHash() (string, error) { return t.s.trainedHash() }
+
+// trainedHash identifies what is trained, as it stands: an adapter, or all weights.
+func (s *session) trainedHash() (string, error) {
+	if s.engine.Options().Trainable == engine.Full {
+		w, err := s.engine.Weights(ckpt.F32)
 		return ckpt.HashTensors(w), err
 	}
-	a, err := t.s.engine.Adapter()
+	a, err := s.engine.Adapter()
 	if err != nil {
 		return "", err
 	}

@@ -74,3 +74,28 @@ func TestResumeRefusesAnother(t *testing.T) {
 		t.Errorf("%v: config_hash %s, expected %s", err, c.State.ConfigHash, good.State.ConfigHash)
 	}
 }
+
+// TestResumeToLess: fewer updates than are done are refused, and nothing changes.
+func TestResumeToLess(t *testing.T) {
+	dir := t.TempDir()
+	model, run := gymLikeModel(t, filepath.Join(dir, "model")), filepath.Join(dir, "run")
+	must(t, smallTrain(run, model, "--steps", "3", "--set", "tasks.eval=")...)
+	before := contents(t, run)
+	for place, less := range map[string][]string{"--steps": {"--steps", "2"}, "--set run.steps": {"--set", "run.steps=2"}} {
+		r := afctl(t, append([]string{"train", "--resume", "--run", run}, less...)...)
+		checkRefusal(t, r, exitUsage, place+": found 2, expected at least 3, which are done")
+	}
+	if contents(t, run) != before {
+		t.Error("the run has changed")
+	}
+	must(t, "train", "--resume", "--run", run, "--steps", "3")
+}
+
+// TestPathsInUTF8: a path that a checkpoint could not hold is refused before anything is made.
+func TestPathsInUTF8(t *testing.T) {
+	dir := t.TempDir()
+	run := filepath.Join(dir, "run")
+	checkRefusal(t, afctl(t, "train", "--run", run, "--model", "caf\xe9"), exitUsage, "model", `caf\xe9"`, "UTF-8")
+	checkRefusal(t, afctl(t, "train", "--run", run, "--set", "tasks.train=caf\xe9.jsonl", "--set", "tasks.eval="), exitUsage, "tasks.train", `caf\xe9.jsonl"`, "UTF-8")
+	checkOnly(t, dir)
+}

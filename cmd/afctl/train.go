@@ -90,6 +90,9 @@ func train(cmd *cobra.Command, s *settings, resume bool) (err error) {
 	if resume && errors.Is(err, fs.ErrNotExist) {
 		err = fmt.Errorf("--resume: %w; where it has moved, say so by --model, --adapter or --set, such as --set tasks.train=FILE", err)
 	}
+	if value := (*valueError)(nil); resume && errors.As(err, &value) && value.key == "run.steps" {
+		err = &usageError{s.located(value)}
+	}
 	if err != nil && made {
 		return errors.Join(err, lock.Discard())
 	}

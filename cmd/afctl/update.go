@@ -73,14 +73,14 @@ func update(cmd *cobra.Command, s *settings, in string, out *ckpt.DirWriter, ste
 	if err != nil {
 		return errors.Join(err, m.Close())
 	}
-	ses, a, err := openTraining(&s.Config, m)
+	ses, _, err := openTraining(&s.Config, m)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, ses.Close()) }()
 	version, hash := sampledBy(ts)
-	if s.Adapter != "" && hash != "" && a != nil && a.Hash() != hash {
-		fmt.Fprintf(cmd.ErrOrStderr(), "warning: the rollouts were sampled with adapter %.12s, training starts from %.12s\n", hash, a.Hash())
+	if err := warnOffPolicy(cmd.ErrOrStderr(), ses, ts); err != nil {
+		return err
 	}
 	report(cmd.ErrOrStderr(), u, len(ts))
 	metrics, err := takeSteps(cmd.Context(), cmd.ErrOrStderr(), ses.engine, u, &s.Optimizer, steps)
@@ -191,6 +191,24 @@ func sampledBy(ts []flow.Trajectory) (version int, hash string) {
 		}
 	}
 	return version, hash
+}
+
+// warnOffPolicy warns of rollouts that another policy than the one where training starts says to have sampled.
+func warnOffPolicy(w io.Writer, s *session, ts []flow.Trajectory) error {
+	other := func(start string) func(t flow.Trajectory) bool {
+		return func(t flow.Trajectory) bool { return !t.Failed() && t.AdapterHash != "" && t.AdapterHash != start }
+	}
+	if !slices.ContainsFunc(ts, other("")) {
+		return nil // nothing is recorded
+	}
+	start, err := s.trainedHash()
+	if err != nil {
+		return err
+	}
+	if i := slices.IndexFunc(ts, other(start)); i >= 0 {
+		fmt.Fprintf(w, "warning: the rollouts were sampled with adapter %.12s, training starts from %.12s: --adapter says from which\n", ts[i].AdapterHash, start)
+	}
+	return nil
 }
 
 // errNothingFinite says that training changed nothing.

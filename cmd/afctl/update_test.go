@@ -197,3 +197,44 @@ func TestInterrupted(t *testing.T) {
 		}
 	}
 }
+
+// TestUpdateWarnsOffPolicy: rollouts that another policy sampled than the one where training starts are trained on, with a word, whatever
+// training starts from.
+func TestUpdateWarnsOffPolicy(t *testing.T) {
+	model, adapter := tinyModel(t, true, ckpt.F32), tinyAdapter(t, tinyConfig(true), 1)
+	fresh, err := ckpt.NewAdapter(tinyConfig(true), 4, 8, ckpt.Projections, 0, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, start := adapterIn(t, adapter).Hash(), fresh.Hash()
+	lines := func(hashes ...string) string {
+		text := tinyTrajectories(1, 1, 4)
+		for i, h := range hashes {
+			if h != "" {
+				text[i] = strings.Replace(text[i], "{", `{"adapter_hash":"`+h+`",`, 1)
+			}
+		}
+		return writeFile(t, "t.jsonl", strings.Join(text, ""))
+	}
+	const other = "0123456789abcdef"
+	freshLoRA := []string{"--set", "lora.r=4", "--set", "lora.alpha=8"}
+	for _, c := range []struct {
+		args   []string
+		hashes []string
+		warns  bool
+	}{
+		{[]string{"--adapter", adapter}, []string{own, own, own, own}, false},
+		{[]string{"--adapter", adapter}, []string{other, other, other, other}, true},
+		{[]string{"--adapter", adapter}, []string{own, own, own, other}, true},
+		{[]string{"--adapter", adapter}, nil, false},
+		{freshLoRA, []string{own, own, own, own}, true},
+		{freshLoRA, []string{start, start, start, start}, false},
+		{freshLoRA, nil, false},
+		{[]string{"--set", "trainable=full"}, []string{own, own, own, own}, true},
+	} {
+		args := append([]string{"update", "--model", model, "--trajectories", lines(c.hashes...), "--out", filepath.Join(t.TempDir(), "o")}, c.args...)
+		if r := must(t, args...); strings.Contains(r.stderr, "were sampled with adapter") != c.warns {
+			t.Errorf("%v, sampled with %.12s: %q", c.args, c.hashes, r.stderr)
+		}
+	}
+}
