@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -74,7 +75,7 @@ operation against float64 references, and the loss against automatic differentia
 			return err
 		}
 		defer func() { err = errors.Join(err, b.Close()) }()
-		m, err := examine(b)
+		m, err := examine(cmd.Context(), b)
 		if err != nil {
 			return err
 		}
@@ -99,12 +100,23 @@ operation against float64 references, and the loss against automatic differentia
 	return cmd
 }
 
-// examine measures.
-func examine(b *cpu.Backend) (*machine, error) {
+// examine measures, until ctx ends.
+func examine(ctx context.Context, b *cpu.Backend) (*machine, error) {
 	total, free := memoryBytes()
 	m := &machine{Version: buildInfo(), CPU: cpuName(), Cores: runtime.NumCPU(), InstructionSet: b.Level().String(),
-		MemoryGiB: gib(total), FreeGiB: gib(free), Products: b.Products(), ProductLibrary: cpu.ProductLibrary(),
-		F32GFLOPS: b.PeakGFLOPS(false, peakSeconds), BF16GFLOPS: b.PeakGFLOPS(true, peakSeconds)}
+		MemoryGiB: gib(total), FreeGiB: gib(free), Products: b.Products(), ProductLibrary: cpu.ProductLibrary()}
+	for _, peak := range []struct {
+		bf16 bool
+		into *float64
+	}{{false, &m.F32GFLOPS}, {true, &m.BF16GFLOPS}} {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		*peak.into = b.PeakGFLOPS(peak.bf16, peakSeconds)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	size := maxReadBytes
 	if free > 0 {
 		size = min(size, int(free/8))
@@ -112,6 +124,9 @@ func examine(b *cpu.Backend) (*machine, error) {
 	var err error
 	if m.MemoryGBps, err = b.ReadGBps(size, readSeconds); err != nil {
 		return nil, fmt.Errorf("memory bandwidth: %w", err)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
 	if m.ProductLibrary == "" {
 		m.Missing = append(m.Missing, shortfall{"oneDNN, for faster dense products on CPUs with AMX", oneDNNInstall})

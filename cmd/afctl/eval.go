@@ -149,11 +149,17 @@ func openEval(ctx context.Context, dir, identity string, r *eval.Run) (*ckpt.Sto
 	if err != nil {
 		return nil, err
 	}
+	ids := map[string]bool{}
+	for i := range r.Tasks {
+		ids[r.Tasks[i].ID] = true
+	}
 	for t, e := range store.Trajectories(ctx, ckpt.Query{Phase: phaseEval}) {
 		if e != nil {
 			return nil, errors.Join(e, store.Close())
 		}
-		r.Stored = append(r.Stored, *t)
+		if ids[t.Task] && t.Sample < r.Repeats { // others are of a call with more tasks or repeats
+			r.Stored = append(r.Stored, *t)
+		}
 	}
 	return store, nil
 }

@@ -138,6 +138,18 @@ func readReport(ctx context.Context, dir string, first, last int, chosen []strin
 		}
 		in.tasks = append(in.tasks, t)
 	}
+	asked := func(*flow.Trajectory) bool { return true }
+	switch r, err := readEval(dir); {
+	case err == nil: // the folder may have solves of calls with other tasks or repeats
+		ids := map[string]bool{}
+		for i := range r.Rows {
+			ids[r.Rows[i].Task] = true
+		}
+		in.tasks = slices.DeleteFunc(in.tasks, func(t flow.Task) bool { return !ids[t.ID] })
+		asked = func(t *flow.Trajectory) bool { return ids[t.Task] && t.Sample < r.Repeats }
+	case !errors.Is(err, fs.ErrNotExist):
+		notes = append(notes, fmt.Sprintf("%s cannot be read by this build, and the figures are of all solves: %s", evalReport, clip(oneLine(err), mostText)))
+	}
 	if err := checkChosen(chosen, in.tasks); err != nil {
 		return nil, err
 	}
@@ -161,7 +173,7 @@ func readReport(ctx context.Context, dir string, first, last int, chosen []strin
 	if err := checkSteps(first, in.metrics, counts); err != nil {
 		return nil, err
 	}
-	in.batches = readBatches(ctx, store, counts, first, last)
+	in.batches = readBatches(ctx, store, counts, first, last, asked)
 	if info, err := os.Stat(filepath.Join(dir, metricsFile)); err == nil && info.Size() > 0 {
 		in.written = info.ModTime().UTC()
 	}
@@ -206,8 +218,8 @@ func checkChosen(chosen []string, tasks []flow.Task) error {
 	return nil
 }
 
-// readBatches yields the solves that counts tell of, those of one phase and step at a time, so that a long run need not fit in memory.
-func readBatches(ctx context.Context, store *ckpt.Store, counts []ckpt.Count, first, last int) iter.Seq2[reportBatch, error] {
+// readBatches yields the solves that counts tell of and that are asked for, those of one phase and step at a time, so that a long run need not fit in memory.
+func readBatches(ctx context.Context, store *ckpt.Store, counts []ckpt.Count, first, last int, asked func(t *flow.Trajectory) bool) iter.Seq2[reportBatch, error] {
 	return func(yield func(reportBatch, error) bool) {
 		for _, c := range counts {
 			if c.Step < first || c.Step > last || c.Phase != phaseTrain && c.Phase != phaseEval {
@@ -219,7 +231,9 @@ func readBatches(ctx context.Context, store *ckpt.Store, counts []ckpt.Count, fi
 					yield(reportBatch{}, err)
 					return
 				}
-				batch.solves = append(batch.solves, *t)
+				if asked(t) {
+					batch.solves = append(batch.solves, *t)
+				}
 			}
 			if !yield(batch, nil) {
 				return

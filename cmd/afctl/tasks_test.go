@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"afctl/bench/eval"
 	"afctl/ckpt"
 	"afctl/flow"
 )
@@ -345,5 +346,50 @@ func TestGymTrainsOnItsTrainingHalf(t *testing.T) {
 	long.task(long.total - 1)
 	if n := short.among(long.tasks); n != len(long.tasks) || n == 0 {
 		t.Errorf("%d of %d tasks", n, len(long.tasks))
+	}
+}
+
+// TestReportOfAnEvaluation: the report of an evaluation's folder is of the tasks and repeats that its eval.json is of, whatever other calls have
+// left there; so is what an evaluation goes on with.
+func TestReportOfAnEvaluation(t *testing.T) {
+	dir := t.TempDir()
+	model, out := gymLikeModel(t, filepath.Join(dir, "model")), filepath.Join(dir, "out")
+	solve := func(n, repeats string) {
+		t.Helper()
+		must(t, "eval", "--suite", "gym:heldout", "--n", n, "--repeats", repeats, "--model", model, "--out", out, "--set", "flow.max_action_tokens=4",
+			"--set", "rollout.eval_max_turns=1", "--set", "engine.kv_tokens=20000")
+	}
+	for _, c := range []struct{ n, repeats string }{{"4", "2"}, {"3", "1"}, {"2", "3"}} {
+		solve(c.n, c.repeats)
+		must(t, "report", "--run", out)
+		want, err := readEval(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var d reportData
+		readJSON(t, filepath.Join(out, "report.json"), &d)
+		if len(d.Evaluations) != 1 {
+			t.Fatalf("%d evaluations", len(d.Evaluations))
+		}
+		if a, b := d.Evaluations[0].Summary.All, want.Summary.All; a.Tasks != b.Tasks || a.Repeats != b.Repeats || a.Missing != 0 || a.Accuracy != b.Accuracy || a.Turns != b.Turns {
+			t.Errorf("--n %s --repeats %s: the report has %+v, eval.json %+v", c.n, c.repeats, a, b)
+		}
+	}
+	identity, err := os.ReadFile(filepath.Join(out, solvesIdentity))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := loadSuite("gym:heldout", 3, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := eval.Run{Tasks: found.Tasks, Repeats: 1}
+	store, err := openEval(t.Context(), out, string(identity), &r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	if len(r.Stored) != 3 {
+		t.Errorf("%d solves are there of the 3 that are asked for", len(r.Stored))
 	}
 }

@@ -188,6 +188,8 @@ func TestInterrupted(t *testing.T) {
 	for _, args := range [][]string{
 		{"update", "--model", tinyModel(t, true, ckpt.F32), "--trajectories", writeFile(t, "t.jsonl", tinyTrajectories(1, 1, 2)[0]), "--out", out},
 		{"score", "--model", tinyModel(t, true, ckpt.F32), "--in", writeFile(t, "t.jsonl", `{"tokens":[1,2],"start":1}`), "--out", out},
+		{"export", "--model", tinyModel(t, true, ckpt.F32), "--adapter", tinyAdapter(t, tinyConfig(true), 1), "--to", "merged", "--out", out},
+		{"doctor", "--threads", "1"},
 	} {
 		var errs strings.Builder
 		status := run(ctx, args, strings.NewReader(""), io.Discard, &errs)
