@@ -172,7 +172,8 @@ func (c *Config) Validate() error {
 	check(c.Run.Dir != "", "run.dir", `""`, "a folder")
 	atLeast("run.steps", c.Run.Steps, 1)
 	atLeast("run.tasks_per_step", c.Run.TasksPerStep, 1)
-	check(c.Run.TasksPerStep <= maxRollouts/max(1, c.Flow.GroupSize), "run.tasks_per_step", c.Run.TasksPerStep,
+	check(c.Flow.GroupSize <= maxRollouts, "flow.group_size", c.Flow.GroupSize, fmt.Sprintf("at most %d rollouts of a task", maxRollouts))
+	check(c.Flow.GroupSize > maxRollouts || c.Run.TasksPerStep <= maxRollouts/max(1, c.Flow.GroupSize), "run.tasks_per_step", c.Run.TasksPerStep,
 		fmt.Sprintf("at most %d rollouts in an update, with flow.group_size %d", maxRollouts, c.Flow.GroupSize))
 	atLeast("run.eval_every", c.Run.EvalEvery, 0)
 	return errors.Join(errs...)

@@ -210,6 +210,8 @@ func TestSet(t *testing.T) {
 		want map[string]any // keys that differ from the file
 	}{
 		{[]string{"flow.kl=1e-2"}, map[string]any{"flow.kl": 1e-2}},
+		{[]string{"flow.kl=0e-400", "flow.kl_estimator=k3", "flow.kl=1e-300"}, map[string]any{"flow.kl": 1e-300}},
+		{[]string{"optimizer.weight_decay=-0.0e5"}, map[string]any{"optimizer.weight_decay": 0.0}},
 		{[]string{"flow.kl=1", "flow.kl=2"}, map[string]any{"flow.kl": 2.0}},
 		{[]string{"lora.targets=[q_proj, v_proj]"}, map[string]any{"lora.targets": []string{"q_proj", "v_proj"}}},
 		{[]string{"model=a=b: c"}, map[string]any{"model": "a=b: c"}},
@@ -306,6 +308,22 @@ func TestFileBesideCommandLine(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestDirective: a directive before the document is none itself.
+func TestDirective(t *testing.T) {
+	if s, err := readSettings(configSource{file: writeFile(t, "c.yaml", "%YAML 1.2\n---\nlora:\n  r: 3\n")}); err != nil || s.LoRA.R != 3 {
+		t.Error(err)
+	}
+	if _, err := readSettings(configSource{file: writeFile(t, "c.yaml", "%YAML 1.2\n---\nmodel: a\n---\nmodel: b\n")}); err == nil || !strings.Contains(err.Error(), "second document") {
+		t.Error(err)
+	}
+}
+
+// TestGroupSizeOfUpdate: an update's groups are those of its file: no number of tasks bounds flow.group_size.
+func TestGroupSizeOfUpdate(t *testing.T) {
+	must(t, "update", "--model", tinyModel(t, true, "F32"), "--trajectories", writeFile(t, "t.jsonl", strings.Join(tinyTrajectories(1, 1, 2), "")),
+		"--out", filepath.Join(t.TempDir(), "o"), "--set", "flow.group_size=1000000")
 }
 
 // TestEmptySection: a section whose keys are all comments is one without keys; one that is null in words is none.

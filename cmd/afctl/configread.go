@@ -153,7 +153,7 @@ func parseYAML(where string, data []byte) (ast.Node, error) {
 	}
 	var node ast.Node
 	for _, d := range parsed.Docs {
-		if d.Body == nil {
+		if _, directive := d.Body.(*ast.DirectiveNode); d.Body == nil || directive { // such as %YAML 1.2, before the document
 			continue
 		}
 		if node != nil {

@@ -109,8 +109,8 @@ func newRoot() *cobra.Command {
 			return unknownCommand(cmd, args[0])
 		},
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			if out := cmd.Flags().Lookup("out"); out != nil && out.Changed && out.Value.String() == "" {
-				return usagef(`--out: found "", expected a %s`, out.Usage)
+			if err := checkEmpty(cmd); err != nil {
+				return err
 			}
 			if gpus, _ := cmd.Flags().GetIntSlice("gpus"); len(gpus) > 0 {
 				return cuda.Available()
@@ -126,6 +126,11 @@ func newRoot() *cobra.Command {
 		if c.Args == nil {
 			c.Args = noArguments
 		}
+		c.Flags().VisitAll(func(f *pflag.Flag) {
+			if t := f.Value.Type(); !strings.HasSuffix(t, "Slice") && !strings.HasSuffix(t, "Array") { // which take several
+				f.Value = &onceValue{Value: f.Value}
+			}
+		})
 		root.AddCommand(c)
 	}
 	root.InitDefaultHelpCmd()
@@ -137,6 +142,37 @@ func newRoot() *cobra.Command {
 		return nil
 	}
 	return root
+}
+
+// onceValue is the value of a flag that is given once: the first of two would have no effect.
+type onceValue struct {
+	pflag.Value
+	given bool
+}
+
+var errTwice = errors.New("found twice, expected once")
+
+func (v *onceValue) Set(s string) error {
+	if v.given {
+		return errTwice
+	}
+	v.given = true
+	return v.Value.Set(s)
+}
+
+// checkEmpty returns an error for a flag that is given an empty text, which means none of what it could.
+func checkEmpty(cmd *cobra.Command) (err error) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if err != nil || f.Value.Type() != "string" || f.Value.String() != "" {
+			return
+		}
+		if f.Name == "out" {
+			err = usagef(`--out: found "", expected a %s`, f.Usage)
+			return
+		}
+		err = usagef(`--%s: found "", expected a value: %s`, f.Name, f.Usage)
+	})
+	return err
 }
 
 func unknownCommand(cmd *cobra.Command, name string) error {
@@ -170,6 +206,9 @@ func flagError(cmd *cobra.Command, err error) error {
 	var value *pflag.InvalidValueError
 	if errors.As(err, &value) {
 		f := value.GetFlag()
+		if errors.Is(err, errTwice) {
+			return usagef("--%s: %w", f.Name, errTwice)
+		}
 		return usagef("--%s: found %q, expected %s", f.Name, value.GetValue(), flagValues[f.Value.Type()])
 	}
 	var unknown *pflag.NotExistError

@@ -53,6 +53,11 @@ func TestUsage(t *testing.T) {
 		{"export --model x --adapter a --out o --to ollama", exitFailed, []string{"afctl export:", "ollama", "this build"}},
 		{"index --in x", exitUsage, []string{"afctl index:", "--out"}},
 		{"index --in nowhere.jsonl --out o", exitFailed, []string{"afctl index:", "nowhere.jsonl"}},
+		{"update --trajectories a --trajectories b", exitUsage, []string{"--trajectories: found twice, expected once"}},
+		{"train --steps 1 --steps=2", exitUsage, []string{"--steps: found twice"}},
+		{"update --model x --trajectories t --out o --set flow.group_size=2000000", exitUsage, []string{"--set flow.group_size: found 2000000, expected at most 1048576"}},
+		{"train --set flow.group_size=1000000", exitUsage, []string{"run.tasks_per_step: found 32", "flow.group_size 1000000"}},
+		{"update --model x --trajectories nowhere --out o --set optimizer.lr=1e-400", exitUsage, []string{"--set optimizer.lr", "1e-400", "too small"}},
 		{"doctor --threads -1", exitUsage, []string{"afctl doctor:", "--threads"}},
 		{"score --model x --gpus 0,1", exitFailed, []string{"afctl score:", "this build has no GPU engine", "afctl-cuda"}},
 		{"--gpus 0 doctor", exitFailed, []string{"this build has no GPU engine"}},
@@ -63,6 +68,12 @@ func TestUsage(t *testing.T) {
 	for _, command := range []string{"init", "rollout", "eval", "report", "score", "update", "sft", "export", "index"} {
 		t.Run(command+" --out", func(t *testing.T) {
 			checkRefusal(t, afctl(t, command, "--out="), exitUsage, `--out: found "", expected a `)
+		})
+	}
+	for _, args := range [][]string{{"eval", "--compare"}, {"eval", "--suite"}, {"rollout", "--tasks"}, {"score", "--in"}, {"sft", "--heldout"}, {"train", "--run"}, {"report", "--json"},
+		{"score", "--model"}, {"score", "--adapter"}, {"score", "--config"}} {
+		t.Run(strings.Join(args, " ")+" empty", func(t *testing.T) {
+			checkRefusal(t, afctl(t, append(args, "")...), exitUsage, args[1]+`: found "", expected a value`)
 		})
 	}
 	t.Run("backend", func(t *testing.T) {

@@ -40,15 +40,17 @@ func (f *modelFlags) add(cmd *cobra.Command) {
 
 // settings reads the config that the flags describe. scope are the keys that --set may name.
 func (f *modelFlags) settings(cmd *cobra.Command, scope ...string) (*settings, error) {
-	if cmd.Flags().Changed("config") && f.config == "" {
-		return nil, usagef(`--config: found "", expected a file`)
-	}
 	src := configSource{file: f.config, sets: f.sets, flags: f.extra, own: f.own, scope: scope}
+	if len(scope) > 0 && !inScope("run.tasks_per_step", scope) {
+		src.own = func(c *Config) { // no bound on flow.group_size comes from it
+			c.Run.TasksPerStep = 1
+			if f.own != nil {
+				f.own(c)
+			}
+		}
+	}
 	for _, flag := range []struct{ name, value string }{{"model", f.model}, {"adapter", f.adapter}} {
 		if cmd.Flags().Changed(flag.name) {
-			if flag.value == "" {
-				return nil, usagef(`--%s: found "", expected a folder`, flag.name)
-			}
 			src.flags = append(src.flags, assignment{"--" + flag.name, flag.name, flag.value})
 		}
 	}

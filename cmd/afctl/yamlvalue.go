@@ -113,6 +113,9 @@ func setValue(v reflect.Value, n ast.Node) error {
 		if !isPlain || err != nil || math.IsNaN(f) || math.IsInf(f, 0) || strings.ContainsAny(text, "xXpP_") {
 			return bad("a finite number")
 		}
+		if digits, _, _ := strings.Cut(strings.ToLower(text), "e"); f == 0 && strings.ContainsAny(digits, "123456789") {
+			return bad("0, or a number that is not too small for 64 bits")
+		}
 		v.SetFloat(f)
 	case reflect.Slice:
 		list, ok := n.(*ast.SequenceNode)
