@@ -30,7 +30,33 @@ func (l loaded) identity(own func(k *Config)) (string, error) {
 	k.Rollout = c.Rollout
 	k.Rollout.Concurrency = concurrency
 	own(&k)
+	if err := identifyPaths(&k); err != nil {
+		return "", err
+	}
 	return fmt.Sprintf("# What the solves of this folder follow from. Model and adapter are hashes.\n# templates: %x\n%s", templates.Sum(nil), marshalConfig(&k, false)), nil
+}
+
+// identifyPaths puts what lies at a config's paths in place of them, so that it may be named from any folder, and that a change is seen.
+func identifyPaths(c *Config) (err error) {
+	for key, p := range c.paths() {
+		switch key {
+		case "model", "adapter": // hashes already
+		case "tasks.eval": // may hold more tasks than are asked for, so its name stands for it
+			*p, err = filepath.Abs(*p)
+		case "rollout.tools.wikipedia_index", "rollout.tools.pages", "rollout.tools.replay":
+			of := sha256.New()
+			err = hashPath(of, *p)
+			*p = fmt.Sprintf("%x", of.Sum(nil))
+		case "rollout.tools.record": // is written
+			*p = ""
+		default: // tasks of rollout and templates, whose contents have hashes of their own
+			*p = "path"
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+	}
+	return nil
 }
 
 // openSolves opens the folder of the solves of what, such as an evaluation, with its tasks in the store.

@@ -227,6 +227,44 @@ func TestEvalOutIsOfOneEvaluation(t *testing.T) {
 	fails(t, []string{"eval", "--suite", "gym:heldout", "--n", "7", "--retry-failed"}, "--retry-failed", "--out")
 }
 
+// TestEvalOutByContents: an evaluation of files goes on from another folder, and not where what a tool reads has changed.
+func TestEvalOutByContents(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	model := gymLikeModel(t, filepath.Join(dir, "model"))
+	if err := os.Mkdir("pages", 0o777); err != nil {
+		t.Fatal(err)
+	}
+	page := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, "pages", "p.jsonl"), []byte(`{"url":"https://a.example/","title":"a","text":"`+text+`"}`+"\n"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	page("b")
+	for _, name := range []string{"t.jsonl", "other.jsonl"} {
+		if err := os.WriteFile(name, []byte(`{"question":"1+1?","answer":"2"}`+"\n"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	args := func(above, tasks string) []string {
+		list := []string{"eval", "--model", model, "--suite", above + tasks, "--out", filepath.Join(dir, "out"), "--set", "rollout.tools.pages=" + above + "pages",
+			"--set", "flow.max_action_tokens=4", "--set", "rollout.eval_max_turns=1", "--set", "engine.kv_tokens=20000"}
+		for _, provider := range []string{"analyst", "verifier"} {
+			list = append(list, "--set", "rollout."+provider+".provider=off")
+		}
+		return list
+	}
+	must(t, args("", "t.jsonl")...)
+	t.Chdir("pages")
+	must(t, args("../", "t.jsonl")...)
+	fails(t, args("../", "other.jsonl"), "another evaluation", "other.jsonl")
+	page("c")
+	fails(t, args("../", "t.jsonl"), "another evaluation", "pages")
+	page("b")
+	must(t, args("../", "t.jsonl")...)
+}
+
 // Settings that contradict each other, or are empty where something is meant.
 func TestContradictions(t *testing.T) {
 	model := tinyModel(t, true, ckpt.F32)
