@@ -1,0 +1,114 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"afctl/bench/eval"
+)
+
+// Solves are taken over only by the evaluation that they are of.
+func TestEvalOutIsOfOneEvaluation(t *testing.T) {
+	dir := t.TempDir()
+	out := filepath.Join(dir, "out")
+	args := func(more ...string) []string {
+		return append([]string{"eval", "--suite", "gym:heldout", "--n", "7", "--out", out, "--set", "flow.max_action_tokens=16"}, more...)
+	}
+	first := must(t, args()...)
+	if again := must(t, args("--set", "rollout.concurrency=3")...); again.stdout != first.stdout {
+		t.Errorf("the same evaluation again:\n%s\nbefore\n%s", again.stdout, first.stdout)
+	}
+	fails(t, args("--set", "rollout.eval_max_turns=1"), "another evaluation", "eval_max_turns")
+	fails(t, args("--set", "flow.temperature=0.5"), "another evaluation", "temperature")
+	fails(t, args("--model", gymLikeModel(t, filepath.Join(dir, "model"))), "another evaluation", "model")
+	full := t.TempDir()
+	if err := os.WriteFile(filepath.Join(full, "mine"), nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	fails(t, []string{"eval", "--suite", "gym:heldout", "--n", "7", "--out", full}, "mine", "empty")
+	fails(t, []string{"eval", "--suite", "gym:heldout", "--n", "7", "--retry-failed"}, "--retry-failed", "--out")
+}
+
+// TestEvalOutByContents: an evaluation of files goes on from another folder, and not where what a tool reads has changed.
+func TestEvalOutByContents(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	model := gymLikeModel(t, filepath.Join(dir, "model"))
+	if err := os.Mkdir("pages", 0o777); err != nil {
+		t.Fatal(err)
+	}
+	page := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, "pages", "p.jsonl"), []byte(`{"url":"https://a.example/","title":"a","text":"`+text+`"}`+"\n"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	page("b")
+	for _, name := range []string{"t.jsonl", "other.jsonl"} {
+		if err := os.WriteFile(name, []byte(`{"question":"1+1?","answer":"2"}`+"\n"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	args := func(above, tasks string) []string {
+		list := []string{"eval", "--model", model, "--suite", above + tasks, "--out", filepath.Join(dir, "out"), "--set", "rollout.tools.pages=" + above + "pages",
+			"--set", "flow.max_action_tokens=4", "--set", "rollout.eval_max_turns=1", "--set", "engine.kv_tokens=20000"}
+		for _, provider := range []string{"analyst", "verifier"} {
+			list = append(list, "--set", "rollout."+provider+".provider=off")
+		}
+		return list
+	}
+	must(t, args("", "t.jsonl")...)
+	t.Chdir("pages")
+	must(t, args("../", "t.jsonl")...)
+	fails(t, args("../", "other.jsonl"), "another evaluation", "other.jsonl")
+	page("c")
+	fails(t, args("../", "t.jsonl"), "another evaluation", "pages")
+	page("b")
+	must(t, args("../", "t.jsonl")...)
+}
+
+// TestReportOfAnEvaluation: the report of an evaluation's folder is of the tasks and repeats that its eval.json is of, whatever other calls have
+// left there; so is what an evaluation goes on with.
+func TestReportOfAnEvaluation(t *testing.T) {
+	dir := t.TempDir()
+	model, out := gymLikeModel(t, filepath.Join(dir, "model")), filepath.Join(dir, "out")
+	solve := func(n, repeats string) {
+		t.Helper()
+		must(t, "eval", "--suite", "gym:heldout", "--n", n, "--repeats", repeats, "--model", model, "--out", out, "--set", "flow.max_action_tokens=4",
+			"--set", "rollout.eval_max_turns=1", "--set", "engine.kv_tokens=20000")
+	}
+	for _, c := range []struct{ n, repeats string }{{"4", "2"}, {"3", "1"}, {"2", "3"}} {
+		solve(c.n, c.repeats)
+		must(t, "report", "--run", out)
+		want, err := readEval(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var d reportData
+		readJSON(t, filepath.Join(out, "report.json"), &d)
+		if len(d.Evaluations) != 1 {
+			t.Fatalf("%d evaluations", len(d.Evaluations))
+		}
+		if a, b := d.Evaluations[0].Summary.All, want.Summary.All; a.Tasks != b.Tasks || a.Repeats != b.Repeats || a.Missing != 0 || a.Accuracy != b.Accuracy || a.Turns != b.Turns {
+			t.Errorf("--n %s --repeats %s: the report has %+v, eval.json %+v", c.n, c.repeats, a, b)
+		}
+	}
+	identity, err := os.ReadFile(filepath.Join(out, solvesIdentity))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := loadSuite("gym:heldout", 3, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := eval.Run{Tasks: found.Tasks, Repeats: 1}
+	store, err := openEval(t.Context(), out, string(identity), &r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	if len(r.Stored) != 3 {
+		t.Errorf("%d solves are there of the 3 that are asked for", len(r.Stored))
+	}
+}
