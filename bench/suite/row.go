@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -130,12 +131,18 @@ func contentKey(t flow.Task) string {
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
-// checkKeys refuses a column whose name is one of ours but for its case, and a row that needs an image.
+// checkKeys refuses a column whose name is one of ours but for its case, and a row that needs an image. A copy beside our own is no slip:
+// AgentFlow's GAIA has its question, and the original's Question with the same text.
 func checkKeys(fields map[string]any) error {
 	for _, k := range slices.Sorted(maps.Keys(fields)) {
 		for _, want := range allKeys {
-			if k != want && strings.EqualFold(k, want) {
+			if k == want || !strings.EqualFold(k, want) {
+				continue
+			}
+			if own, there := fields[want]; !there {
 				return fmt.Errorf("found key %.100q, expected %q", k, want)
+			} else if !reflect.DeepEqual(own, fields[k]) {
+				return fmt.Errorf("found key %.100q with another value than %q beside it, expected %q alone or both alike", k, want, want)
 			}
 		}
 	}

@@ -161,6 +161,19 @@ func TestOtherColumnsAreNotHeld(t *testing.T) {
 	}
 }
 
+// AgentFlow's GAIA keeps the original's columns beside its own.
+func TestCopiesInAnotherCaseAreLeftAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "gaia.json")
+	text := `[{"pid":"0","question":"Who kept the light?","query":"Who kept the light?","answer":"Ann","Question":"Who kept the light?","Final answer":"Ann"}]`
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Load(path)
+	if err != nil || s.Tasks[0].Question != "Who kept the light?" || !slices.Equal(s.Tasks[0].Answers, []string{"Ann"}) {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
 // Each faulty file is refused with a message that names the row, what was found and what was expected.
 func TestFaultyFiles(t *testing.T) {
 	for _, c := range []struct {
@@ -179,6 +192,8 @@ func TestFaultyFiles(t *testing.T) {
 		{"duplicate key deep", ".json", `[{"question":"q","answer":"a","x":{"y":1,"y":2}}]`, "duplicate", ErrFormat},
 		{"invalid UTF-8", ".json", "[{\"question\":\"\xff\",\"answer\":\"a\"}]", "UTF-8", ErrFormat},
 		{"wrong case", ".json", `[{"Question":"q","answer":"a"}]`, `found key "Question", expected "question"`, ErrFormat},
+		{"another case, another value", ".json", `[{"Answer":"b","question":"q","answer":"a"}]`, `found key "Answer" with another value than "answer"`, ErrFormat},
+		{"another case, null", ".json", `[{"Question":"q","question":null,"query":"q","answer":"a"}]`, `found key "Question" with another value`, ErrFormat},
 		{"no question", ".json", `[{"answer":"a"}]`, "found no question", ErrFormat},
 		{"no answer", ".json", `[{"question":"q"}]`, "found no answer", ErrFormat},
 		{"null answer", ".json", `[{"question":"q","answer":null}]`, "found no answer", ErrFormat},
