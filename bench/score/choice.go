@@ -12,7 +12,7 @@ import (
 )
 
 // Choice gives 1 where the answer picks the right option, by its letter or by its text. The options are Task.Choices; the
-// truth is a letter, a text, or "B. text". An answer is never snapped to the nearest option: none found, or more than one
+// truth is a letter, a text, or "B. text". Twins, options with one text, are told apart by the letter. An answer is never snapped to the nearest option: none found, or more than one
 // (a letter and another option's text included), is wrong, and the reason says which.
 func Choice(task flow.Task, answer string) (Grade, error) {
 	accepted, err := truths(task)
@@ -46,7 +46,8 @@ func Pick(choices []string, answer string) []int { return newOptions(choices).pi
 
 // options are the choices, normalised once. Without choices the letters A to Z are the options.
 type options struct {
-	words [][]string // of each text, normalised, without the letter that numbers it
+	words [][]string  // of each text, normalised, without the letter that numbers it
+	texts [][2]string // as written, with that letter and without
 	n     int
 }
 
@@ -58,10 +59,13 @@ func newOptions(choices []string) options {
 		o.n = 26
 	}
 	for i, c := range choices {
+		text := [2]string{verbatim(c)}
 		// A letter that numbers the option is no part of its text.
 		if m := leadingLetter.FindStringSubmatch(c); m != nil && letterIndex(m[1]) == i {
 			c = c[len(m[0]):]
 		}
+		text[1] = verbatim(c)
+		o.texts = append(o.texts, text)
 		var words []string
 		for _, w := range contentWords(c) {
 			words = append(words, w.text)
@@ -69,6 +73,26 @@ func newOptions(choices []string) options {
 		o.words = append(o.words, words)
 	}
 	return o
+}
+
+// verbatim keeps all of a text but the length of its gaps.
+func verbatim(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+// written gives the options that the text is, letter for letter: what tells "L" from "l", and of many lines one option from what it quotes.
+func (o options) written(text string) []int {
+	text = verbatim(text)
+	for form := range 2 {
+		var out []int
+		for i, t := range o.texts {
+			if t[form] == text && text != "" {
+				out = append(out, i)
+			}
+		}
+		if out != nil {
+			return out
+		}
+	}
+	return nil
 }
 
 func letterIndex(s string) int { return int(strings.ToUpper(s)[0] - 'A') }
@@ -115,6 +139,9 @@ func (o options) pickMarked(text string, origin Origin) []int {
 	if origin == Unmarked {
 		begins = leadsProse
 	}
+	if written := o.written(text); written != nil && alone.FindString(text) == "" {
+		return written
+	}
 	if len(o.same(contentWords(text))) > 0 {
 		return o.pick(text)
 	}
@@ -140,9 +167,14 @@ func (o options) led(i int, rest string) []int {
 	}
 	rest = afterLetter.ReplaceAllString(rest, "")
 	ownLine := strings.TrimLeft(rest, "\r\n")
+	if whole := o.texted(ownLine); slices.Contains(whole, i) {
+		return picked // its own text, which may have many lines, or a twin
+	}
 	claim, explanation := cutBefore(ownLine, claimEnd)
-	if same := o.same(contentWords(claim)); len(same) > 0 {
-		add(same...)
+	if same := o.texted(claim); len(same) > 0 {
+		if !slices.Contains(same, i) { // the letter tells twins apart
+			add(same...)
+		}
 	} else if ownLine == rest || alone.MatchString(claim) {
 		add(o.inProse(claim)...)
 	}
@@ -177,6 +209,9 @@ func (o options) with(picked []int, explanation string) []int {
 
 // pick gives the options that the text names, each once, in ascending order.
 func (o options) pick(text string) []int {
+	if written := o.written(text); written != nil && alone.FindString(text) == "" {
+		return written
+	}
 	text = strings.TrimSpace(latexText.ReplaceAllString(text, "$1"))
 	same := o.same(contentWords(text))
 	if m := alone.FindStringSubmatch(text); m != nil {
@@ -203,6 +238,14 @@ func (o options) pick(text string) []int {
 	return o.inProse(text)
 }
 
+// texted gives the options whose text this is: letter for letter, or else word for word.
+func (o options) texted(text string) []int {
+	if written := o.written(text); written != nil {
+		return written
+	}
+	return o.same(contentWords(text))
+}
+
 // same gives all options with just these words: with twins, a text alone picks none.
 func (o options) same(words []word) []int {
 	var out []int
@@ -226,6 +269,7 @@ func (o options) inProse(text string) []int {
 	words := normalizedWords(text)
 	taken := make([]bool, len(words))
 	var spans [][2]int
+	var twins []func()
 	byLength := make([]int, len(o.words))
 	for i := range byLength {
 		byLength[i] = i
@@ -242,9 +286,15 @@ func (o options) inProse(text string) []int {
 				taken[at+k] = true
 			}
 			spans = append(spans, [2]int{here[0].from, here[len(here)-1].to})
-			for _, twin := range o.same(here) {
-				add(twin, here[0].from, here[len(here)-1].to)
-			}
+			twins = append(twins, func() {
+				same := o.same(here)
+				if len(same) > 1 && slices.ContainsFunc(same, func(j int) bool { return slices.Contains(picked, j) }) {
+					return // a letter said which
+				}
+				for _, twin := range same {
+					add(twin, here[0].from, here[len(here)-1].to)
+				}
+			})
 		}
 	}
 	for _, m := range named.FindAllStringSubmatchIndex(text, -1) {
@@ -254,6 +304,9 @@ func (o options) inProse(text string) []int {
 				add(letterIndex(text[from:to]), m[0], slices.Max(m[2:]))
 			}
 		}
+	}
+	for _, pick := range twins {
+		pick()
 	}
 	slices.Sort(picked)
 	return picked

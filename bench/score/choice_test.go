@@ -119,11 +119,29 @@ func TestChoiceOfLetters(t *testing.T) {
 	}
 }
 
-// Two options with one text: the text alone picks neither, the letter does.
+// Two options with one text: the text alone picks neither, the letter does, with the text behind it or without.
 func TestChoiceTwins(t *testing.T) {
-	task := flow.Task{Answers: []string{"A"}, Choices: []string{"same", "same", "other"}}
-	for answer, want := range map[string]float64{"same": 0, "A": 1, "A. same": 0, "B": 0, "other": 0} {
-		if g, err := Choice(task, answer); err != nil || g.Reward != want {
+	for _, group := range []struct {
+		choices []string
+		answers map[string]float64
+	}{
+		{[]string{"same", "same", "other"}, map[string]float64{"same": 0, "A": 1, "A. same": 1, "B. same": 0, "A. other": 0, "B": 0, "other": 0}},
+		{[]string{"A. 20 mL", "B. 20 mL", "C. 18 mL", "D. 10 mL"}, map[string]float64{
+			"A. 20 mL": 1, "(A) 20 mL": 1, "The answer is A. 20 mL": 1, "**A. 20 mL**": 1, `\boxed{\text{A. 20 mL}}`: 1, "The answer is option A (20 mL).": 1, "A. 20 mL, since half is lost": 1,
+			"B. 20 mL": 0, "The answer is B. 20 mL": 0, "20 mL": 0, "A. 18 mL": 0, "C. 20 mL": 0, "A or B, 20 mL": 0, "A. 20 mL\nB. 20 mL": 0,
+		}},
+		{[]string{"A. q/L", "B. q/l", "C. q/s"}, map[string]float64{"q/L": 1, "q/l": 0, "A. q/L": 1, "A. q/l": 0, "B. q/L": 0, "The answer is q/L": 1, "Q/L": 0}},
+	} {
+		for answer, want := range group.answers {
+			if g, err := Choice(flow.Task{Answers: []string{"A"}, Choices: group.choices}, answer); err != nil || g.Reward != want {
+				t.Errorf("%q: %+v, %v; expected %g", answer, g, err, want)
+			}
+		}
+	}
+	// A truth and an answer of many lines, which name other options.
+	lines := []string{"A. 1: x -> a\n2. a -> B\n3. B -> C", "B. 1: x -> a\n2. a -> C\n3. C -> B"}
+	for answer, want := range map[string]float64{lines[1]: 1, "The route is as follows.\n<answer>" + lines[1] + "</answer>": 1, lines[0]: 0, lines[1][3:]: 1, lines[0] + "\n" + lines[1]: 0} {
+		if g, err := Choice(flow.Task{Answers: []string{lines[1]}, Choices: lines}, answer); err != nil || g.Reward != want {
 			t.Errorf("%q: %+v, %v; expected %g", answer, g, err, want)
 		}
 	}

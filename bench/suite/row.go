@@ -328,7 +328,8 @@ func answers(fields map[string]any, options []string) ([]string, error) {
 	return chosen(fields, key, out, options)
 }
 
-// chosen makes sure that answer and answer_idx name one and the same option, and gives its letter.
+// chosen makes sure that answer and answer_idx name one and the same option, and gives its letter. Of two options with one text, answer_idx
+// says which.
 func chosen(fields map[string]any, key string, named, options []string) ([]string, error) {
 	right := -1
 	agree := func(from, found string, picked []int) error {
@@ -355,11 +356,20 @@ func chosen(fields map[string]any, key string, named, options []string) ([]strin
 		}
 	}
 	for _, a := range named {
-		if err := agree(key, a, score.Pick(options, a)); err != nil {
+		picked := score.Pick(options, a)
+		if right >= 0 && isOption(options[right], a) {
+			picked = []int{right}
+		}
+		if err := agree(key, a, picked); err != nil {
 			return nil, err
 		}
 	}
 	return []string{string(rune('A' + right))}, nil
+}
+
+// isOption reports whether an answer is the option's text as it is written, with or without its letter.
+func isOption(option, answer string) bool {
+	return answer == option || answer == strings.TrimSpace(lettered.ReplaceAllString(option, ""))
 }
 
 // scorer is the row's own, the reader's, the suite's, or the one that fits the answers.

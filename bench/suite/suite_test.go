@@ -174,6 +174,44 @@ func TestCopiesInAnotherCaseAreLeftAlone(t *testing.T) {
 	}
 }
 
+// Options that differ in their case only, or in nothing, or have several lines, as some of GPQA's: the answer is found as it is written, and answer_idx tells twins
+// apart.
+func TestOptionsThatAreHardToTellApart(t *testing.T) {
+	lines := []string{"A. 1: mix x + y -> a\n2. a + z -> b\n", "B. 1: mix x + z -> a\n2. a + y -> b\n3. b -> A, B or C\n"}
+	for _, c := range []struct {
+		options []string
+		answer  string
+		idx     int // -1 for none
+		want    string
+	}{
+		{[]string{"A. $E = q/L^2$\n", "B. $E = q/l^2$\n"}, "A. $E = q/L^2$\n", 0, "A"},
+		{[]string{"A. $E = q/L^2$\n", "B. $E = q/l^2$\n"}, "$E = q/l^2$", -1, "B"},
+		{lines, lines[1], 1, "B"},
+		{lines, lines[1], -1, "B"},
+		{lines, lines[0], -1, "A"},
+		{[]string{"A. 20 mL", "B. 20 mL", "C. 18 mL"}, "B. 20 mL", 1, "B"},
+		{[]string{"A. 20 mL", "B. 20 mL", "C. 18 mL"}, "B. 20 mL", -1, "B"},
+		{[]string{"A. 20 mL", "B. 20 mL", "C. 18 mL"}, "20 mL", 1, "B"},
+		{[]string{"A. 20 mL", "B. 20 mL", "C. 18 mL"}, "20 mL", -1, ""},
+		{[]string{"A. 20 mL", "B. 20 mL", "C. 18 mL"}, "B. 20 mL", 0, ""},
+		{[]string{"A. 20 mL", "B. 20 mL", "C. 18 mL"}, "20 mL", 2, ""},
+		{[]string{"x", "y"}, "x or y", 0, ""},
+	} {
+		fields := map[string]any{}
+		var options []string
+		for _, o := range c.options {
+			options = append(options, strings.TrimSpace(o))
+		}
+		if c.idx >= 0 {
+			fields["answer_idx"] = number(fmt.Sprint(c.idx))
+		}
+		got, err := chosen(fields, "answer", []string{strings.TrimSpace(c.answer)}, options)
+		if c.want == "" && err == nil || c.want != "" && !slices.Equal(got, []string{c.want}) {
+			t.Errorf("%q with index %d among %q: found %q, %v; expected %q", c.answer, c.idx, c.options, got, err, c.want)
+		}
+	}
+}
+
 // Each faulty file is refused with a message that names the row, what was found and what was expected.
 func TestFaultyFiles(t *testing.T) {
 	for _, c := range []struct {
