@@ -49,15 +49,15 @@ func (r Reader) tasks(suite string, rows []row) ([]flow.Task, error) {
 		return nil, fmt.Errorf("%w: %w", ErrFormat, errors.Join(faults...))
 	}
 	if !r.ContentKeys {
-		if err := duplicates(tasks, "id", func(t flow.Task) string { return t.Meta[MetaID] }); err != nil {
+		if err := duplicates(tasks, ErrDuplicateID, "id", func(t flow.Task) string { return t.Meta[MetaID] }); err != nil {
 			return nil, fmt.Errorf("%w; expected each id once: give every row its own, or leave the ids out, and rows are told apart by their content", err)
 		}
 	}
-	return tasks, duplicates(tasks, "content", func(t flow.Task) string { return t.ID })
+	return tasks, duplicates(tasks, ErrDuplicate, "content", func(t flow.Task) string { return t.ID })
 }
 
-// duplicates lists the tasks that share a key. An empty key is shared by none.
-func duplicates(tasks []flow.Task, what string, key func(flow.Task) string) error {
+// duplicates lists the tasks that share a key, as an error of a kind. An empty key is shared by none.
+func duplicates(tasks []flow.Task, kind error, what string, key func(flow.Task) string) error {
 	rows := make(map[string][]string, len(tasks))
 	for _, t := range tasks {
 		if k := key(t); k != "" {
@@ -84,7 +84,7 @@ func duplicates(tasks []flow.Task, what string, key func(flow.Task) string) erro
 	if more > 0 {
 		listed = append(listed, fmt.Sprintf("and %d more", more))
 	}
-	return fmt.Errorf("%w: %s", ErrDuplicate, strings.Join(listed, "; "))
+	return fmt.Errorf("%w: %s", kind, strings.Join(listed, "; "))
 }
 
 func (r Reader) task(suite string, one row) (flow.Task, error) {

@@ -19,10 +19,11 @@ const (
 	MetaID    = "id"    // the row's own id, where it has one
 )
 
-// Errors that a caller can tell apart; both come wrapped in a *FileError.
+// Errors that a caller can tell apart; all come wrapped in a *FileError. ErrDuplicateID is an ErrDuplicate that ContentKeys allows.
 var (
-	ErrDuplicate = errors.New("duplicate rows")
-	ErrFormat    = errors.New("unusable rows")
+	ErrDuplicate   = errors.New("duplicate rows")
+	ErrDuplicateID = fmt.Errorf("%w under one id", ErrDuplicate)
+	ErrFormat      = errors.New("unusable rows")
 )
 
 // extensions are those of the files that can be read.

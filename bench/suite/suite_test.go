@@ -277,8 +277,14 @@ func TestSharedIDsCannotMixRows(t *testing.T) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Load(path); !errors.Is(err, ErrDuplicate) || !strings.Contains(err.Error(), "id 0 in rows 1, 2; expected each id once") || strings.Contains(err.Error(), "ContentKeys") {
+	if _, err := Load(path); !errors.Is(err, ErrDuplicateID) || !errors.Is(err, ErrDuplicate) || !strings.Contains(err.Error(), "id 0 in rows 1, 2; expected each id once") || strings.Contains(err.Error(), "ContentKeys") {
 		t.Errorf("%v", err)
+	}
+	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "same.json"), []byte(`[{"pid":0,"question":"q","answer":"a"},{"pid":1,"question":"q","answer":"a"}]`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (Reader{ContentKeys: true}).Load(filepath.Join(filepath.Dir(path), "same.json")); !errors.Is(err, ErrDuplicate) || errors.Is(err, ErrDuplicateID) {
+		t.Errorf("one content under two ids: %v", err)
 	}
 	s, err := Reader{ContentKeys: true}.Load(path)
 	if err != nil || s.Tasks[0].ID == s.Tasks[1].ID {

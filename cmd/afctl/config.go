@@ -63,12 +63,13 @@ type LoRAConfig struct {
 
 // TasksConfig names what is trained on and what is held out.
 type TasksConfig struct {
-	Train     string `yaml:"train"`
-	Eval      string `yaml:"eval"`
-	Limit     int    `yaml:"limit"`
-	EvalLimit int    `yaml:"eval_limit"`
-	Shuffle   bool   `yaml:"shuffle"`
-	Seed      uint64 `yaml:"seed"`
+	Train      string `yaml:"train"`
+	Eval       string `yaml:"eval"`
+	Limit      int    `yaml:"limit"`
+	EvalLimit  int    `yaml:"eval_limit"`
+	Shuffle    bool   `yaml:"shuffle"`
+	Seed       uint64 `yaml:"seed"`
+	ContentIDs bool   `yaml:"content_ids"`
 }
 
 // CheckpointConfig says how often a run can be resumed from.
@@ -223,6 +224,7 @@ var conditions = append([]condition{
 	{"tasks.eval_limit", func(c *Config) bool { return c.Tasks.Eval != "" }, "no tasks.eval"},
 	{"tasks.shuffle", func(c *Config) bool { return !isGym(c.Tasks.Train) }, "tasks.train: gym:train, which draws its tasks at random"},
 	{"tasks.seed", func(c *Config) bool { return isGym(c.Tasks.Train) || isGym(c.Tasks.Eval) || c.Tasks.Shuffle }, "tasks from files in their order"},
+	{"tasks.content_ids", func(c *Config) bool { return !c.onlyGym() }, "tasks of the gym, which have ids of their own"},
 	{"rollout.max_turns", func(c *Config) bool { return c.Tasks.Train != "" || c.onGym() && c.Rollout.EvalMaxTurns == 0 },
 		"an evaluation that goes by rollout.eval_max_turns, 10 unless given"},
 	{"rollout.tools", func(c *Config) bool { return !c.onlyGym() }, "tasks of the gym, which has its own tools"},

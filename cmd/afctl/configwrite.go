@@ -5,17 +5,18 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
 
 // marshalConfig writes c as YAML that readSettings reads back to c: every key that has an effect, in the order of Config. With
-// comments, each is explained, and keys without effect stand there as comments.
-func marshalConfig(c *Config, comments bool) []byte {
+// comments, each is explained, and keys without effect stand there as comments. Keys that are left out keep their defaults there.
+func marshalConfig(c *Config, comments bool, leftOut ...string) []byte {
 	var b bytes.Buffer
 	for i, k := range configKeys() {
 		without := c.ineffective(k.path)
-		if without != "" && !comments {
+		if without != "" && !comments || slices.Contains(leftOut, k.path) {
 			continue
 		}
 		indent := strings.Repeat("  ", k.depth())

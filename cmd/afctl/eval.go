@@ -76,7 +76,7 @@ func newEvalCommand() *cobra.Command {
 // evaluate runs the evaluation of a config's tasks.eval and prints its table.
 func evaluate(cmd *cobra.Command, c *Config, repeats int, out, compare string, retry bool) (err error) {
 	ctx := cmd.Context()
-	found, err := loadSuite(c.Tasks.Eval, c.Tasks.EvalLimit, c.Tasks.Seed)
+	found, err := loadSuite(c.Tasks.Eval, c.Tasks.EvalLimit, &c.Tasks)
 	if err != nil {
 		return fmt.Errorf("--suite: %w", err)
 	}

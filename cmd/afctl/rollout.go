@@ -61,7 +61,7 @@ func newRolloutCommand() *cobra.Command {
 }
 
 // solving are the keys that matter to all commands that solve tasks and train nothing.
-var solving = []string{"model", "adapter", "flow.temperature", "flow.max_action_tokens", "engine", "!engine.micro_batch_tokens", "tasks.seed", "rollout", "run.seed"}
+var solving = []string{"model", "adapter", "flow.temperature", "flow.max_action_tokens", "engine", "!engine.micro_batch_tokens", "tasks.seed", "tasks.content_ids", "rollout", "run.seed"}
 
 // loaded is a model with the agentic system around it.
 type loaded struct {
@@ -115,7 +115,7 @@ const solvesSuffix = ".solves"
 // beside it, for the same command to go on with.
 func rollouts(cmd *cobra.Command, c *Config, out string) (err error) {
 	ctx := cmd.Context()
-	found, err := loadSuite(c.Tasks.Train, c.Tasks.Limit, c.Tasks.Seed)
+	found, err := loadSuite(c.Tasks.Train, c.Tasks.Limit, &c.Tasks)
 	if err != nil {
 		return fmt.Errorf("--tasks: %w", err)
 	}

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"afctl/bench/suite"
 	"afctl/flow"
@@ -23,21 +25,33 @@ type taskStream struct {
 	pass    int
 }
 
-// loadSuite reads the tasks of a name or a file.
-func loadSuite(name string, n int, seed uint64) (*suite.Suite, error) {
-	r := suite.Reader{N: n}
+// loadSuite reads n tasks of a name or a file, 0 for all, as t says.
+func loadSuite(name string, n int, t *TasksConfig) (*suite.Suite, error) {
+	r := suite.Reader{N: n, ContentKeys: t.ContentIDs}
 	if isGym(name) {
-		r.Seed = seed
+		r.Seed = t.Seed
 		return r.Named(name, "")
 	}
+	found, err := readSuite(r, name)
+	if errors.Is(err, suite.ErrDuplicateID) {
+		return nil, fmt.Errorf("%w; to read the rows as if they had no ids, --set tasks.content_ids=true", err)
+	}
+	return found, err
+}
+
+// readSuite reads a file, or a suite by its name: in the folder that stands before the name, else in the working folder.
+func readSuite(r suite.Reader, name string) (*suite.Suite, error) {
 	if filepath.Ext(name) != "" {
 		return r.Load(name)
 	}
-	dir := "."
-	if filepath.IsAbs(name) {
-		dir, name = filepath.Split(name)
+	dir, base := filepath.Split(strings.TrimRight(name, string(filepath.Separator)))
+	if dir == "" {
+		return r.Named(base, ".")
 	}
-	return r.Named(name, dir)
+	if isGym(base) { // which Named would take for the one in this program
+		return nil, fmt.Errorf("found %q, but the gym is built in and lies in no folder: expected %s alone, or a file by its whole name, such as gym.json", name, base)
+	}
+	return r.Named(base, dir)
 }
 
 // newTaskStream reads the training tasks of a config.
@@ -56,7 +70,7 @@ func newTaskStream(c *Config) (*taskStream, error) {
 		}
 		return s, nil
 	}
-	found, err := loadSuite(name, t.Limit, t.Seed)
+	found, err := loadSuite(name, t.Limit, t)
 	if err != nil {
 		return nil, fmt.Errorf("tasks.train: %w", err)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -71,6 +72,46 @@ func TestGymTasksAreDrawn(t *testing.T) {
 	}
 	if n := long.among(short.tasks[:50]); n != 50 {
 		t.Errorf("%d of 50 tasks are trained on", n)
+	}
+}
+
+// Rows under one id, as MedQA's, are an error that names the key which reads them; nothing but the reading follows from it.
+func TestContentIDs(t *testing.T) {
+	shared := writeFile(t, "medqa.json", `[{"pid":0,"question":"q","options":["x","y"],"answer":"x"},{"pid":0,"question":"r","options":["x","y"],"answer":"y"}]`)
+	twice := writeFile(t, "t.json", `[{"pid":0,"question":"q","answer":"a"},{"pid":1,"question":"q","answer":"a"}]`)
+	fails(t, []string{"eval", "--suite", shared}, "--suite", "id 0 in rows 1, 2", "--set tasks.content_ids=true")
+	fails(t, []string{"rollout", "--tasks", shared}, "--tasks", "--set tasks.content_ids=true")
+	fails(t, []string{"eval", "--suite", twice, "--set", "tasks.content_ids=true"}, "content", "rows 1, 2")
+	if _, err := loadSuite(twice, 0, &TasksConfig{}); err == nil || strings.Contains(err.Error(), "tasks.content_ids") {
+		t.Errorf("one content under two ids: %v", err)
+	}
+	c := DefaultConfig()
+	c.Tasks.Train, c.Tasks.Eval, c.Tasks.ContentIDs = shared, shared, true
+	s, err := newTaskStream(&c)
+	if err != nil || len(s.tasks) != 2 || s.tasks[0].ID == s.tasks[1].ID {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	with := resultKeys(&c)
+	if c.Tasks.ContentIDs = false; resultKeys(&c) != with || strings.Contains(with, "content_ids") {
+		t.Error("a run goes on with other keys where tasks.content_ids is said")
+	}
+}
+
+// A name with a folder before it is looked for there, spelled from the root or not, and is never the gym, which lies in none.
+func TestSuitesInFolders(t *testing.T) {
+	file := writeFile(t, "names.jsonl", `{"question":"1+1?","answer":"2"}`+"\n")
+	dir := filepath.Dir(file)
+	t.Chdir(filepath.Dir(dir))
+	folder := filepath.Base(dir)
+	for _, name := range []string{filepath.Join(dir, "names"), filepath.Join(folder, "names"), "./" + folder + "/names", "./" + folder + "/names/", filepath.Join(folder, "names.jsonl")} {
+		if s, err := loadSuite(name, 0, &TasksConfig{}); err != nil || s.Name != "names" || len(s.Tasks) != 1 {
+			t.Errorf("%s: %+v, %v", name, s, err)
+		}
+	}
+	for _, name := range []string{"gym", "gym:train", "gym:heldout"} {
+		for _, of := range []string{"./", "../", folder + "/", dir + "/"} {
+			fails(t, []string{"eval", "--suite", of + name, "--n", "1"}, "--suite", "lies in no folder", "expected "+name+" alone")
+		}
 	}
 }
 

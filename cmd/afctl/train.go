@@ -158,6 +158,9 @@ func writeRunConfig(c *Config) error {
 	})
 }
 
+// tasksContentIDs is no part of what results follow from: which tasks a file has does not depend on it, only whether they are read.
+const tasksContentIDs = "tasks.content_ids"
+
 // resultKeys is the part of a config that a run's results follow from, as YAML: folder, lengths, checkpoints and what is evaluated when
 // may change from one start to the next, but not how: what was found before is compared with. The number of steps is part of it where the learning rate's schedule goes by it.
 func resultKeys(c *Config) string {
@@ -169,7 +172,7 @@ func resultKeys(c *Config) string {
 	if c.Optimizer.Schedule == Constant {
 		k.Run.Steps = d.Run.Steps
 	}
-	return string(marshalConfig(&k, false))
+	return string(marshalConfig(&k, false, tasksContentIDs))
 }
 
 // firstDifference is the first line in which two configs differ.

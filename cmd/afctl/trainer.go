@@ -62,7 +62,7 @@ func newTrainer(ctx context.Context, c *Config, stderr io.Writer) (t *trainer, e
 		return t, err
 	}
 	if c.Tasks.Eval != "" {
-		found, err := loadSuite(c.Tasks.Eval, c.Tasks.EvalLimit, c.Tasks.Seed)
+		found, err := loadSuite(c.Tasks.Eval, c.Tasks.EvalLimit, &c.Tasks)
 		if err != nil {
 			return t, fmt.Errorf("tasks.eval: %w", err)
 		}

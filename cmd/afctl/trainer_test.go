@@ -138,7 +138,7 @@ func TestLongPrompts(t *testing.T) {
 func TestBoardHasAccuracy(t *testing.T) {
 	dir := t.TempDir()
 	tr := openTrainer(t, dir)
-	found, err := loadSuite("gym:heldout", 2, 1)
+	found, err := loadSuite("gym:heldout", 2, &TasksConfig{Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
