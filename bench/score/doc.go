@@ -1,6 +1,6 @@
 // Package score holds the rule scorers: pure functions that compare an answer with a task's ground truth and say why.
 //
-//	exact    normalised exact match over the accepted answers (SQuAD's rules, made safe for Unicode and numbers)
+//	exact    normalised exact match over the accepted answers (SQuAD's rules, made safe for Unicode, numbers, lists, ranges and formulas)
 //	f1       token F1, the best over the accepted answers
 //	number   numeric and LaTeX-number equivalence, lists, units and percentages
 //	choice   multiple choice by letter or by the option's text

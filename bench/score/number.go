@@ -59,11 +59,21 @@ func Number(task flow.Task, answer string) (Grade, error) {
 }
 
 // IsNumber reports whether text, as a ground truth, is numbers and nothing else: Number judges it by value. A number with a
-// unit could be a name ("10 Downing Street") and is none here.
+// unit could be a name ("10 Downing Street") and is none here, and figures between dashes or two slashes are a range, a result or a date, no arithmetic.
 func IsNumber(text string) bool {
+	for _, part := range listSigns.Split(text, -1) {
+		if figures.MatchString(part) {
+			return false
+		}
+	}
 	l, ok := readAll(text)
 	return ok && !slices.ContainsFunc(l.items, func(q quantity) bool { return q.unit != "" && q.unit != "degree" || math.IsNaN(q.value.f) })
 }
+
+var (
+	listSigns = regexp.MustCompile(`[,;]\s|;|&|\b(?:and|or)\b`)
+	figures   = regexp.MustCompile(`^[\s("'\[]*\d[\d.,]*(?:(?:\s*[\p{Pd}−]\s*[\d.,]*\d)+|(?:\s*/\s*\d+){2,})[\s)"'\].]*$`)
+)
 
 // IsYesNo reports whether text is a bare yes or no.
 func IsYesNo(text string) bool {

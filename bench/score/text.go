@@ -59,22 +59,6 @@ func Normalize(text string) string {
 	return strings.Join(kept, " ")
 }
 
-// Exact gives 1 where the normalised answer equals a normalised accepted answer.
-func Exact(task flow.Task, answer string) (Grade, error) {
-	accepted, err := truths(task)
-	if err != nil {
-		return Grade{}, err
-	}
-	found, _ := Extract(answer)
-	got := Normalize(found)
-	for _, t := range accepted {
-		if got != "" && got == Normalize(t) {
-			return right("%s matches %s", excerpt(found), excerpt(t)), nil
-		}
-	}
-	return wrong("found %s, expected %s", excerpt(found), expected(accepted)), nil
-}
-
 // expected names the accepted answers for a reason.
 func expected(accepted []string) string {
 	if len(accepted) == 1 {

@@ -1,0 +1,155 @@
+package score
+
+import (
+	"regexp"
+	"strings"
+	"unicode"
+
+	"golang.org/x/text/unicode/norm"
+
+	"afctl/flow"
+)
+
+// Exact gives 1 where the answer equals an accepted answer: by Normalize's rules word by word, but where these drop what tells two answers
+// apart, or keep what does not.
+//
+//   - A comma, semicolon or colon parts words ("b,e" is "b, e", and 24:00 is not 2400), unless it parts thousands.
+//   - Mathematical symbols are words of their own (x > 5, ¬A → B), and with two of them brackets are; one letter or two keep a minus sign (A-, Cl-).
+//   - Between two figures a dash, "to" and "until" are one sign.
+//   - An article stands before a word: "A" in "A, B", "A/B" or "A ∨ B" is none.
+func Exact(task flow.Task, answer string) (Grade, error) {
+	accepted, err := truths(task)
+	if err != nil {
+		return Grade{}, err
+	}
+	found, _ := Extract(answer)
+	for _, t := range accepted {
+		if sameWords(found, t) {
+			return right("%s matches %s", excerpt(found), excerpt(t)), nil
+		}
+	}
+	return wrong("found %s, expected %s", excerpt(found), expected(accepted)), nil
+}
+
+// sameWords compares an answer with a truth. What Markdown or an arrow puts before an answer is none of it, unless the truth has it too.
+func sameWords(answer, truth string) bool {
+	want := exactForm(truth)
+	got := exactForm(answer)
+	return got != "" && (got == want || exactForm(decoration.ReplaceAllString(answer, "")) == want)
+}
+
+var (
+	// decoration is a heading, a quotation, an arrow or a table's bar around an answer.
+	decoration = regexp.MustCompile(`^\s*(?:#{1,6}\s|>\s|(?:→|⇒|=>|->|=|\|)\s*)+|\s*\|\s*$`)
+	roughly    = regexp.MustCompile(`^\s*[~≈]\s*`)
+	// groups are thousands, or lakhs and crores, that commas part.
+	groups = regexp.MustCompile(`\d{1,3}(?:,\d{2,3})*,\d{3}(?:$|[^\d,]|,\D|,$)`)
+	// fromTo is what stands between two figures of a range, a result or a date. A dash behind a space and before a figure is its sign.
+	fromTo  = regexp.MustCompile(`(\d[%)]?)(?:\s+(?:to|until|till)\s+|\s*\p{Pd}\s+|\p{Pd})([$€£(]?-?\d)`)
+	oneSign = strings.NewReplacer("−", "-", "⁄", "/", "<->", "↔", "<=>", "⇔", "->", "→", "=>", "⇒", "<=", "≤", ">=", "≥", "!=", "≠")
+	// keepsMinus is a grade, a blood group or an ion.
+	keepsMinus = regexp.MustCompile(`^\W*([\pL]{1,2}-)\W*$`)
+)
+
+// exactForm is a text as Exact compares it.
+func exactForm(text string) string {
+	text = roughly.ReplaceAllString(strings.ToLower(norm.NFKC.String(text)), "")
+	text = groups.ReplaceAllStringFunc(text, func(s string) string {
+		last := strings.LastIndexFunc(s, unicode.IsDigit) + 1
+		return strings.ReplaceAll(s[:last], ",", "") + s[last:]
+	})
+	text = oneSign.Replace(text)
+	for range 2 { // a figure between two signs belongs to both
+		text = fromTo.ReplaceAllString(text, "$1 $2")
+	}
+	w := exactWords{formula: strings.Count(strings.Map(isSymbol, text), "=") > 1}
+	for _, r := range text {
+		w.add(r)
+	}
+	w.end()
+	w.outer()
+	var kept []string
+	for i, token := range w.tokens {
+		article := token.text == "a" || token.text == "an" || token.text == "the"
+		if !article || token.stop || i+1 == len(w.tokens) || w.tokens[i+1].symbol {
+			kept = append(kept, token.text)
+		}
+	}
+	if len(kept) == 0 {
+		return strings.Join(strings.Fields(text), " ")
+	}
+	return strings.Join(kept, " ")
+}
+
+// isSymbol maps symbols that are words of their own to "=", and all else to nothing. C++ and A+ have their plus.
+func isSymbol(r rune) rune {
+	if unicode.Is(unicode.Sm, r) && r != '+' {
+		return '='
+	}
+	return -1
+}
+
+// exactWords takes a text apart.
+type exactWords struct {
+	formula bool // brackets matter
+	tokens  []exactWord
+	piece   strings.Builder
+	before  rune // the last that was no space
+}
+
+type exactWord struct {
+	text         string
+	symbol, stop bool // stop: punctuation follows
+}
+
+func (w *exactWords) add(r rune) {
+	switch {
+	case isSymbol(r) > 0, w.formula && strings.ContainsRune("()[]{}", r), r == '%' && !unicode.IsDigit(w.before): // 50% is 50, as Number has it
+		w.end()
+		w.tokens = append(w.tokens, exactWord{text: string(r), symbol: true})
+	case unicode.IsSpace(r):
+		w.end()
+		return
+	case strings.ContainsRune(",;:/", r):
+		w.end()
+		if n := len(w.tokens); n > 0 {
+			w.tokens[n-1].stop = true
+		}
+	default:
+		w.piece.WriteRune(r)
+	}
+	w.before = r
+}
+
+// end takes the piece up to here as a word, or as two with a hyphen between them.
+func (w *exactWords) end() {
+	piece := w.piece.String()
+	w.piece.Reset()
+	if strings.IndexFunc(piece, func(r rune) bool { return !unicode.IsPunct(r) && !unicode.IsSymbol(r) || r == '+' || r == '#' }) < 0 {
+		return // punctuation alone
+	}
+	text := Normalize(piece)
+	if m := keepsMinus.FindStringSubmatch(piece); m != nil {
+		text = m[1]
+	}
+	w.tokens = append(w.tokens, exactWord{text: text, stop: strings.ContainsRune(".!?)]-", rune(piece[len(piece)-1]))})
+}
+
+// outer drops brackets around the whole.
+func (w *exactWords) outer() {
+	for n := len(w.tokens); w.formula && n > 1 && w.tokens[0].text == "(" && w.tokens[n-1].text == ")"; n = len(w.tokens) {
+		depth := 0
+		for i, t := range w.tokens {
+			switch t.text {
+			case "(":
+				depth++
+			case ")":
+				depth--
+			}
+			if depth == 0 && i < n-1 {
+				return // (a) → (b)
+			}
+		}
+		w.tokens = w.tokens[1 : n-1]
+	}
+}
