@@ -25,6 +25,7 @@ type parser struct {
 	literals  []string
 	beyond    string
 	operators int
+	apart     bool // a comma parts numbers, not thousands
 	decimal   bool // a number with a decimal point or an exponent was read
 	depth     int
 	// dead holds where no primary begins: nothing is read twice in vain, so reading takes time linear in the text even

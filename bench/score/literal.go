@@ -124,7 +124,7 @@ func (p *parser) period(whole bool) (string, bool) {
 
 func (p *parser) separator() bool {
 	for _, sep := range []string{"{,}", `\,`, `,\!`, ","} {
-		if p.has(sep) {
+		if p.has(sep) && !(p.apart && sep == ",") {
 			p.pos += len(sep)
 			return true
 		}

@@ -17,7 +17,7 @@ import (
 //
 // Units are ignored unless both sides name one and they differ, signs of currency always. A percentage equals its value or its
 // figure (50% is 0.5, and 50 where the truth bears no sign). Several numbers are compared as a set, in brackets in
-// order. In prose the last number counts, after "the answer is" the first; a marked answer may hold one only. What is denied ("not 5")
+// order; without spaces (132,133,134) they may be thousands, too. In prose the last number counts, after "the answer is" the first; a marked answer may hold one only. What is denied ("not 5")
 // or part of a formula (x^2) counts nowhere. A truth that is no number is compared as LaTeX text.
 func Number(task flow.Task, answer string) (Grade, error) {
 	accepted, err := truths(task)
@@ -32,8 +32,8 @@ func Number(task flow.Task, answer string) (Grade, error) {
 	}
 	var why string
 	for _, t := range accepted {
-		truth, ok := readAll(t)
-		if !ok {
+		wants := readings(t)
+		if wants == nil {
 			if sameText(found, t) {
 				return right("%s is the text %s", excerpt(found), excerpt(t)), nil
 			}
@@ -41,14 +41,21 @@ func Number(task flow.Task, answer string) (Grade, error) {
 			continue
 		}
 		for _, c := range candidates {
-			got, ok := readAll(c)
-			if !ok {
-				if got, ok = readProse(c, origin, truth.decimal()); !ok {
+			read := readings(c)
+			if read == nil {
+				got, ok := readProse(c, origin, wants[0].decimal())
+				if !ok {
 					why = fmt.Sprintf("no single number in %s, expected %s", excerpt(c), excerpt(t))
 					continue
 				}
+				if read = readings(got.text); len(read) > 0 {
+					read[0] = got
+				} else {
+					read = []list{got}
+				}
 			}
-			if reason := compareLists(got, truth); reason != "" {
+			got, reason := closest(read, wants)
+			if reason != "" {
 				why = fmt.Sprintf("found %s, expected %s: %s", excerpt(got.text), excerpt(t), reason)
 				continue
 			}
@@ -158,19 +165,56 @@ func compareQuantities(got, want quantity) string {
 	return ""
 }
 
+// twoWays is what may be thousands or a list: (120,240), or 132,133,134. One comma and no bracket parts thousands.
+var twoWays = regexp.MustCompile(`[(\[{][^(\[{]*\d,\d{3}\D|\d,\d{3}(?:.*\d)?,\d`)
+
+// readings are the ways to read the whole text, the likeliest first; nil where it is no number.
+func readings(text string) []list {
+	l, ok := readAll(text)
+	if !ok {
+		return nil
+	}
+	out := []list{l}
+	if twoWays.MatchString(text) {
+		if l, ok := readWhole(text, true); ok {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// closest compares all readings: those that are equal, or why the likeliest are not.
+func closest(found, truths []list) (got list, reason string) {
+	for _, t := range truths {
+		for _, f := range found {
+			if compareLists(f, t) == "" {
+				return f, ""
+			}
+		}
+	}
+	return found[0], compareLists(found[0], truths[0])
+}
+
 // readAll reads the whole text as a number or list of numbers, after the last equals sign if there is one.
 func readAll(text string) (list, bool) {
-	text = spelled(text)
-	if v, ok := numeral(text); ok {
+	if v, ok := numeral(spelled(text)); ok {
 		return list{items: []quantity{{value: v}}, text: text}, true
 	}
+	return readWhole(text, false)
+}
+
+// readWhole is readAll without numbers in words; apart is the parser's.
+func readWhole(text string, apart bool) (list, bool) {
+	text = spelled(text)
 	p := newParser(text)
+	p.apart = apart
 	if l, ok := p.list(true); ok && p.ended() {
 		l.text = text
 		return l, true
 	}
 	if right, ok := afterEquals(string(p.s)); ok {
 		p = newParser(right)
+		p.apart = apart
 		if l, ok := p.list(true); ok && p.ended() {
 			l.text = strings.TrimSpace(right)
 			return l, true
