@@ -22,12 +22,14 @@ func Exact(task flow.Task, answer string) (Grade, error) {
 	if err != nil {
 		return Grade{}, err
 	}
-	found, _ := Extract(answer)
 	for _, t := range accepted {
-		if sameWords(found, t) {
-			return right("%s matches %s", excerpt(found), excerpt(t)), nil
+		for _, claim := range claims(answer, t) {
+			if sameWords(claim, t) {
+				return right("%s matches %s", excerpt(claim), excerpt(t)), nil
+			}
 		}
 	}
+	found, _ := Extract(answer)
 	return wrong("found %s, expected %s", excerpt(found), expected(accepted)), nil
 }
 

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"afctl/flow"
 )
 
 // What Normalize would glue together or drop.
@@ -29,6 +31,22 @@ func TestExactTellsApart(t *testing.T) {
 		// articles
 		{"A, B", "B", 0}, {"B", "A, B", 0}, {"A, B", "A,B", 1}, {"A/B", "B", 0}, {"A. Keeper", "Keeper", 0}, {`the "Alm"`, "Alm", 1}, {"The Alm", "alm", 1}, {"A-Team", "the A Team", 1},
 	})
+}
+
+// A truth that reads like an announcement is found whole.
+func TestTruthThatAnnounces(t *testing.T) {
+	for _, rule := range []Func{Exact, F1} {
+		for answer, want := range map[string]float64{"The Answer Is Rain": 1, "“The Answer Is Rain”": 1, "The answer is The Answer Is Rain.": 1, "The film is The Answer Is Rain": 0,
+			"The Answer Is Snow": 0, "The answer is Snow. The Answer Is Rain": 0, "<answer>The Answer Is Rain</answer>": 1} {
+			g, err := rule(flow.Task{Answers: []string{"The Answer Is Rain"}}, answer)
+			if err != nil || (g.Reward == 1) != (want == 1) {
+				t.Errorf("%q: %+v, %v; expected %g", answer, g, err, want)
+			}
+		}
+	}
+	if g, err := Exact(flow.Task{Answers: []string{"Rain"}}, "The Answer Is Rain"); err != nil || g.Reward != 1 {
+		t.Errorf("as an announcement: %+v, %v", g, err)
+	}
 }
 
 // Ordinary prose is compared as Normalize has it.

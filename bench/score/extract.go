@@ -22,10 +22,11 @@ var (
 	closeTag  = regexp.MustCompile(`(?i)<\s*/\s*answer\s*>`)
 	boxCmd    = regexp.MustCompile(`\\f?boxed\s*\{|\\fbox\s*\{`)
 	wholeText = regexp.MustCompile(`^\s*\\(?:text|mathrm|mathbf|textbf)\s*\{([^{}]*)\}\s*$`)
-	// announce ends where the answer begins. A negated announcement ("the answer is not 5") keeps its "not".
-	announce = regexp.MustCompile(`(?i)\b(?:final\s+)?answer\**\s*(?:\**\s*[:：=]|\bis\b\s*:?|\bwould be\b|\bmust be\b)\s*`)
+	// announce ends where the answer begins, behind a heading on the next line. A negated announcement ("the answer is not 5") keeps its "not".
+	announce = regexp.MustCompile(`(?i)\b(?:final\s+)?answer\**` + toQuestion + `\s*(?:\**\s*[:：=]|\bis\b\s*:?|\bwould be\b|\bmust be\b)\s*|` +
+		`(?m:^)[ \t#]*(?:the[ \t]+)?(?:final[ \t]+)?answer[ \t]*\r?\n\s*`)
 	// remark is a sentence that judges an answer given elsewhere. Names, letters and figures behind "this answer is" are an answer.
-	remark = regexp.MustCompile(`(?i)` + sentence + `\b(?:(?:this|that|your|each|every)\s+(?:final\s+)?answer\s+is\s+(?-i:[a-z])|answer\s+is\s+` +
+	remark = regexp.MustCompile(`(?i)` + sentence + `\b(?:(?:this|that|your|each|every)\s+(?:final\s+)?answer\s+is\s+(?-i:[a-z])|answer` + toQuestion + `\s+is\s+` +
 		`(?:(?:not|also|indeed|thus|therefore|probably|likely|definitely|certainly|clearly|fully)\s+)*(?:(?:in)?correct|right|wrong|final|exact|` +
 		`(?:in)?accurate|(?:un)?reasonable|(?:in)?consistent|based|supported|confirmed|verified|rounded|in\s+(?:its\s+)?(?:simplest|lowest))\b)` +
 		sentence + `(?:[.!?](?:\s|$)|\n|$)`)
@@ -34,22 +35,18 @@ var (
 	thisAnswer = regexp.MustCompile(`(?i)\bthis\s+(?:final\s+)?answer\b`)
 )
 
+// toQuestion is what may stand between "answer" and "is".
+const toQuestion = `(?:\s+(?:to|for|of)\s+(?:(?:the|this|that|your|our|my)\s+)?(?:\w+\s+){0,2}?(?:question|problem|task|query|puzzle|exercise)(?:\s+(?:\d+|above|asked|posed))?)?`
+
 // sentence ends before punctuation, unless that is within a number or a name.
 const sentence = `(?:[^.!?\n]|[.!?]\S)*`
 
 // Extract returns the part of a reply that is its answer: the last <answer> element that holds anything (where none is
 // closed, it runs to the end), else the last \boxed{}, else what follows the last "answer is" or "answer:" on its line (or
-// on the next, if that line ends there), else the whole text. What is said of an answer ("this answer is correct")
-// announces none. Marks nest: a box within a tag is opened too. Markdown's emphasis is left out.
+// on the next, if that line ends there, as a heading "Final Answer" does), else the whole text. What is said of an answer
+// ("this answer is correct") announces none. Marks nest: a box within a tag is opened too. Markdown's emphasis is left out.
 func Extract(text string) (string, Origin) {
-	if len(text) > MaxAnswer {
-		cut := len(text) - MaxAnswer
-		for cut < len(text) && !utf8.RuneStart(text[cut]) {
-			cut++
-		}
-		text = text[cut:]
-	}
-	text = plain(text)
+	text = plain(tail(text))
 	origin := Unmarked
 	if inner, ok := lastTag(text); ok {
 		text, origin = inner, Tagged
@@ -60,14 +57,46 @@ func Extract(text string) (string, Origin) {
 	if origin == Unmarked {
 		text = withoutRemarks(text)
 		if at := announce.FindAllStringIndex(text, -1); at != nil {
-			rest := strings.TrimLeft(text[at[len(at)-1][1]:], " \t\r\n*")
-			if line, _, _ := strings.Cut(rest, "\n"); strings.TrimSpace(line) != "" {
+			if line := lineFrom(text[at[len(at)-1][1]:]); line != "" {
 				text, origin = line, Announced
 			}
 		}
 	}
 	return strings.Trim(text, " \t\r\n*`"), origin
 }
+
+// tail is as much of a text as is looked at.
+func tail(text string) string {
+	cut := max(0, len(text)-MaxAnswer)
+	for cut > 0 && cut < len(text) && !utf8.RuneStart(text[cut]) {
+		cut++
+	}
+	return text[cut:]
+}
+
+// lineFrom is the first line that is not blank.
+func lineFrom(text string) string {
+	line, _, _ := strings.Cut(strings.TrimLeft(text, " \t\r\n*"), "\n")
+	return strings.TrimSpace(line)
+}
+
+// claims are what an answer may claim: what Extract finds in it. Beside a truth that reads like an announcement itself ("The Answer Is Never"), also the whole, and what
+// follows each announcement.
+func claims(answer, truth string) []string {
+	found, origin := Extract(answer)
+	if origin != Announced || !announce.MatchString(truth) {
+		return []string{found}
+	}
+	text := plain(tail(answer))
+	out := []string{found, strings.TrimSpace(text)}
+	for _, at := range announce.FindAllStringIndex(text, maxAnnouncements) {
+		out = append(out, lineFrom(text[at[1]:]))
+	}
+	return out
+}
+
+// maxAnnouncements bounds the work on a hostile answer.
+const maxAnnouncements = 8
 
 // withoutRemarks ends a line where a remark stands. Alone, "the answer is right" announces all the same; of "this answer" it does
 // only where nothing else is said. A sentence that announces beside it ("my answer is final: the answer is 5") stays.

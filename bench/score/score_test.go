@@ -71,6 +71,17 @@ func TestExtract(t *testing.T) {
 		{"2**3 and 2*3*4 and a_1", "2**3 and 2*3*4 and a_1", Unmarked},
 		{"4 *3* 2", "4 *3* 2", Unmarked},
 		{"answers vary", "answers vary", Unmarked},
+		// a heading, and a question between
+		{"Some thought.\n\n## Final Answer\n\nParis\n\nIt is on the Seine.", "Paris", Announced},
+		{"Final Answer\nParis", "Paris", Announced},
+		{"**Final Answer**\r\nParis", "Paris", Announced},
+		{"### Answer\n5", "5", Announced},
+		{"## Final Answer\n\nThe answer is Paris.", "Paris.", Announced},
+		{"Final Answer", "Final Answer", Unmarked},
+		{"Paris is my answer\nand Rome is not", "Paris is my answer\nand Rome is not", Unmarked},
+		{"The answer to the question is Paris.", "Paris.", Announced},
+		{"The final answer to this hard question is: Paris.", "Paris.", Announced},
+		{"The answer to the question is not Paris.", "not Paris.", Announced},
 		// what is said of an answer announces none
 		{"The answer is 42. My answer is final.", "42.", Announced},
 		{"Answer: 42\n\nThis answer is exact.", "42", Announced},

@@ -77,8 +77,10 @@ func F1(task flow.Task, answer string) (Grade, error) {
 	found, _ := Extract(answer)
 	best, which := 0.0, accepted[0]
 	for _, t := range accepted {
-		if f := tokenF1(Normalize(found), Normalize(t)); f > best {
-			best, which = f, t
+		for _, claim := range claims(answer, t) {
+			if f := tokenF1(Normalize(claim), Normalize(t)); f > best {
+				best, which, found = f, t, claim
+			}
 		}
 	}
 	g := wrong("token F1 %.3f of %s against %s", best, excerpt(found), excerpt(which))

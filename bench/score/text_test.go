@@ -126,6 +126,8 @@ func TestYesNo(t *testing.T) {
 		{"yes", "Yes, they both are; no doubt.", 1}, {"yes", "yes. no", 0}, {"yes", "True, both", 1}, {"yes", "They are", 0}, {"no", "Absolutely not", 1},
 		{"no", "Of course not", 1}, {"no", "Definitely not.", 1}, {"no", "not", 0}, {"no", "Not at all", 0}, {"yes", "Definitely yes", 1},
 		{"yes", "Correct", 1}, {"no", "Incorrect", 1}, {"yes", "\\boxed{\\text{Yes}}", 1}, {"yes", "<answer>Yes</answer>", 1},
+		{"no", "The answer to the question is no, they are not from the same country.", 1}, {"yes", "The answer to the question is no, they are not from the same country.", 0},
+		{"no", "## Final Answer\n\nNo", 1}, {"no", "Final Answer\nNo, they differ.", 1},
 		{"no", "Final answer: No", 1}, {"yes", "I don't think it is true", 0}, {"no", "I don't think it is true", 1}, {"no", "I don't think so", 1},
 		{"no", "It isn't true that they are not", 1},
 		{"no", "They aren't", 1}, {"no", "No, I cannot say yes", 1}, {"yes", "We cannot answer yes", 0}, {"no", "It would be wrong to say yes", 0},
