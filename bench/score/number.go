@@ -18,7 +18,7 @@ import (
 // Units are ignored unless both sides name one and they differ, signs of currency always. A percentage equals its value or its
 // figure (50% is 0.5, and 50 where the truth bears no sign). Several numbers are compared as a set, in brackets in
 // order; without spaces (132,133,134) they may be thousands, too. In prose the last number counts, after "the answer is" the first; a marked answer may hold one only. What is denied ("not 5")
-// or part of a formula (x^2) counts nowhere. A truth that is no number is compared as LaTeX text.
+// or part of a formula (x^2) counts nowhere; "45th" and "104 (mod 1000)" are 45 and 104. A truth that is no number is compared as LaTeX text.
 func Number(task flow.Task, answer string) (Grade, error) {
 	accepted, err := truths(task)
 	if err != nil {
@@ -29,6 +29,9 @@ func Number(task flow.Task, answer string) (Grade, error) {
 	candidates := []string{found}
 	if calm := joy.ReplaceAllString(found, "$1"); calm != found { // a factorial, or joy
 		candidates = append(candidates, calm)
+	}
+	if bare, ok := bareFigure(found, origin); ok {
+		candidates = append(candidates, bare)
 	}
 	var why string
 	for _, t := range accepted {

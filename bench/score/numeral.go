@@ -1,6 +1,7 @@
 package score
 
 import (
+	"math/big"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,16 +14,50 @@ var (
 	largeNumerals = map[string]int64{"thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12}
 )
 
-// numeral reads text that is one number in words: "minus five", "twenty-one", "three hundred and four".
+// numeral reads text that is one number in words: "minus five", "twenty-one", "three hundred and four", "two thirds".
 func numeral(text string) (value, bool) {
-	words := strings.FieldsFunc(strings.ToLower(strings.Trim(text, " .!\t\r\n")), func(r rune) bool { return strings.ContainsRune(" -\t\r\n", r) })
+	words := strings.FieldsFunc(strings.ToLower(strings.Trim(text, " .!\t\r\n")), notInWord)
 	sign := int64(1)
 	if len(words) > 1 && (words[0] == "minus" || words[0] == "negative") {
 		sign, words = -1, words[1:]
 	}
+	if part, whole, ok := fraction(words); ok {
+		n, ok := int64(0), len(whole) == 0
+		if !ok {
+			n, ok = count(whole)
+		}
+		return integer(n).add(rational(part)).mul(integer(sign)), ok
+	}
 	n, ok := count(words)
 	return integer(sign * n), ok
 }
+
+var (
+	singularParts = map[string]int64{"half": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8, "ninth": 9, "tenth": 10}
+	pluralParts   = map[string]int64{"halves": 2, "thirds": 3, "quarters": 4, "fourths": 4, "fifths": 5, "sixths": 6, "sevenths": 7, "eighths": 8, "ninths": 9, "tenths": 10}
+)
+
+// fraction reads what ends in a fraction: "one half", "two thirds", "three and a half", of which it leaves the whole number. "Twenty third" is none.
+func fraction(words []string) (part *big.Rat, whole []string, ok bool) {
+	n := len(words)
+	if n < 2 {
+		return nil, nil, false
+	}
+	one, many := singularParts[words[n-1]], pluralParts[words[n-1]]
+	switch before := words[n-2]; {
+	case one > 0 && n > 3 && words[n-3] == "and" && (before == "a" || before == "one"):
+		return big.NewRat(1, one), words[:n-3], true
+	case one > 0 && n == 2 && (before == "one" || before == "a" && (one == 2 || one == 4)):
+		return big.NewRat(1, one), nil, true
+	case many > 0:
+		if m, ok := count(words[:n-1]); ok && m > 1 {
+			return big.NewRat(m, many), nil, true
+		}
+	}
+	return nil, nil, false
+}
+
+func notInWord(r rune) bool { return strings.ContainsRune(" -\t\r\n", r) }
 
 // count computes a number from its words. group is what stands below the next thousand; scales fall ("two thousand million" is none).
 func count(words []string) (int64, bool) {
@@ -76,6 +111,9 @@ func numeralInProse(text string) (list, bool) {
 		i = end - 1
 		if joined.MatchString(before) {
 			return list{}, false // "one or two"
+		}
+		if _, _, part := fraction(strings.FieldsFunc(strings.ToLower(said), notInWord)); part && strings.HasPrefix(strings.TrimSpace(after), "of ") {
+			continue // of what, is not said by its figure
 		}
 		if strings.EqualFold(said, "one") || ordinal.MatchString(after) || denied(before, after[:min(len(after), window)]) {
 			continue

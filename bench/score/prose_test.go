@@ -66,7 +66,7 @@ func TestNumberInProse(t *testing.T) {
 		{"5", "5 years and 3 months", 0}, {"5", "5'", 1}, {"5", "5 %", 1}, {"5", "+5", 1}, {"5", "It is +5.", 1}, {"-5", "It is negative five.", 1},
 		{"-5", "The answer is $-5$", 1}, {"5", "The answer is $-5$", 0}, {"-5", "It costs -$5", 1}, {"5", "It costs -$5", 0}, {"-1/2", `-\frac{1}{2}`, 1},
 		{"-1/2", `The slope is $-\frac{1}{2}$.`, 1}, {"1/2", `The slope is $-\frac{1}{2}$.`, 0}, {"-1/2", `\frac{-1}{2}`, 1}, {"-1/2", "-1/2", 1},
-		{"-1/2", "slope = -1/2 here", 1}, {"-1/2", "It is negative one half", 0}, {"10", "from 0 to 10, so the length is 10", 1}, {"10", "[0, 10]", 0},
+		{"-1/2", "slope = -1/2 here", 1}, {"-1/2", "It is negative one half", 1}, {"10", "from 0 to 10, so the length is 10", 1}, {"10", "[0, 10]", 0},
 		{"10", "x in [0, 10]", 0}, {"3", "3 out of 4", 1}, {"3/4", "3 out of 4", 0}, {"5", "The answer is five.", 1}, {"12", "a dozen", 0},
 		{"12", "The answer is twelve apples.", 1}, {"21", "There are twenty-one of them.", 1}, {"20", "the twenty-first century", 0},
 		{"342", "three hundred and forty-two", 1}, {"1984", "nineteen eighty-four", 0}, {"103", "one hundred three", 1}, {"2", "one or two", 0},
