@@ -16,18 +16,23 @@ func (s *Solver) SolveAll(ctx context.Context, jobs []Job, done func(flow.Trajec
 	if err := s.Validate(); err != nil {
 		return err
 	}
-	workers := min(s.Options.withDefaults().Concurrency, len(jobs))
+	return s.all(ctx, len(jobs), func(ctx context.Context, i int) flow.Trajectory { return s.Solve(ctx, jobs[i]) }, done)
+}
+
+// all does n pieces of work as SolveAll does its jobs.
+func (s *Solver) all(ctx context.Context, n int, work func(ctx context.Context, i int) flow.Trajectory, done func(flow.Trajectory) error) error {
+	workers := min(s.Options.withDefaults().Concurrency, n)
 	inner, cancel := context.WithCancel(ctx)
 	var (
-		queue   = make(chan Job)
+		queue   = make(chan int)
 		results = make(chan flow.Trajectory)
 		wg      sync.WaitGroup
 	)
 	wg.Go(func() {
 		defer close(queue)
-		for _, job := range jobs {
+		for i := range n {
 			select {
-			case queue <- job:
+			case queue <- i:
 			case <-inner.Done():
 				return
 			}
@@ -35,8 +40,8 @@ func (s *Solver) SolveAll(ctx context.Context, jobs []Job, done func(flow.Trajec
 	})
 	for range workers {
 		wg.Go(func() {
-			for job := range queue {
-				results <- s.Solve(inner, job)
+			for i := range queue {
+				results <- work(inner, i)
 			}
 		})
 	}
@@ -62,7 +67,7 @@ func (s *Solver) SolveAll(ctx context.Context, jobs []Job, done func(flow.Trajec
 		}
 		handed++
 	}
-	if failed == nil && handed < len(jobs) {
+	if failed == nil && handed < n {
 		return context.Cause(ctx)
 	}
 	return failed

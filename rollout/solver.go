@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -69,13 +68,7 @@ func (s *Solver) Solve(ctx context.Context, job Job) flow.Trajectory {
 	}
 	v.t.Steps = v.memory.Steps()
 	v.t.TotalMS = sinceMS(start)
-	if err != nil {
-		v.t.Reward = nil
-		v.t.Failure, v.t.FailureDetail = kindOf(err, KindInternal), clip(err.Error(), 1000)
-		if v.t.Failure == KindDeadline && ctx.Err() != nil {
-			v.t.Failure = KindCanceled // it was the caller's deadline
-		}
-	}
+	v.fail(ctx, err)
 	return v.t
 }
 
@@ -108,18 +101,7 @@ func (v *solve) run(ctx context.Context) error {
 		return err
 	}
 	v.t.Answer = clip(answer, o.MaxResult)
-	l := limits{slot: "scorer", timeout: o.CallTimeout, other: KindScore}
-	reward, err := call(ctx, o, l, func(ctx context.Context) (float64, error) {
-		return v.score(ctx, v.job.Task, v.t.Answer)
-	})
-	if err != nil {
-		return err
-	}
-	if math.IsNaN(reward) || reward < 0 || reward > 1 {
-		return &Error{Kind: KindScore, Slot: "scorer", Err: fmt.Errorf("reward %v, expected a value from 0 to 1", reward)}
-	}
-	v.t.Reward = &reward
-	return nil
+	return v.grade(ctx)
 }
 
 // loop is the analysis and the turns, within MaxTime. Time that runs out after a step ends the loop, not the solve.

@@ -23,7 +23,7 @@ type Run struct {
 	// Seed is the root of all random streams; every solve has its own, named by task and repeat.
 	Seed uint64
 	// Stored are the records of an earlier, interrupted run of the same evaluation: only what is not among them is solved.
-	// Those of other tasks are left out. One that could not be scored is scored again, not solved.
+	// Those of other tasks are left out. One that only the scorer failed on, for whatever reason, is scored again, not solved.
 	Stored []flow.Trajectory
 	// RetryFailed solves again what is stored without a reward.
 	RetryFailed bool
@@ -103,6 +103,9 @@ func (r Run) stored(ctx context.Context, jobs []rollout.Job) (map[slot]flow.Traj
 		wanted[slot{j.Task.ID, j.Sample}] = j
 	}
 	done := make(map[slot]flow.Trajectory, len(jobs))
+	seen := make(map[slot]bool, len(jobs))
+	var unscored []flow.Trajectory
+	var again []rollout.Job
 	for _, t := range r.Stored {
 		key := slot{t.Task, t.Sample}
 		job, ok := wanted[key]
@@ -112,22 +115,26 @@ func (r Run) stored(ctx context.Context, jobs []rollout.Job) (map[slot]flow.Traj
 		if t.Sampling.Seed != job.Seed {
 			return nil, fmt.Errorf("evaluation of %s: %w: task %s, repeat %d is stored with seed %d, expected %d", r.Suite, ErrMixed, t.Task, t.Sample, t.Sampling.Seed, job.Seed)
 		}
-		if _, twice := done[key]; twice {
+		if seen[key] {
 			return nil, fmt.Errorf("evaluation of %s: %w: task %s, repeat %d is stored twice", r.Suite, ErrMixed, t.Task, t.Sample)
 		}
-		if t.Failure == rollout.KindScore {
-			if reward, err := r.Solver.Score(ctx, job.Task, t.Answer); err == nil {
-				t.Reward, t.Failure, t.FailureDetail = &reward, "", ""
-				if err := r.keep(done, t); err != nil {
-					return nil, fmt.Errorf("evaluation of %s: %w", r.Suite, err)
-				}
-				continue
-			}
+		seen[key] = true
+		if rollout.Unscored(&t) {
+			unscored, again = append(unscored, t), append(again, job)
 		}
 		if t.Failed() && r.RetryFailed {
 			continue
 		}
 		done[key] = t
+	}
+	err := r.Solver.Rescore(ctx, again, unscored, func(t flow.Trajectory) error {
+		if t.Failed() {
+			return nil // it stays as it is stored
+		}
+		return r.keep(done, t)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("evaluation of %s: scored again: %w", r.Suite, err)
 	}
 	return done, nil
 }

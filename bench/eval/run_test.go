@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -121,6 +123,59 @@ func TestFailuresAreWrongAndListed(t *testing.T) {
 		run.RetryFailed = retry
 		if r, err := run.Do(context.Background()); err != nil || r.Summary.All.Failed != want {
 			t.Errorf("RetryFailed %v: %d failed, %v; expected %d", retry, r.Summary.All.Failed, err, want)
+		}
+	}
+}
+
+// Whatever the scorer failed of, a stored answer is scored again: by the path of the solves, bounded in time and in value.
+func TestScorerFailuresAreScoredAgain(t *testing.T) {
+	run := naiveRun(t)
+	run.Repeats, run.Tasks = 1, run.Tasks[:3]
+	works := run.Solver.Score
+	fresh := func(score rollout.Scorer) *rollout.Solver {
+		s := *run.Solver
+		s.Score, s.Options.CallTimeout = score, 300*time.Millisecond
+		return &s
+	}
+	hang := func(ctx context.Context, _ flow.Task, _ string) (float64, error) { <-ctx.Done(); return 0, ctx.Err() }
+	value := func(x float64) rollout.Scorer {
+		return func(context.Context, flow.Task, string) (float64, error) { return x, nil }
+	}
+	panics := func(context.Context, flow.Task, string) (float64, error) { panic("scorer") }
+	for kind, score := range map[string]rollout.Scorer{
+		rollout.KindUnavailable: func(context.Context, flow.Task, string) (float64, error) {
+			return 0, &rollout.TransientError{Err: errors.New("judge is away")}
+		},
+		rollout.KindTimeout: hang, rollout.KindInternal: panics, rollout.KindScore: value(1.5),
+	} {
+		var stored []flow.Trajectory
+		first := run
+		first.Solver = fresh(score)
+		first.Store = func(x flow.Trajectory) error { stored = append(stored, x); return nil }
+		if r, err := first.Do(context.Background()); err != nil || r.Summary.All.Failures[kind] != 3 {
+			t.Fatalf("%s: %+v, %v", kind, r, err)
+		}
+		second := run
+		second.Stored = stored
+		for name, bad := range map[string]rollout.Scorer{"hang": hang, "panic": panics, "2": value(2), "-1": value(-1), "NaN": value(math.NaN())} {
+			second.Solver = fresh(bad)
+			second.Solver.Slots.Planner = refuses{}
+			second.Store = func(x flow.Trajectory) error { t.Errorf("%s, then %s: stored %v", kind, name, x.Reward); return nil }
+			if r, err := second.Do(context.Background()); err != nil || r.Summary.All.Failures[kind] != 3 {
+				t.Errorf("%s, then %s: %+v, %v", kind, name, r, err)
+			}
+		}
+		n := 0
+		second.Solver = fresh(works)
+		second.Solver.Slots.Planner = refuses{}
+		second.Store = func(x flow.Trajectory) error { n++; return nil }
+		if r, err := second.Do(context.Background()); err != nil || r.Summary.All.Failed != 0 || n != 3 {
+			t.Errorf("%s: %+v, %v, %d stored", kind, r, err, n)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		if _, err := second.Do(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: found %v, expected the context's error", kind, err)
 		}
 	}
 }
