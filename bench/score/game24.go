@@ -18,7 +18,7 @@ const MetaNumbers = "numbers"
 // brackets, and equals 24, computed with rationals. The numbers are those of Task.Meta["numbers"], else the first bracketed
 // list of the question, else those that the first sample answer uses.
 //
-// A chain of equals is allowed if it holds, and × ÷ − as well as \times, \div and \frac. In prose the last expression counts that uses
+// A chain of equals is allowed if it holds, and × ÷ − as well as • ⨯ \times, \div and \frac. In prose the last expression counts that uses
 // the numbers (after "the answer is" the first), else the last that has an operator. Negative signs are allowed: any expression that uses one can be written without.
 func Game24(task flow.Task, answer string) (Grade, error) {
 	given, err := gameNumbers(task)
@@ -94,8 +94,12 @@ type expression struct {
 	operators int
 }
 
-// bullet begins a line and is no minus sign.
-var bullet = regexp.MustCompile(`(?m)^[ \t]*[-•][ \t]+`)
+var (
+	// bullet begins a line and is no minus sign.
+	bullet = regexp.MustCompile(`(?m)^[ \t]*[-•∙][ \t]+`)
+	// dotTimes is a bullet that multiplies; in prose it may part the items of a list.
+	dotTimes = regexp.MustCompile(`([\d)\]}])[ \t]*[•∙][ \t]*([\d(\[{\\])`)
+)
 
 func sorted(numbers []string) []string {
 	out := slices.Clone(numbers)
@@ -107,7 +111,11 @@ func sorted(numbers []string) []string {
 // the last that has an operator. What it is worth is not looked at, so that many guesses are no better than one.
 func readExpression(text string, given []string, first bool) (expression, bool) {
 	text = joy.ReplaceAllString(strings.ReplaceAll(text, "`", " "), "$1")
-	p := newParser(bullet.ReplaceAllString(text, ""))
+	text = bullet.ReplaceAllString(text, "")
+	for range 2 { // a number between two signs belongs to both
+		text = dotTimes.ReplaceAllString(text, "$1*$2")
+	}
+	p := newParser(text)
 	if e, ok := p.expression(); ok && p.ended() {
 		return e, true
 	}

@@ -12,7 +12,7 @@ import (
 // symbols maps what people write to what the parser reads. It keeps superscripts and vulgar fractions apart from digits,
 // which compatibility folding would not ("10³" is not 103, "2½" is not 21/2).
 var symbols = strings.NewReplacer(
-	"×", "*", "⋅", "*", "·", "*", "∗", "*", "✕", "*", "÷", "/", "∕", "/", "⁄", "/",
+	"×", "*", "⋅", "*", "·", "*", "∗", "*", "✕", "*", "⨯", "*", "÷", "/", "∕", "/", "⁄", "/",
 	"−", "-", "–", "-", "—", "-", "－", "-", "＋", "+", "（", "(", "）", ")", "．", ".", "，", ",", "％", "%",
 	"√", `\surd `, "π", `\pi `, "∞", `\infty `, "±", `\pm `, "≈", `\approx `, "≠", `\neq `, "≤", `\le `, "≥", `\ge `, "°", `^\circ `,
 	"½", `\frac{1}{2}`, "⅓", `\frac{1}{3}`, "⅔", `\frac{2}{3}`, "¼", `\frac{1}{4}`, "¾", `\frac{3}{4}`,

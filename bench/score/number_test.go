@@ -158,6 +158,7 @@ func TestNumber(t *testing.T) {
 		{"45", "45th", 1}, {"45", "The answer is the 45th.", 1}, {"21", "21st", 1}, {"11", "11th", 1}, {"11", "11st", 0}, {"44", "45th", 0}, {"5", "The 5th step gives 7", 0}, {"7", "The 5th step gives 7", 1},
 		{"1/2", "one half", 1}, {"1/2", "The probability is one half.", 1}, {"2/3", "two-thirds", 1}, {"7/2", "three and a half", 1}, {"-1/2", "minus one half", 1}, {"1", "one half", 0}, {"2", "two thirds", 0},
 		{"23", "twenty-third", 0}, {"3", "third", 0}, {"2", "One third of them came; two left", 1}, {"1/3", "One third of them came; two left", 0},
+		{"6", "2⨯3", 1}, {"5", "• 5", 1}, {"5", "∙ 5 apples", 1},
 		// hostile and broken
 		{"1", `\frac{1}{0}`, 0},
 		{"1", "9^9^9^9", 0},
