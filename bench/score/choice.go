@@ -12,8 +12,9 @@ import (
 )
 
 // Choice gives 1 where the answer picks the right option, by its letter or by its text. The options are Task.Choices; the
-// truth is a letter, a text, or "B. text". Twins, options with one text, are told apart by the letter. An answer is never snapped to the nearest option: none found, or more than one
-// (a letter and another option's text included), is wrong, and the reason says which.
+// truth is a letter, a text, or "B. text". Twins, options with one text, are told apart by the letter. An answer is never
+// snapped to the nearest option: none found, or more than one (a letter and another option's text included), is wrong,
+// and the reason says which.
 func Choice(task flow.Task, answer string) (Grade, error) {
 	accepted, err := truths(task)
 	if err != nil {

@@ -137,10 +137,14 @@ func (w *exactWords) end() {
 	w.tokens = append(w.tokens, exactWord{text: text, stop: strings.ContainsRune(".!?)]-", rune(piece[len(piece)-1]))})
 }
 
-// outer drops brackets around the whole.
+// outer drops brackets around the whole, of which nobody writes more than maxOuter.
 func (w *exactWords) outer() {
-	for n := len(w.tokens); w.formula && n > 1 && w.tokens[0].text == "(" && w.tokens[n-1].text == ")"; n = len(w.tokens) {
-		depth := 0
+	const maxOuter = 4
+	for range maxOuter {
+		n, depth := len(w.tokens), 0
+		if !w.formula || n < 2 || w.tokens[0].text != "(" || w.tokens[n-1].text != ")" {
+			return
+		}
 		for i, t := range w.tokens {
 			switch t.text {
 			case "(":

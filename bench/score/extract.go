@@ -80,8 +80,8 @@ func lineFrom(text string) string {
 	return strings.TrimSpace(line)
 }
 
-// claims are what an answer may claim: what Extract finds in it. Beside a truth that reads like an announcement itself ("The Answer Is Never"), also the whole, and what
-// follows each announcement.
+// claims are what an answer may claim: what Extract finds in it. Beside a truth that reads like an announcement itself ("The Answer Is Never"),
+// also the whole, and what follows each announcement.
 func claims(answer, truth string) []string {
 	found, origin := Extract(answer)
 	if origin != Announced || !announce.MatchString(truth) {

@@ -17,8 +17,9 @@ import (
 //
 // Units are ignored unless both sides name one and they differ, signs of currency always. A percentage equals its value or its
 // figure (50% is 0.5, and 50 where the truth bears no sign). Several numbers are compared as a set, in brackets in
-// order; without spaces (132,133,134) they may be thousands, too. In prose the last number counts, after "the answer is" the first; a marked answer may hold one only. What is denied ("not 5")
-// or part of a formula (x^2) counts nowhere; "45th" and "104 (mod 1000)" are 45 and 104. A truth that is no number is compared as LaTeX text.
+// order; without spaces (132,133,134) they may be thousands, too. In prose the last number counts, after "the answer is"
+// the first; a marked answer may hold one only. What is denied ("not 5") or part of a formula (x^2) counts nowhere;
+// "45th" and "N ≡ 104 (mod 1000)" are 45 and 104. A truth that is no number is compared as LaTeX text.
 func Number(task flow.Task, answer string) (Grade, error) {
 	accepted, err := truths(task)
 	if err != nil {
@@ -82,7 +83,7 @@ func IsNumber(text string) bool {
 
 var (
 	listSigns = regexp.MustCompile(`[,;]\s|;|&|\b(?:and|or)\b`)
-	figures   = regexp.MustCompile(`^[\s("'\[]*\d[\d.,]*(?:(?:\s*[\p{Pd}−]\s*[\d.,]*\d)+|(?:\s*/\s*\d+){2,})[\s)"'\].]*$`)
+	figures   = regexp.MustCompile(`^[\s("'\[]*\+?\d[\d.,]*(?:(?:\s*[\p{Pd}−]\s*[\d.,]*\d)+|(?:\s*/\s*\d+){2,})[\s)"'\].]*$`)
 )
 
 // IsYesNo reports whether text is a bare yes or no.

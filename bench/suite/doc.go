@@ -3,8 +3,9 @@
 //
 // A row's question is in the first of query, question, problem that it has; its answer in the first of answer, answers,
 // golden_answers, final_answer, result, solution; its options in choices or options, with the right one in answer_idx or
-// answer. Its own id is pid, idx or id. Other columns are left alone, but a key that differs from one of these by its case only is an
-// error unless the row has that one too, with the same value, as are duplicate keys, a row without a question or an answer, and a row with an image.
+// answer. Its own id is pid, idx or id. Other columns are left alone. A key that differs from one of these by its case only is
+// an error, unless the row has that one too, with the same value; so are duplicate keys, a row without a question or an
+// answer, and a row with an image.
 //
 // Tasks are keyed by a hash of their content (Task.ID), so that a result can never be marked against another row's
 // answer. Two rows of the same content, or two that claim the same id, are an error that lists them.

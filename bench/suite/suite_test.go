@@ -174,8 +174,8 @@ func TestCopiesInAnotherCaseAreLeftAlone(t *testing.T) {
 	}
 }
 
-// Options that differ in their case only, or in nothing, or have several lines, as some of GPQA's: the answer is found as it is written, and answer_idx tells twins
-// apart.
+// Options that differ in their case only, or in nothing, or have several lines, as some of GPQA's: the answer is found as it is written, and
+// answer_idx tells twins apart.
 func TestOptionsThatAreHardToTellApart(t *testing.T) {
 	lines := []string{"A. 1: mix x + y -> a\n2. a + z -> b\n", "B. 1: mix x + z -> a\n2. a + y -> b\n3. b -> A, B or C\n"}
 	for _, c := range []struct {
