@@ -98,7 +98,7 @@ func TestReportOfAnEvaluation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, err := loadSuite("gym:heldout", 3, 0)
+	found, err := loadSuite("gym:heldout", 3, &TasksConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
