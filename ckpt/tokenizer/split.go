@@ -27,7 +27,11 @@ type splitter struct {
 
 // newSplitter compiles an expression; where says in errors whence it is.
 func newSplitter(where, pattern string) (splitter, error) {
-	re, err := regexp2.Compile(pattern, regexp2.Unicode)
+	written, err := fromOniguruma(pattern)
+	if err != nil {
+		return splitter{}, fmt.Errorf("%s: %.100q: %w", where, pattern, err)
+	}
+	re, err := regexp2.Compile(written, regexp2.Unicode|regexp2.Multiline) // Oniguruma's ^ and $ are always those of a line
 	if err != nil {
 		return splitter{}, fmt.Errorf("%s: %.100q: %w", where, pattern, err)
 	}
@@ -44,17 +48,14 @@ func (s splitter) split(text string, yield func(piece string) error) error {
 	at := 0
 	m, err := s.re.FindRunesMatch(runes)
 	for ; m != nil && err == nil; m, err = s.re.FindNextMatch(m) {
-		if m.Length == 0 {
-			continue
-		}
 		start, end := m.Index, m.Index+m.Length
-		if start > at {
-			if err := yield(text[offsets[at]:offsets[start]]); err != nil {
+		for _, piece := range [][2]int{{at, start}, {start, end}} { // what matches nothing, as (?=x) does, cuts all the same
+			if piece[0] == piece[1] {
+				continue
+			}
+			if err := yield(text[offsets[piece[0]]:offsets[piece[1]]]); err != nil {
 				return err
 			}
-		}
-		if err := yield(text[offsets[start]:offsets[end]]); err != nil {
-			return err
 		}
 		at = end
 	}
