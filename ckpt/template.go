@@ -137,8 +137,8 @@ func (t *ChatTemplate) probe() error {
 func newTemplate(source string) (*exec.Template, error) {
 	const name = "/chat_template"
 	cfg := config.New()
-	cfg.TrimBlocks, cfg.LeftStripBlocks = true, true
-	loader, err := loaders.NewMemoryLoader(map[string]string{name: source})
+	cfg.TrimBlocks, cfg.LeftStripBlocks = true, false
+	loader, err := loaders.NewMemoryLoader(map[string]string{name: stripIndents(source)})
 	if err != nil {
 		return nil, err
 	}

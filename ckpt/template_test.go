@@ -83,6 +83,42 @@ func TestChatTemplateGolden(t *testing.T) {
 	}
 }
 
+// What templates say in passing is rendered as transformers renders it, to the byte.
+func TestChatTemplateSnippets(t *testing.T) {
+	var snippets struct {
+		Messages []struct {
+			Role    string `json:"role"`
+			Content string `json:"content"`
+		} `json:"messages"`
+		Rendered []struct {
+			Source string `json:"source"`
+			Text   string `json:"text"`
+		} `json:"rendered"`
+	}
+	name := filepath.Join("testdata", "templates", "snippets.json")
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := DecodeJSON(name, data, &snippets, RefuseUnknown); err != nil {
+		t.Fatal(err)
+	}
+	var messages []Message
+	for _, m := range snippets.Messages {
+		messages = append(messages, Message(m))
+	}
+	for _, s := range snippets.Rendered {
+		template, err := ParseChatTemplate("t.jinja", s.Source, goldenTokens)
+		if err != nil {
+			t.Errorf("%q: %v", s.Source, err)
+			continue
+		}
+		if text, err := template.Render(messages, RenderOptions{Now: goldenClock}); err != nil || text != s.Text {
+			t.Errorf("%q:\n got %q, %v\nwant %q", s.Source, text, err, s.Text)
+		}
+	}
+}
+
 // One template renders many chats at once; rollouts share it.
 func TestChatTemplateConcurrent(t *testing.T) {
 	template := parseTestTemplate(t, "qwen3_like.jinja")

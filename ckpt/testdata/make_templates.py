@@ -1,4 +1,5 @@
-"""Writes templates/golden.json: what transformers renders for templates/*.jinja.
+"""Writes templates/golden.json: what transformers renders for templates/*.jinja, and templates/snippets.json: what it
+renders for the lines below.
 
     pip install transformers jinja2
     python make_templates.py
@@ -51,3 +52,22 @@ for path in sorted(here.glob("*.jinja")):
                 case["refused"] = str(e)
             cases.append(case)
 (here / "golden.json").write_text(json.dumps(cases, indent=1, ensure_ascii=False) + "\n")
+
+# What templates say in passing, each at the start of a line.
+snippets = [
+    # white space around tags
+    "{{ bos_token }} {% if true %}x{% endif %}", "  {% if true %}x{% endif %}", "a\n\t {% if true %}x{% endif %}  {# c #}", "a {# c #} b",
+    "a\n  {#+ c #} b", "a\n  {%+ if true %}x{% endif %}", "a\n  {%- if true -%}\n  x  {%- endif %}", "{% if true %}\n  {% if true %}\n  x\n  {% endif %}\n  {% endif %}\ny",
+    "{% if true +%}\n  {% if true %}x{% endif %}{% endif %}", "{# c +#}\n  {# c #}x", "{{ 1 }}\n  {{ 2 }}", "  {{ 1 }}", "{{ 1 -}}\n  {% if true %}x{% endif %}",
+    "{{ '  {% if %}' }}\n  {% if true %}x{% endif %}", "{{ {'a': {'b': '}}'}}['a']['b'] }} {% if true %}x{% endif %}", "{% if '%}' %}\n  {% set x = 1 %}\n{{ x }}{% endif %}",
+    "{% raw %}\n  {% if %}{{ x }}\n  {% endraw %}\ny", "a {% raw %} {# x {% endraw %} {% if true %}y{% endif %}", "  {% raw -%}\n x {%- endraw %}", "  {%+ raw %}x\n {%+ endraw %}",
+    "{# {% raw %} #}\n  {% if true %}x{% endif %}", "a\r\n  {% if true %}x{% endif %}\r\n", "a\n\u00a0{% if true %}x{% endif %}", "{% set s = 'it\\'s' %} {% if true %}{{ s }}{% endif %}",
+]
+prefix = "{% for m in messages %}{{ m.content }}{% endfor %}|\n"
+messages = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "<think>a</think>b"}]
+rendered = []
+for snippet in snippets:
+    texts, _ = chat_template_utils.render_jinja_template(
+        conversations=[messages], chat_template=prefix + snippet, bos_token="<s>", eos_token="</s>")
+    rendered.append({"source": prefix + snippet, "text": texts[0]})
+(here / "snippets.json").write_text(json.dumps({"messages": messages, "rendered": rendered}, indent=1, ensure_ascii=False) + "\n")
