@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"strings"
 	"time"
 
@@ -108,7 +109,7 @@ func (t *ChatTemplate) Render(messages []Message, opts RenderOptions) (string, e
 	case refusal != nil:
 		return "", refusal
 	case err != nil:
-		return "", fmt.Errorf("render chat template: %w", err)
+		return "", fmt.Errorf("render chat template: %w", innermost(err))
 	}
 	return out.String(), nil
 }
@@ -138,21 +139,27 @@ func newTemplate(source string) (*exec.Template, error) {
 	const name = "/chat_template"
 	cfg := config.New()
 	cfg.TrimBlocks, cfg.LeftStripBlocks = true, false
-	loader, err := loaders.NewMemoryLoader(map[string]string{name: stripIndents(source)})
+	source = stripIndents(source)
+	loader, err := loaders.NewMemoryLoader(map[string]string{name: source})
 	if err != nil {
 		return nil, err
 	}
 	filters := map[string]exec.FilterFunction{}
 	exec.NewFilterSet(filters).Update(builtins.Filters)
-	filters["tojson"] = filterToJSON
-	statements := map[string]parser.ControlStructureParser{"for": parseFor, "set": parseSet}
+	filters["tojson"], filters["reverse"], filters["items"] = filterToJSON, filterReverse, ownMethods[".items"]
+	for _, name := range overText {
+		filters[name] = overCharacters(filters[name])
+	}
+	maps.Copy(filters, ownMethods)
+	tests := exec.NewTestSet(maps.Clone(missingTests)).Update(builtins.Tests)
+	statements := map[string]parser.ControlStructureParser{"for": parseFor, "set": parseSet, "generation": parseGeneration}
 	for _, name := range []string{"if", "raw", "with", "filter", "do", "break", "continue"} {
 		statements[name], _ = builtins.ControlStructures.Get(name)
 	}
 	template, err := exec.NewTemplate(name, cfg, loader, &exec.Environment{
 		Context:           exec.EmptyContext(),
 		Filters:           exec.NewFilterSet(meteredFilters(filters)),
-		Tests:             builtins.Tests,
+		Tests:             tests,
 		ControlStructures: exec.NewControlStructureSet(statements),
 		Methods:           builtins.Methods,
 	})
@@ -161,6 +168,38 @@ func newTemplate(source string) (*exec.Template, error) {
 	}
 	return template, meterTree(template.Root())
 }
+
+// innermost is an error of the library without the expressions that it lists from the outside in, which are those of the rewritten tree; of their lines
+// the last stays.
+func innermost(err error) error {
+	line := ""
+	if lines := atLine.FindAllStringSubmatch(err.Error(), -1); lines != nil {
+		line = "line " + lines[len(lines)-1][1] + ": "
+	}
+	for {
+		var next error
+		if v, ok := err.(*exec.Value); ok {
+			next, _ = v.Interface().(error)
+		} else if wrapped, ok := err.(interface{ Cause() error }); ok {
+			next = wrapped.Cause()
+		} else if wrapped := errors.Unwrap(err); wrapped != nil && strings.HasPrefix(err.Error(), "unable to execute template: ") {
+			next = wrapped
+		}
+		if next == nil {
+			break
+		}
+		err = next
+	}
+	if own := ownFilter.FindStringIndex(err.Error()); own != nil {
+		return fmt.Errorf("%s%s", line, err.Error()[own[1]:])
+	}
+	return fmt.Errorf("%s%w", line, err)
+}
+
+var (
+	atLine    = regexp.MustCompile(`at line ([0-9]+): `)
+	ownFilter = regexp.MustCompile(`(?s)^.*invalid call to filter '(?:\.[a-z]+|[^']* [^']*|\*|for)': `)
+)
 
 // guard turns a panic of the template library, which templates from outside may find a way to, and an excess into an error.
 func guard(f func() error) (err error) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -126,6 +127,8 @@ func dumpJSON(b *bytes.Buffer, v *exec.Value, indent, depth int) error {
 		b.WriteString(strconv.FormatBool(v.Bool()))
 	case v.IsInteger():
 		b.WriteString(strconv.Itoa(v.Integer()))
+	case v.IsFloat():
+		b.WriteString(pythonFloat(v.Float()))
 	case v.IsString():
 		quoted, err := jsontext.AppendQuote(nil, v.String())
 		if err != nil {
@@ -148,6 +151,24 @@ func dumpJSON(b *bytes.Buffer, v *exec.Value, indent, depth int) error {
 		return unsupported("tojson of %s", v.String())
 	}
 	return nil
+}
+
+// pythonFloat is a number as json.dumps writes it: with an exponent where Python's repr has one, with a point else.
+func pythonFloat(f float64) string {
+	switch {
+	case math.IsNaN(f):
+		return "NaN"
+	case math.IsInf(f, 0):
+		return map[bool]string{true: "Infinity", false: "-Infinity"}[f > 0]
+	}
+	s := strconv.FormatFloat(f, 'e', -1, 64)
+	if exponent, err := strconv.Atoi(s[strings.IndexByte(s, 'e')+1:]); err != nil || exponent < -4 || exponent >= 16 {
+		return s
+	}
+	if s = strconv.FormatFloat(f, 'f', -1, 64); !strings.Contains(s, ".") {
+		s += ".0"
+	}
+	return s
 }
 
 func dumpList(b *bytes.Buffer, v *exec.Value, indent, depth int, open, end byte, item func(key, value *exec.Value) error) error {

@@ -78,7 +78,7 @@ func meterNode(v reflect.Value, depth int, seen map[any]bool) error {
 		if err := meterNode(v.Elem(), depth, seen); err != nil {
 			return err
 		}
-		meterInside(v.Interface())
+		return meterInside(v.Interface())
 	case reflect.Interface:
 		if v.IsNil() {
 			return nil
@@ -86,12 +86,18 @@ func meterNode(v reflect.Value, depth int, seen map[any]bool) error {
 		if err := meterNode(v.Elem(), depth, seen); err != nil {
 			return err
 		}
-		if makesValue(v.Interface()) {
+		if e := replacement(v.Interface()); e != nil {
+			v.Set(reflect.ValueOf(e))
+		} else if makesValue(v.Interface()) {
 			v.Set(reflect.ValueOf(through(valueName, v.Interface().(nodes.Expression), nil, nil)))
 		}
 	case reflect.Struct:
 		return each(v.NumField(), func(i int) reflect.Value {
-			return reflect.NewAt(v.Field(i).Type(), v.Field(i).Addr().UnsafePointer()).Elem()
+			field := reflect.NewAt(v.Field(i).Type(), v.Field(i).Addr().UnsafePointer()).Elem()
+			if v.Type() == reflect.TypeFor[controls.SetControlStructure]() && v.Type().Field(i).Name == "target" {
+				return field.Elem() // an item to be set stays one
+			}
+			return field
 		})
 	case reflect.Slice:
 		return each(v.Len(), v.Index)
@@ -124,7 +130,8 @@ func makesValue(node any) bool {
 }
 
 // meterInside puts before what a node does the filter that asks for the size of it, or into a block the node that counts.
-func meterInside(node any) {
+func meterInside(node any) error {
+	asksForMissing(node)
 	switch n := node.(type) {
 	case *nodes.BinaryExpression:
 		if n.Operator.Token.Type == tokens.Multiply {
@@ -132,9 +139,13 @@ func meterInside(node any) {
 		}
 	case *nodes.Call:
 		if method, ok := n.Func.(*nodes.GetAttribute); ok { // looked up on a value that the library then evaluates again
-			if name := "." + method.Attribute; growths[name] != nil {
+			switch name := "." + method.Attribute; {
+			case !isMethod(method.Attribute):
+				return unsupported("method %s", method.Attribute)
+			case ownMethods[name] != nil: // see replacement
+			case growths[name] != nil:
 				method.Node = through(name, method.Node, n.Args, n.Kwargs)
-			} else {
+			default:
 				method.Node = through(valueName, method.Node, nil, nil)
 			}
 		}
@@ -143,6 +154,7 @@ func meterInside(node any) {
 	case *nodes.Wrapper:
 		n.Nodes = slices.Insert(n.Nodes, 0, nodes.Node(&nodes.ControlStructureBlock{Location: n.Location, ControlStructure: tick{n.Location}}))
 	}
+	return nil
 }
 
 // meteredFilters are filters that measure what they give, and those of the rewritten tree, which give what they get.
@@ -164,9 +176,11 @@ func meteredFilters(filters map[string]exec.FilterFunction) map[string]exec.Filt
 	for name := range growths {
 		add(name, func(_ *exec.Evaluator, in *exec.Value, _ *exec.VarArgs) *exec.Value { return in })
 	}
+	add("for", func(_ *exec.Evaluator, in *exec.Value, _ *exec.VarArgs) *exec.Value { return characters(in) })
 	for name, f := range filters {
 		add(name, f)
 	}
+	metered[itemName], metered[missingName], metered[defaultName] = filterItem, filterMissing, filterDefault // these make no values
 	return metered
 }
 
@@ -221,7 +235,8 @@ var growths = map[string]func(in *exec.Value, args arguments) float64{
 	"format": growsByFormat, ".format": growsByFormat, ".format_map": growsByFormat,
 	".split": growsByParts, ".rsplit": growsByParts, ".splitlines": growsByParts,
 	"list": growsByItems, "map": growsByItems, "select": growsByItems, "reject": growsByItems, "selectattr": growsByItems,
-	"rejectattr": growsByItems, "sort": growsByItems, "unique": growsByItems, "groupby": growsByItems, "reverse": growsByItems,
+	"rejectattr": growsByItems, "sort": growsByItems, "unique": growsByItems, "groupby": growsByItems, "reverse": growsByItems, "items": growsByItems,
+	".items": growsByItems, ".keys": growsByItems, ".values": growsByItems,
 }
 
 func growsToWidth(_ *exec.Value, args arguments) float64 {

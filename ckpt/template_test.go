@@ -147,6 +147,7 @@ func TestChatTemplateRefused(t *testing.T) {
 		"unknown filter":    all + "{{ messages | frobnicate }}",
 		"unknown function":  all + "{{ frobnicate() }}",
 		"unknown statement": all + "{% frobnicate %}",
+		"unknown method":    all + "{% if false %}{{ 'a'.frobnicate() }}{% endif %}",
 		"include":           all + "{% include '/etc/passwd' %}",
 		"extends":           "{% extends '/etc/passwd' %}" + all,
 		"import":            all + "{% import '/etc/passwd' as p %}",
@@ -164,6 +165,22 @@ func TestChatTemplateRefused(t *testing.T) {
 			t.Errorf("%s: accepted", name)
 		} else if !strings.HasPrefix(err.Error(), "t.jinja: ") {
 			t.Errorf("%s: the error does not name the file: %v", name, err)
+		}
+	}
+}
+
+// An error says in which line and what, and nothing of the tree that the template is rewritten to.
+func TestChatTemplateErrorText(t *testing.T) {
+	for source, want := range map[string]string{
+		"{{ ('a'.split(1) ~ 'x')[0] }}":                        `line 2: split: argument 1: "1" found, a text expected`,
+		"{% if true %}\n{{ nothing['a'].strip() }}{% endif %}": `line 3: item "a" of none`,
+		"{{ [1].split() }}":                                    `line 2: split: a method of a text, not of "[1]"`,
+		"{% set x = 'a'.replace('b') %}":                       `line 2: replace: no argument new`,
+		"{{ 'a'.replace(old='a', new='b', times=1) }}":         `line 2: replace: an argument of another name found, old, new, count expected`,
+	} {
+		_, err := ParseChatTemplate("t.jinja", "{% for m in messages %}{{ m.content }}{% endfor %}\n"+source, nil)
+		if want = "t.jinja: chat template: render chat template: " + want; err == nil || err.Error() != want {
+			t.Errorf("%s: %v, %s expected", source, err, want)
 		}
 	}
 }
@@ -210,7 +227,7 @@ func hungryTemplates() map[string]string {
 		"method format":     all + "{{ '{0:>999999999999}'.format('a') }}",
 		"nested format":     all + "{{ '{0:>{1}}'.format('a', 999999999999) }}",
 		"method format_map": all + "{{ '{a:>999999999999}'.format_map(a='a') }}",
-		"chain of methods":  all + "{{ a" + strings.Repeat(".strip()", 60) + " }}",
+		"chain of methods":  all + "{{ a" + strings.Repeat(".strip()", 200) + " }}",
 		"for":               all + "{% for c in a %}{% endfor %}",
 		"lists":             again("{% set l = l + l %}"),
 		"lists of lists":    again("{% set l = [l, l] %}"),
@@ -224,6 +241,7 @@ func hungryTemplates() map[string]string {
 		"namespace":         all + "{% set ns = namespace(a=a) %}{% for i in range(60) %}{% set ns.a = ns.a ~ ns.a %}{% endfor %}",
 		"holds itself":      all + "{% set ns = namespace() %}{% set ns.a = ns %}{{ ns }}",
 		"held by its list":  all + "{% set ns = namespace() %}{% set ns['a'] = [ns] %}{{ ns }}",
+		"characters":        all + "{% for i in range(60000) %}{{ a[3000000] }}{% endfor %}",
 		"its own pairs":     all + "{% set d = {'a': 1} %}{% set d.Pairs = {'a': d}.Pairs %}{{ d }}",
 	}
 }

@@ -62,6 +62,32 @@ snippets = [
     "{{ '  {% if %}' }}\n  {% if true %}x{% endif %}", "{{ {'a': {'b': '}}'}}['a']['b'] }} {% if true %}x{% endif %}", "{% if '%}' %}\n  {% set x = 1 %}\n{{ x }}{% endif %}",
     "{% raw %}\n  {% if %}{{ x }}\n  {% endraw %}\ny", "a {% raw %} {# x {% endraw %} {% if true %}y{% endif %}", "  {% raw -%}\n x {%- endraw %}", "  {%+ raw %}x\n {%+ endraw %}",
     "{# {% raw %} #}\n  {% if true %}x{% endif %}", "a\r\n  {% if true %}x{% endif %}\r\n", "a\n\u00a0{% if true %}x{% endif %}", "{% set s = 'it\\'s' %} {% if true %}{{ s }}{% endif %}",
+    # items
+    "{{ 'a'.split('</think>')[-1] }}", "{{ [1][-1] }}{{ [1, 2][-2] }}{{ [1, 2][1] }}{{ [1][1] }}{{ [1][-2] }}", "{{ 'é世'[0] }}{{ 'é世'[-1] }}{{ 'é世'[-2] }}{{ 'a'[1] }}{{ 'a'[-2] }}",
+    "{{ messages[-1].content }}{{ messages[-(messages | length)]['content'] }}{{ messages[0]['role'] }}{{ messages[0]['nothing'] }}", "{{ {'a': 1, 2: 'b'}['a'] }}{{ {'a': 1, 2: 'b'}[2] }}",
+    "{% set ns = namespace(a=1) %}{% set ns.a = 2 %}{{ ns.a }}{{ ns['a'] }}", "{% for i in [0, 1] %}{{ messages[i * 0].role[i] }}{{ messages[i - 1]['role'][-1 - i] }}{% endfor %}",
+    "{{ 'é世ü'[1:] }}{{ 'é世ü'[:-1] }}{{ 'é世ü'[::-1] }}",
+    # methods
+    "{{ 'a-b-c'.split('-', 1) }}{{ 'a-b-c'.rsplit('-', 1) }}{{ 'a-b-c'.split('-', 0) }}{{ 'a-b-c'.split('-', maxsplit=5) }}{{ 'a-b'.split(sep='-') }}{{ ''.split('-') }}",
+    "{{ ' a  b\tc '.split() }}{{ ' a  b\tc '.split(none, 1) | tojson }}{{ ' a  b  c '.rsplit(none, 1) }}{{ ''.split() }}{{ ' a '.rsplit() }}{{ 'a b'.rsplit(none, 0) }}",
+    "{{ 'abab'.replace('b', 'x') }}{{ 'abab'.replace('b', 'x', 1) }}{{ 'ab'.replace('', '-') }}", "[{{ ' a\n'.strip() }}][{{ ' a\n'.rstrip() }}][{{ '\n a '.lstrip() }}][{{ 'xaxy'.strip('yx') }}][{{ 'aax'.lstrip('a') }}][{{ '\u3000a\x1f'.strip() }}]",
+    "{{ 'abc'.startswith('ab') }}{{ 'abc'.startswith(('x', 'a')) }}{{ 'abc'.endswith('bc') }}{{ 'abc'.endswith(('x', 'y')) }}{{ 'abc'.startswith('b', 1) }}{{ 'abc'.endswith('b', 0, -1) }}{{ 'abc'.startswith('', 4) }}",
+    "{{ 'é世x'.find('x') }}{{ 'abc'.find('z') }}{{ 'abcabc'.find('b', 2) }}{{ 'abcabc'.find('b', -2) }}{{ 'abab'.rfind('é') }}{{ 'ébab'.rfind('b') }}{{ 'abc'.find('', 4) }}{{ 'abc'.find('') }}",
+    "{{ 'abcabc'.count('b') }}{{ 'aaa'.count('aa') }}{{ 'abc'.count('') }}{{ 'abcabc'.count('b', 2) }}", "{{ ', '.join(['a', 'b']) }}{{ '-'.join('é世') }}{{ '-'.join([]) }}",
+    "{{ 'a\nb\r\n\nc'.splitlines() }}{{ 'a\nb\n'.splitlines(true) | tojson }}{{ ''.splitlines() }}", "{{ 'straße é'.upper() }}{{ 'AÉ'.lower() }}{{ \"it's a DAY x2y\".title() }}{{ 'éA b'.capitalize() }}{{ ''.capitalize() }}",
+    "{% for k, v in {'b': 1, 'a': [2]}.items() %}{{ k }}={{ v }},{% endfor %}{{ {'b': 1, 'a': 2}.keys() | list }}{{ {'b': 1, 'a': 2}.values() | list }}{% for k, v in {'b': 1, 'a': 2} | items %}{{ k }}{{ v }}{% endfor %}",
+    "{{ {'a': 1}.get('a') }}{{ {'a': 1}.get('b', 2) }}{{ messages[0].get('content') }}{% for k, v in messages[0].items() %}{{ k }}{% if not loop.last %}, {% endif %}{% endfor %}",
+    "{{ 'x'.ljust(3) ~ 'x'.rjust(3, '.') ~ 'x'.center(4, '.') ~ 'ab'.removeprefix('a') ~ 'a=b'.partition('=')[2] }}", "{{ ' a '.strip().upper().split('A') }}{{ 'a b'.split()[1].upper()[0].lower() }}",
+    # filters and statements
+    "{{ [3, 1, 2] | reverse | list }}{{ 'é世' | reverse }}{% for m in messages | reverse %}{{ m.role }}{% endfor %}{{ [] | reverse | list }}{{ messages[1:] | reverse | map(attribute='role') | list }}",
+    "{% for c in 'é世' %}{{ c }}{% endfor %}{{ 'é世' | list }}{{ 'é世' | join('-') }}{{ 'é世' | first }}{{ 'é世' | last }}{{ 'é世' | length }}{% for a in 'béa' | sort %}{{ a }}{% endfor %}",
+    "{{ [1.5, 1.0, 1e16, 1e15, 1e-5, 0.0001, -2.25e-7, 1e22, 0.1 + 0.2] | tojson }}", "{% generation %}\n  {{ messages[-1].content }}\n{% endgeneration %}\nx{% if true %}{% generation %}y{% endgeneration %}{% endif %}",
+    # what is not there
+    "{{ messages[0].tool_calls is not none }}{{ messages[0]['tool_calls'] is none }}{{ messages[0].tool_calls is defined }}{{ messages[0].content is defined }}{{ messages[5] is defined }}{{ messages[0] is defined }}",
+    "{{ tools is defined }}{{ tools is none }}{{ tools is not none }}{{ nothing is defined }}{{ nothing is none }}{{ nothing is undefined }}{% set x = none %}{{ x is defined }}{{ x is none }}{{ documents is not undefined }}",
+    "{% for m in messages %}{{ loop.previtem is defined }}{{ loop.nextitem is defined }}{% endfor %}{{ (messages | selectattr('tool_calls', 'defined') | list | length) }}{{ (messages | first).role is defined }}",
+    "{{ nothing | default('d') }}{{ nothing | default }}{{ '' | default('d') }}{{ '' | default('d', true) }}{{ messages[0].x | default('d') }}{{ messages[0].content | default('d') }}{{ nothing | d('e', boolean=true) }}{{ tools | default('d', true) }}",
+    "{% if tools is defined and tools %}a{% elif tools is defined and tools is not none %}b{% else %}c{% endif %}{% if messages[1].reasoning_content is string %}a{% else %}b{% endif %}",
 ]
 prefix = "{% for m in messages %}{{ m.content }}{% endfor %}|\n"
 messages = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "<think>a</think>b"}]
