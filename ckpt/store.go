@@ -80,6 +80,9 @@ func OpenStore(ctx context.Context, path string) (*Store, error) {
 
 // OpenStoreReadOnly opens the store at path for reading, also while a trainer writes to it. Each call that reads sees
 // what was committed when it began. Errors as OpenStore, and fs.ErrNotExist where there is no such file.
+//
+// Whoever cannot write the folder reads what is in the file alone, where there is no log beside it: that of a run that has ended. Should the run go on
+// meanwhile, the store has to be opened anew.
 func OpenStoreReadOnly(ctx context.Context, path string) (*Store, error) {
 	s := &Store{path: path}
 	if _, err := os.Stat(path); err != nil {
@@ -88,19 +91,35 @@ func OpenStoreReadOnly(ctx context.Context, path string) (*Store, error) {
 		}
 		return nil, s.errorf("open for reading: %w", err)
 	}
-	db, err := openDatabase(path, "rw") // nothing is written, but the last to close a store takes its -wal and -shm away, which ro could not
+	open := func(mode string, options ...string) (*sql.DB, error) {
+		db, err := openDatabase(path, mode, options...)
+		if err != nil {
+			return nil, err
+		}
+		if err := checkVersion(ctx, db, path); err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
+		return db, nil
+	}
+	db, err := open("rw") // nothing is written, but the last to close a store takes its -wal and -shm away, which ro could not
+	if code := sqliteCode(err) & 0xff; (code == sqlite3.SQLITE_READONLY || code == sqlite3.SQLITE_CANTOPEN) && !hasLog(path) {
+		db, err = open("ro", "immutable") // SQLite would make the -shm even to find out that there is nothing in the -wal
+	}
 	if err != nil {
 		return nil, s.errorf("open for reading: %w", err)
-	}
-	if err := checkVersion(ctx, db, path); err != nil {
-		return nil, s.errorf("open for reading: %w", errors.Join(err, db.Close()))
 	}
 	s.read, s.close = db, sync.OnceValue(db.Close)
 	return s, nil
 }
 
-// openDatabase returns a pool of connections. mode is SQLite's: ro, rw or rwc.
-func openDatabase(path, mode string) (*sql.DB, error) {
+// hasLog says whether there may be commits that are not in the store's file yet.
+func hasLog(path string) bool {
+	info, err := os.Stat(path + "-wal")
+	return !errors.Is(err, fs.ErrNotExist) && (err != nil || info.Size() > 0)
+}
+
+// openDatabase returns a pool of connections. mode is SQLite's: ro, rw or rwc; options are parameters to be set to 1.
+func openDatabase(path, mode string, options ...string) (*sql.DB, error) {
 	absolute, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
@@ -111,6 +130,9 @@ func openDatabase(path, mode string) (*sql.DB, error) {
 		}
 	}
 	query := url.Values{"mode": {mode}}
+	for _, option := range options {
+		query.Set(option, "1")
+	}
 	query.Add("_pragma", fmt.Sprintf("busy_timeout(%d)", busyTimeoutMS))
 	query.Add("_pragma", "foreign_keys(1)")
 	dsn := url.URL{Scheme: "file", Path: absolute, RawQuery: query.Encode()}
