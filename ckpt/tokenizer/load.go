@@ -186,16 +186,14 @@ func (t *Tokenizer) loadModel(m *modelJSON) error {
 			return fmt.Errorf("model/vocab: %.100q: id %d is another token's too", spelling, id)
 		}
 		taken[id] = true
-		content, err := readSpelling(spelling)
-		if err != nil {
-			// GPT-2 and others keep special tokens in the vocabulary as well; as added tokens they are read as text.
-			content = spelling
-		}
-		if content == "" {
+		if spelling == "" {
 			return fmt.Errorf("model/vocab: id %d: an empty token", id)
 		}
-		if _, ok := t.vocab[content]; ok {
-			return fmt.Errorf("model/vocab: %.100q: another spelling stands for the same bytes", spelling)
+		content, err := readSpelling(spelling)
+		if err != nil {
+			// It spells no bytes, so no text is encoded to it unless it is an added token as well; it is decoded as it stands.
+			t.put(id, token{bytes: spelling})
+			continue
 		}
 		t.vocab[content] = id
 		t.put(id, token{bytes: content})
@@ -266,16 +264,18 @@ func (t *Tokenizer) loadAddedTokens(list []addedTokenJSON, vocab map[string]int3
 		if _, ok := t.added[a.Content]; ok {
 			return fmt.Errorf("%s: content: the same as an earlier one's", where)
 		}
-		if id, ok := vocab[a.Content]; ok && id != a.ID {
+		id, spelled := vocab[a.Content]
+		if spelled && id != a.ID {
 			return fmt.Errorf("%s: id: %d found, %d expected: the vocabulary has the token already", where, a.ID, id)
 		}
-		if int(a.ID) < len(t.tokens) {
-			if other := t.tokens[a.ID].bytes; other != "" && other != a.Content {
-				return fmt.Errorf("%s: id: %d found, which is %.100q", where, a.ID, other)
+		bytes := a.Content
+		if int(a.ID) < len(t.tokens) && t.tokens[a.ID].bytes != "" {
+			if bytes = t.tokens[a.ID].bytes; !spelled && bytes != a.Content {
+				return fmt.Errorf("%s: id: %d found, which is %.100q", where, a.ID, bytes)
 			}
 		}
 		t.added[a.Content] = a.ID
-		t.put(a.ID, token{bytes: a.Content, special: a.Special})
+		t.put(a.ID, token{bytes: bytes, special: a.Special}) // one that spells bytes in the vocabulary stays those bytes, as in Hugging Face's
 		found := addedToken{id: a.ID, content: a.Content, special: a.Special}
 		if !a.Normalized {
 			raw = append(raw, found)

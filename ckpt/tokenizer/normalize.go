@@ -18,7 +18,7 @@ func normalizeNFC(text string) string {
 	}
 	marks := 0
 	for i, r := range text {
-		if r < 0x300 || norm.NFC.PropertiesString(text[i:]).CCC() == 0 {
+		if r < 0x300 || norm.NFC.PropertiesString(text[i:]).LeadCCC() == 0 { // its own class is 0 for marks that always decompose, as U+0F73
 			marks = 0
 		} else if marks++; marks > maxMarks {
 			return composeByDefinition(text)

@@ -35,6 +35,13 @@ func Train(corpus iter.Seq[string], vocabSize int, specials []string) ([]byte, e
 	}
 	tr := newTrainer(counts)
 	tr.learn(vocabSize - len(specials))
+	for i, s := range specials {
+		if bytes, err := readSpelling(s); err == nil {
+			if id, ok := tr.ids[bytes]; ok {
+				return nil, fmt.Errorf("train tokenizer: special %d %q: found as token %d, the spelling of %q, too; expected a text that is none, <|%s|> for one", i, s, id, bytes, s)
+			}
+		}
+	}
 	return tr.marshal(specials)
 }
 
