@@ -1,6 +1,7 @@
 package ckpt
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -30,7 +31,8 @@ type hfConfig struct {
 	AttentionBias         *bool                     `json:"attention_bias,omitzero"`
 	HiddenAct             *string                   `json:"hidden_act"`
 	UseSlidingWindow      *bool                     `json:"use_sliding_window"`
-	SlidingWindow         *int                      `json:"sliding_window,omitzero"`
+	SlidingWindow         window                    `json:"sliding_window,omitzero"`
+	MaxWindowLayers       *int                      `json:"max_window_layers,omitzero"`
 	LayerTypes            []string                  `json:"layer_types,omitzero"`
 	BOSTokenID            *int32                    `json:"bos_token_id,omitzero"`
 	EOSTokenID            tokenIDs                  `json:"eos_token_id,omitzero"`
@@ -42,6 +44,19 @@ type hfConfig struct {
 // hfQuantization says how the weights are packed.
 type hfQuantization struct {
 	Method string `json:"quant_method"`
+}
+
+// window is sliding_window: of a length, none where it is null, and of transformers' default length where it is missing.
+type window struct {
+	length int
+	none   bool
+}
+
+func (w *window) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	if w.none = dec.PeekKind() == 'n'; w.none {
+		return dec.SkipValue()
+	}
+	return json.UnmarshalDecode(dec, &w.length)
 }
 
 // generationConfig is generation_config.json: only what ends a generation.
@@ -165,9 +180,12 @@ func (raw *hfConfig) modelConfig() (ModelConfig, error) {
 		}
 		c.HeadDim = c.HiddenSize / h
 	}
-	// The window is a leftover of the architecture unless it is switched on, and then for some layers only.
-	if or(raw.UseSlidingWindow, false) {
-		c.SlidingWindow = or(raw.SlidingWindow, 4096)
+	// The window is a leftover of the architecture unless it is switched on, and then for the layers after some; layer_types says for which if it is there.
+	if or(raw.UseSlidingWindow, false) && !raw.SlidingWindow.none && raw.LayerTypes == nil && or(raw.MaxWindowLayers, 28) < c.NumHiddenLayers {
+		c.SlidingWindow = cmp.Or(raw.SlidingWindow.length, 4096)
+	}
+	if c.PadTokenID != nil && *c.PadTokenID == -1 { // how older files say none
+		c.PadTokenID = nil
 	}
 	if n := len(raw.LayerTypes); raw.LayerTypes != nil && n != c.NumHiddenLayers {
 		return c, fmt.Errorf("layer_types: %d layers found, num_hidden_layers = %d expected", n, c.NumHiddenLayers)

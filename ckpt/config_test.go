@@ -76,6 +76,11 @@ func TestParseModelConfig(t *testing.T) {
 		{"no key/value heads", map[string]any{"num_key_value_heads": "absent"}, "", with(func(c *ModelConfig) { c.NumKeyValueHeads = 4 })},
 		{"a head size of its own", map[string]any{"head_dim": 8}, "", with(func(c *ModelConfig) { c.HeadDim = 8 })},
 		{"a window that is off", map[string]any{"sliding_window": nil, "layer_types": []any{"full_attention", "full_attention"}}, "", base},
+		{"a window of no layer", map[string]any{"use_sliding_window": true, "max_window_layers": 2}, "", base},
+		{"a window of no layer by default", map[string]any{"use_sliding_window": true, "max_window_layers": "absent"}, "", base},
+		{"a window of no length", map[string]any{"use_sliding_window": true, "max_window_layers": 1, "sliding_window": nil}, "", base},
+		{"a window of layers that have none", map[string]any{"use_sliding_window": true, "max_window_layers": 1, "layer_types": []any{"full_attention", "full_attention"}}, "", base},
+		{"no padding in older words", map[string]any{"pad_token_id": -1}, "", with(func(c *ModelConfig) { c.PadTokenID = nil })},
 		{"tied", map[string]any{"tie_word_embeddings": true}, "", with(func(c *ModelConfig) { c.TieWordEmbeddings = true })},
 	} {
 		got, err := parseConfig(t, test.change, test.generation)
@@ -95,7 +100,10 @@ func TestParseModelConfigRefused(t *testing.T) {
 		{map[string]any{"model_type": "mamba"}, "", `model_type: "mamba" found`, ErrUnsupported},
 		{map[string]any{"model_type": "absent"}, "", "model_type: missing", ErrUnsupported},
 		{map[string]any{"hidden_act": "gelu"}, "", `hidden_act: "gelu" found`, ErrUnsupported},
-		{map[string]any{"use_sliding_window": true}, "", "use_sliding_window", ErrUnsupported},
+		{map[string]any{"use_sliding_window": true, "max_window_layers": 1}, "", "use_sliding_window: a window of 32768", ErrUnsupported},
+		{map[string]any{"use_sliding_window": true, "max_window_layers": 1, "sliding_window": "absent"}, "", "use_sliding_window: a window of 4096", ErrUnsupported},
+		{map[string]any{"sliding_window": "x"}, "", "sliding_window", nil},
+		{map[string]any{"pad_token_id": -2}, "", "pad_token_id: -2 found", nil},
 		{map[string]any{"layer_types": []any{"full_attention", "sliding_attention"}}, "", "layer_types/1", ErrUnsupported},
 		{map[string]any{"rope_scaling": map[string]any{"type": "yarn", "factor": 4.0}}, "", `"yarn"`, ErrUnsupported},
 		{map[string]any{"rope_parameters": map[string]any{"rope_type": "llama3", "rope_theta": 1e4}}, "", `"llama3"`, ErrUnsupported},

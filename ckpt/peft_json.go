@@ -35,7 +35,7 @@ type peftConfig struct {
 
 // harmless are keys of PEFT that may hold something and still change nothing about what the tensors mean.
 var harmless = []string{"auto_mapping", "revision", "peft_version", "loftq_config", "eva_config", "corda_config",
-	"runtime_config", "ephemeral_gpu_offload"}
+	"runtime_config", "ephemeral_gpu_offload", "ensure_weight_tying"} // the last is about embeddings, which no adapter here has
 
 // harmlessInits are ways to draw the first weights that leave the base model as it is. PiSSA, OLoRA, LoftQ and CorDA
 // change the base, so their adapters do not fit the one on disk.

@@ -3,6 +3,7 @@ package ckpt
 import (
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -23,9 +24,21 @@ type adapterRules struct {
 // made to stop just short of it. Names are short: an honest expression takes microseconds.
 const matchTimeout = 2 * time.Second
 
+// pythonGroup is (?P<name> and (?P=name), or an escape or class that may look like it.
+var pythonGroup = regexp.MustCompile(`(?s)\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?P<|\(\?P=\w+\)`)
+
 // compile compiles an expression of Python's re; it may hold constructs that Go's regexp does not know.
 func compile(field, expression string) (*regexp2.Regexp, error) {
-	re, err := regexp2.Compile(expression, regexp2.None)
+	written := pythonGroup.ReplaceAllStringFunc(expression, func(s string) string {
+		if name, ok := strings.CutPrefix(s, "(?P="); ok {
+			return `\k<` + strings.TrimSuffix(name, ")") + ">"
+		}
+		if s == "(?P<" {
+			return "(?<"
+		}
+		return s
+	})
+	re, err := regexp2.Compile(written, regexp2.None)
 	if err != nil {
 		return nil, fmt.Errorf("%.100s: not a regular expression: %.200v", field, err)
 	}

@@ -183,6 +183,8 @@ func TestReadAdapterRefused(t *testing.T) {
 	}{
 		{name: "nothing", want: ""},
 		{name: "neutral keys of other methods", config: map[string]any{"use_new": false, "new_config": map[string]any{}, "new_size": 3}},
+		{name: "a key about embeddings", config: map[string]any{"ensure_weight_tying": true}},
+		{name: "named groups", config: map[string]any{"target_modules": `.*\.(?P<part>self_attn|mlp)\.(?P<x>[a-z]+)_proj`}},
 		{name: "all projections by one word", config: map[string]any{"target_modules": "all-linear"}},
 		{name: "no B", edit: drop(q0 + "B.weight"), want: q0 + "B.weight"},
 		{name: "no A", edit: drop(q0 + "A.weight"), want: q0 + "A.weight"},
@@ -252,6 +254,29 @@ func TestReadAdapterRefused(t *testing.T) {
 			t.Errorf("%s: %q is not in the message: %v", test.name, test.want, err)
 		case test.is != nil && !errors.Is(err, test.is):
 			t.Errorf("%s: %v expected, found %v", test.name, test.is, err)
+		}
+	}
+}
+
+// Every answer is that of Python's re.fullmatch.
+func TestPythonGroups(t *testing.T) {
+	for _, test := range []struct {
+		expression, text string
+		want             bool
+	}{
+		{`(?P<x>model)\.(?P=x)_proj`, "model.model_proj", true},
+		{`(?P<x>a|b)\.(?P=x)_proj`, "a.b_proj", false},
+		{`.*\.(?P<n>[qk])_proj`, "a.q_proj", true},
+		{`[(?P<]+x`, "P<x", true},
+		{`\(?P<x`, "(P<x", true},
+	} {
+		re, err := compile("field", "^(?:"+test.expression+")$")
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if got, err := re.MatchString(test.text); err != nil || got != test.want {
+			t.Errorf("%s on %s: %v, %v, %v expected", test.expression, test.text, got, err, test.want)
 		}
 	}
 }

@@ -172,8 +172,14 @@ func (s *Safetensors) parseHeader(size int64) ([]span, error) {
 		}
 		name := key.String()
 		if name == metadataKey {
-			if err := json.UnmarshalDecode(dec, new(map[string]string)); err != nil {
+			var meta map[string]*string
+			if err := json.UnmarshalDecode(dec, &meta); err != nil {
 				return fail(err)
+			}
+			for key, value := range meta {
+				if value == nil {
+					return nil, fmt.Errorf("%s (header): /%s/%.100s: null found, a string expected", s.name, metadataKey, key)
+				}
 			}
 			continue
 		}

@@ -118,6 +118,7 @@ func TestSafetensorsRefused(t *testing.T) {
 		"name twice":            {`{` + good + `,` + good + `}`, 8, []string{"/a: duplicate"}},
 		"key twice":             {`{"a":{"dtype":"F32","dtype":"F16","shape":[2],"data_offsets":[0,8]}}`, 8, []string{"dtype"}},
 		"metadata of numbers":   {`{"__metadata__":{"format":1},` + good + `}`, 8, []string{"__metadata__"}},
+		"metadata of null":      {`{"__metadata__":{"format":null},` + good + `}`, 8, []string{"/__metadata__/format: null found, a string expected"}},
 		"not an object":         {`[1]`, 0, []string{"'{'"}},
 		"null in a shape":       {`{"a":{"dtype":"F32","shape":[null,32],"data_offsets":[0,8]}}`, 8, []string{`"a"`, "shape/0: null found"}},
 		"null offset":           {`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,null]}}`, 8, []string{`"a"`, "data_offsets/1: null found"}},
