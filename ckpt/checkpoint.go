@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -126,7 +127,7 @@ func checkMoments(moments []Tensor) error {
 }
 
 // Save writes a checkpoint into the run folder, as checkpoints/step-NNNNNN by its step, and when that is durable drops
-// the older ones but the newest keep (MinKeep at least), and all of later steps, which a resume has left behind. When it
+// the older ones but the newest keep good ones (MinKeep at least), and all of later steps, which a resume has left behind. When it
 // returns an error, whatever it is, the run's last good checkpoint can still be loaded. The bytes depend on c alone.
 //
 // The caller holds the run folder's lock: what a save that was stopped has left there is removed first.
@@ -152,6 +153,7 @@ func save(d disk, runDir string, c *Checkpoint, keep int) error {
 	if err := writeDir(d, path, c.write, func(temp string) error { return replaceDir(d, temp, path) }); err != nil {
 		return fmt.Errorf("save checkpoint: %w", err)
 	}
+	rememberSound(path)
 	if err := retire(d, dir, c.State.Step, max(keep, MinKeep)); err != nil {
 		return fmt.Errorf("checkpoint %s is saved; remove older ones: %w", path, err)
 	}
@@ -250,22 +252,56 @@ func sweep(d disk, dir string) error {
 	return nil
 }
 
-// retire removes all checkpoints but that of step and the newest before it, keep in all. They first lose their names,
-// durably, so that one that is half removed is never taken for a checkpoint.
+// sound remembers, by the folder's path, the checkpoints that this process has written or found good: they are never modified, so that each save does
+// not read the older ones anew.
+var sound sync.Map
+
+func rememberSound(path string) {
+	if info, err := os.Stat(path); err == nil {
+		sound.Store(path, info)
+	}
+}
+
+// isSound says whether a checkpoint's files have their sums. One that cannot be read is not called sound either.
+func isSound(path string) bool {
+	info, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	if known, ok := sound.Load(path); ok && os.SameFile(known.(os.FileInfo), info) {
+		return true
+	}
+	if _, err := readSummed(path); err != nil {
+		return false
+	}
+	sound.Store(path, info)
+	return true
+}
+
+// retire removes all checkpoints but that of step and the newest before it, keep good ones in all, with the damaged ones among them: what a resume
+// passed over does not take the place of what it went on from. They first lose their names, durably, so that one that is half removed is never taken
+// for a checkpoint.
 func retire(d disk, dir string, step, keep int) error {
 	folders, err := listCheckpoints(dir)
 	if err != nil {
 		return err
 	}
-	kept := 0
+	kept, before := 0, 0
+	for _, f := range folders {
+		if f.step <= step && !f.aside {
+			before++
+		}
+	}
 	var retired []string
 	for _, f := range folders { // newest first
-		if f.step <= step && !f.aside {
-			if kept++; kept <= keep {
-				continue
-			}
-		}
 		path := filepath.Join(dir, f.name)
+		if f.step <= step && !f.aside && kept < keep {
+			if before <= keep || isSound(path) {
+				kept++
+			}
+			continue
+		}
+		sound.Delete(path)
 		temp := tempPath(path)
 		if err := d.rename(path, temp); err != nil {
 			return err

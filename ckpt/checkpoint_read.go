@@ -36,6 +36,7 @@ func Latest(runDir string) (*Checkpoint, []Rejected, error) {
 		var version *VersionError
 		switch {
 		case err == nil:
+			rememberSound(path)
 			return c, rejected, nil
 		case errors.As(err, &version):
 			return nil, rejected, fmt.Errorf("latest checkpoint: %w", err)
@@ -44,6 +45,7 @@ func Latest(runDir string) (*Checkpoint, []Rejected, error) {
 		case unreadable(err):
 			return nil, rejected, fmt.Errorf("latest checkpoint: %w; it may be good, and nothing older is used in its place", err)
 		}
+		sound.Delete(path)
 		rejected = append(rejected, Rejected{path, err})
 	}
 	return nil, rejected, fmt.Errorf("%s: %w", dir, ErrNoCheckpoint)

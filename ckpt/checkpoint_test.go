@@ -298,6 +298,41 @@ func TestSaveKeepsTheNewest(t *testing.T) {
 	}
 }
 
+// A damaged checkpoint does not take the place of the good one that a resume went on from; once there are enough good ones, it goes with the rest.
+func TestSaveKeepsGoodOnes(t *testing.T) {
+	dir := scratch(t)
+	mustSave(t, dir, testCheckpoint(t, 10, 10, false, false))
+	mustSave(t, dir, testCheckpoint(t, 20, 20, false, false))
+	damaged := filepath.Join(dir, checkpointsFolder, "step-000020", optimizerFile)
+	data, err := os.ReadFile(damaged)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)-1] ^= 1
+	if err := os.Chmod(damaged, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(damaged, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if c, rejected, err := Latest(dir); err != nil || c.State.Step != 10 || len(rejected) != 1 {
+		t.Fatalf("latest: %v, %v", rejected, err)
+	}
+	for _, after := range []struct {
+		step int
+		want []string
+	}{{30, []string{"step-000010", "step-000020", "step-000030"}}, {40, []string{"step-000030", "step-000040"}}} {
+		mustSave(t, dir, testCheckpoint(t, after.step, after.step, false, false))
+		var names []string
+		for _, path := range glob(t, dir, "checkpoints/*") {
+			names = append(names, filepath.Base(path))
+		}
+		if d := cmp.Diff(after.want, names); d != "" {
+			t.Errorf("after step %d: %s", after.step, d)
+		}
+	}
+}
+
 // A save that was stopped between its checkpoint and the removal of older ones is finished by Tidy.
 func TestTidyFinishesASave(t *testing.T) {
 	dir := scratch(t)
