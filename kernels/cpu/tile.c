@@ -135,17 +135,24 @@
 			for (int j = 0; j < NV; j++) c[i][j] = vfma(vset1(a[i * lda + K - 1]), vload(b + ldb + 16 * j), c[i][j]);  \
 	}
 
+// A row's address, formed anew where it is used: the compiler would form the block's MR x NV addresses at once and keep them in memory.
+#define ROW(p) ({ float *r_ = (p); __asm__("" : "+r"(r_)); r_; })
+
 #define BLOCK(STEP, TA, TB, MR, NV)                                                                                    \
 	static void AF(block_##STEP##_##MR##_##NV)(int64_t K, const void *A, int64_t lda, const void *B, int64_t ldb,      \
 	                                           float *C, int64_t ldc, int acc, const char *ahead) {                    \
 		const TA *a = A;                                                                                               \
 		const TB *b = B;                                                                                               \
 		vf c[MR][NV];                                                                                                  \
-		_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++)                                                           \
-			for (int j = 0; j < NV; j++) c[i][j] = acc ? vload(C + i * ldc + 16 * j) : vset1(0);                       \
+		_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++) {                                                         \
+			const float *ci = ROW(C + i * ldc);                                                                        \
+			for (int j = 0; j < NV; j++) c[i][j] = acc ? vload(ci + 16 * j) : vset1(0);                                \
+		}                                                                                                              \
 		STEP_##STEP(MR, NV)                                                                                            \
-		_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++)                                                           \
-			for (int j = 0; j < NV; j++) vstore(C + i * ldc + 16 * j, c[i][j]);                                        \
+		_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++) {                                                         \
+			float *ci = ROW(C + i * ldc);                                                                              \
+			for (int j = 0; j < NV; j++) vstore(ci + 16 * j, c[i][j]);                                                 \
+		}                                                                                                              \
 	}
 #if AF_LEVEL >= 4
 #define UPPER_FIRST 0
@@ -272,6 +279,7 @@ void AF(tile)(int kind, int64_t m, int64_t n, int64_t k, const void *A, int64_t 
 #undef STEP_W
 #undef STEP_P
 #undef UPPER_FIRST
+#undef ROW
 #undef BLOCK
 #undef BLOCKS
 #undef NAME
