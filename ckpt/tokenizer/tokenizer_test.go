@@ -208,7 +208,7 @@ func TestQwen2Vocabulary(t *testing.T) {
 	tok := parseQwen(t)
 	const separator = "\n__ggml_vocab_test__\n"
 	texts := strings.Split(strings.TrimSuffix(string(readTestdata(t, "ggml-vocab-qwen2.gguf.inp")), separator), separator)
-	lines := strings.Split(strings.TrimSuffix(string(readTestdata(t, "ggml-vocab-qwen2.gguf.out")), "\n"), "\n")
+	lines := strings.Split(strings.TrimSuffix(string(readTestdata(t, "ggml-vocab-qwen2.gguf.ids")), "\n"), "\n")
 	if len(texts) != len(lines) {
 		t.Fatalf("%d texts and %d lines of ids", len(texts), len(lines))
 	}
