@@ -99,7 +99,7 @@ func characterAt(m *meter, s string, i int) string {
 		_, size := utf8.DecodeLastRuneInString(rest)
 		rest = rest[:len(rest)-size]
 	}
-	m.charge((len(s) - len(rest)) / 8)
+	m.charge(len(s) - len(rest))
 	if i < 0 {
 		_, size := utf8.DecodeLastRuneInString(rest)
 		return rest[len(rest)-size:]
