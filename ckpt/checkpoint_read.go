@@ -32,7 +32,10 @@ func Latest(runDir string) (*Checkpoint, []Rejected, error) {
 	var rejected []Rejected
 	for _, f := range folders {
 		path := filepath.Join(dir, f.name)
-		c, err := readCheckpoint(path, f.step)
+		c, err := ReadCheckpoint(path)
+		if err == nil && c.State.Step != f.step {
+			err = fmt.Errorf("%s: step %d found, %d expected by the folder's name", filepath.Join(path, stateFile), c.State.Step, f.step)
+		}
 		var version *VersionError
 		switch {
 		case err == nil:
@@ -70,8 +73,17 @@ func folderExists(path string) bool {
 	return err == nil
 }
 
-// readCheckpoint reads a checkpoint's folder. What is parsed are the very bytes that were checked.
-func readCheckpoint(dir string, step int) (*Checkpoint, error) {
+// IsFullCheckpoint tells a checkpoint of a run that trains all weights from a PEFT folder, a model, and what is none of them.
+func IsFullCheckpoint(dir string) bool {
+	there := func(name string) bool {
+		_, err := os.Stat(filepath.Join(dir, name))
+		return err == nil
+	}
+	return there(weightsFile) && there(stateFile) && !there("config.json")
+}
+
+// ReadCheckpoint reads the checkpoint in a folder of any name, checked as Latest checks it. What is parsed are the very bytes that were summed.
+func ReadCheckpoint(dir string) (*Checkpoint, error) {
 	files, err := readSummed(dir)
 	if err != nil {
 		return nil, err
@@ -99,9 +111,6 @@ func readCheckpoint(dir string, step int) (*Checkpoint, error) {
 	}
 	if c.State, err = parseState(filepath.Join(dir, stateFile), data); err != nil {
 		return nil, err
-	}
-	if c.State.Step != step {
-		return nil, fmt.Errorf("%s: step %d found, %d expected by the folder's name", filepath.Join(dir, stateFile), c.State.Step, step)
 	}
 	if _, full := files[weightsFile]; full {
 		c.Weights, err = takeTensors(weightsFile)

@@ -73,7 +73,7 @@ func export(ctx context.Context, s *settings, to string, out *ckpt.DirWriter, dt
 		return err
 	}
 	defer func() { err = errors.Join(err, m.Close()) }()
-	if to == "merged" && isFullCheckpoint(s.Adapter) {
+	if to == "merged" && ckpt.IsFullCheckpoint(s.Adapter) {
 		return exportFull(ctx, s.Adapter, m, out, dtype)
 	}
 	a, err := readAdapter(&s.Config, m)
@@ -91,13 +91,12 @@ func export(ctx context.Context, s *settings, to string, out *ckpt.DirWriter, dt
 }
 
 // exportFull writes the weights of a checkpoint of m's training with trainable: full as a model folder.
-func exportFull(ctx context.Context, dir string, m *ckpt.Model, out *ckpt.DirWriter, dtype ckpt.DType) (err error) {
-	w, err := openFullCheckpoint(dir, m)
+func exportFull(ctx context.Context, dir string, m *ckpt.Model, out *ckpt.DirWriter, dtype ckpt.DType) error {
+	weights, err := readFullCheckpoint(dir, m)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, w.Close()) }()
-	tensors, err := convertTensors(ctx, m, w.Tensor, nil, dtype)
+	tensors, err := convertTensors(ctx, m, func(name string) (ckpt.Tensor, error) { return weights[name], nil }, nil, dtype)
 	if err != nil {
 		return fmt.Errorf("%s: %w", dir, err)
 	}

@@ -80,7 +80,7 @@ func sameFile(a, b string) bool {
 func isModelFile(name string) bool {
 	switch name {
 	case "config.json", "generation_config.json", "model.safetensors.index.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
-		"special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "adapter_config.json", checkpointState, checkpointSums:
+		"special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "adapter_config.json", "state.json", "SHA256SUMS":
 		return true
 	}
 	return strings.HasSuffix(name, ".safetensors")

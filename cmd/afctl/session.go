@@ -78,7 +78,7 @@ func (f *modelFlags) modelSettings(cmd *cobra.Command, scope ...string) (*settin
 // openModel opens the model of a config.
 func openModel(c *Config) (*ckpt.Model, error) {
 	if c.Model != gymModel {
-		if isFullCheckpoint(c.Model) {
+		if ckpt.IsFullCheckpoint(c.Model) {
 			return nil, fullCheckpointError("model", c.Model)
 		}
 		return ckpt.OpenModel(c.Model)
@@ -143,7 +143,7 @@ func readAdapter(c *Config, m *ckpt.Model) (*ckpt.Adapter, error) {
 	if c.Adapter == "" {
 		return nil, nil
 	}
-	if isFullCheckpoint(c.Adapter) {
+	if ckpt.IsFullCheckpoint(c.Adapter) {
 		return nil, fullCheckpointError("adapter", c.Adapter)
 	}
 	a, err := ckpt.ReadAdapter(c.Adapter)

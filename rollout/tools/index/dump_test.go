@@ -200,7 +200,7 @@ func TestPlain(t *testing.T) {
 
 // What is written small, or by a template, is a part of its number: 10<sup>6</sup> is not 106.
 func TestPlainNumbers(t *testing.T) {
-	for source, want := range map[string]string{
+	checkPlain(t, map[string]string{
 		"10<sup>6</sup> km<SUP class=x>2</SUP>, H<sub>2</sub>O":            "10^6 km^2, H2O",
 		"10<sup>−3</sup> 10<sup>&minus;3</sup> (x)<sup>+2</sup>":           "10^−3 10^−3 (x)^+2",
 		"10<sup>{{minus}}3</sup> {{nowrap|10<sup>6</sup>}}":                "10^−3 10^6",
@@ -219,16 +219,12 @@ func TestPlainNumbers(t *testing.T) {
 		"{{val|6.02|e=23}} {{val|6.02|0.01|e=-23|u=kg}} {{val|e=9|ul=m}}":  "6.02×10^23 (6.02 ± 0.01)×10^-23 kg 10^9 m",
 		"{{val|1.2}} {{val|1.2|0.1}} {{val|1.2|(3)}} {{val|1.2|3|4}}":      "1.2 1.2 ± 0.1 1.2(3) 1.2 +3 −4",
 		"{{formatnum:1,234}} {{formatnum: 1234.5 |R}}":                     "1,234 1234.5",
-	} {
-		if got := plain(source); got != want {
-			t.Errorf("%q: %q, expected %q", source, got, want)
-		}
-	}
+	})
 }
 
 // What parts a page is found in the forms that authors write it in, and parts words.
 func TestPlainParts(t *testing.T) {
-	for source, want := range map[string]string{
+	checkPlain(t, map[string]string{
 		"a\n:{|\n| b\n|}\nc\n : {|\n| d\n |}\ne":                                     "a\nc\ne",
 		"a\n {| class=x\n| b\n{{c|\n :{|\n}}\n  |}\nd":                               "a\nd",
 		"a\n== References ==<!-- x -->\nb\n== C ==\nd":                               "a\n## C\nd",
@@ -247,7 +243,13 @@ func TestPlainParts(t *testing.T) {
 		"a<ref>b</references>c</ref>d<ref>e":                                         "ade",
 		"x<blockquote>a</blockquote>b<hr>c<div>d</div>e<td>f</td>g<HR/>h":            "x a b c d e f g h",
 		"<b>a</b>b<span class=x>c</span>d<small>e</small>f<link rel=x>g":             "abcdefg",
-	} {
+	})
+}
+
+// checkPlain checks what plain makes of sources.
+func checkPlain(t *testing.T, wants map[string]string) {
+	t.Helper()
+	for source, want := range wants {
 		if got := plain(source); got != want {
 			t.Errorf("%q: %q, expected %q", source, got, want)
 		}
