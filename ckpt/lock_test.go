@@ -3,10 +3,14 @@ package ckpt
 import (
 	"bufio"
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -145,4 +149,32 @@ func TestDiscard(t *testing.T) {
 		t.Fatalf("after Discard: %v", err)
 	}
 	l.Close()
+}
+
+// Run folders that come and go have one holder at a time all the same: whoever opened the lock file of one that was discarded gets no lock by it.
+func TestDiscardLeavesOneHolder(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	var holders atomic.Int32
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 3000 {
+				if err := os.Mkdir(dir, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
+					t.Error(err)
+					return
+				}
+				l, err := LockRun(dir)
+				if err != nil {
+					continue // another holds it, or has just removed the folder
+				}
+				if n := holders.Add(1); n != 1 {
+					t.Errorf("%d hold the lock", n)
+				}
+				runtime.Gosched()
+				holders.Add(-1)
+				l.Discard()
+			}
+		})
+	}
+	wg.Wait()
 }

@@ -72,17 +72,15 @@ func TestInterruptedWhileReading(t *testing.T) {
 	model := tinyModel(t, true, ckpt.F32)
 	for _, args := range [][]string{{"score", "--in", "-"}, {"update", "--trajectories", "-"}, {"sft", "--data", "-"}} {
 		dir := t.TempDir()
-		stdin, w := io.Pipe() // silent
-		defer w.Close()
+		stdin := &silent{reading: make(chan struct{}), ends: make(chan struct{})}
+		defer close(stdin.ends)
 		ctx, cancel := context.WithCancel(t.Context())
 		var errs bytes.Buffer
 		status := make(chan int, 1)
 		go func() {
 			status <- run(ctx, append(args, "--model", model, "--out", filepath.Join(dir, "out")), stdin, io.Discard, &errs)
 		}()
-		if _, err := w.Write([]byte("\n")); err != nil { // it reads
-			t.Fatal(err)
-		}
+		<-stdin.reading
 		cancel()
 		select {
 		case s := <-status:
@@ -92,4 +90,13 @@ func TestInterruptedWhileReading(t *testing.T) {
 		}
 		checkOnly(t, dir)
 	}
+}
+
+// silent is an input that says when it is read, and gives nothing until it ends.
+type silent struct{ reading, ends chan struct{} }
+
+func (s *silent) Read([]byte) (int, error) {
+	close(s.reading)
+	<-s.ends
+	return 0, io.EOF
 }
