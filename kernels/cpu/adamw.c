@@ -64,7 +64,7 @@ double AF(sum_squares)(const float *x, int64_t n) {
 // k: decay, beta1, beta2, lr/bc1, 1/sqrt(bc2), eps, scale of the gradient, 1-beta1, 1-beta2.
 void AF(adamw)(float *p, const float *g, float *m, float *v, int64_t n, const float *k) {
 	int64_t i = 0;
-	for (; i + 16 <= n; i += 16) {
+	for (; i + VL <= n; i += VL) {
 		vf gi = vload(g + i) * k[6];
 		vf mi = vfma(vset1(k[1]), vload(m + i), k[7] * gi), vi_ = vfma(vset1(k[2]), vload(v + i), k[8] * gi * gi);
 		vstore(m + i, mi);

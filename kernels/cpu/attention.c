@@ -163,10 +163,10 @@ AF_INLINE char *AF(next_lane)(struct AF(lanes) *l) {
 	return p;
 }
 
-// The first n <= 16 words at p, then 0.
+// The first n <= VL words at p, then 0.
 AF_INLINE vf AF(some_words)(const char *p, int64_t n) {
 	vf v = vset1(0);
-	if (n == 16) return vload((const float *)p);
+	if (n == VL) return vload((const float *)p);
 	memcpy(&v, p, (size_t)n * 4);
 	return v;
 }
@@ -176,14 +176,14 @@ AF_INLINE vf AF(some_words)(const char *p, int64_t n) {
 AF_INLINE void AF(pack_lanes)(void *dst, af_tensor x, const af_tile *t, int64_t h, int64_t g, int64_t dh, int64_t lanes) {
 	int64_t n = t->rows * g, words = x.dtype == AF_BF16 ? dh / 2 : dh;
 	struct AF(lanes) next = AF(lanes_of)(x, t, h, g, dh);
-	for (int64_t l = 0; l < lanes; l += 16) {
-		const char *lane[16];
-		for (int k = 0; k < 16; k++) lane[k] = l + k < n ? AF(next_lane)(&next) : NULL;
-		for (int64_t i = 0; i < words; i += 16) {
-			int64_t some = min64(16, words - i);
-			vf v[16];
-			for (int k = 0; k < 16; k++) v[k] = lane[k] ? AF(some_words)(lane[k] + 4 * i, some) : vset1(0);
-			AF(transpose16)(v);
+	for (int64_t l = 0; l < lanes; l += VL) {
+		const char *lane[VL];
+		for (int k = 0; k < VL; k++) lane[k] = l + k < n ? AF(next_lane)(&next) : NULL;
+		for (int64_t i = 0; i < words; i += VL) {
+			int64_t some = min64(VL, words - i);
+			vf v[VL];
+			for (int k = 0; k < VL; k++) v[k] = lane[k] ? AF(some_words)(lane[k] + 4 * i, some) : vset1(0);
+			vtranspose(v);
 			for (int k = 0; k < some; k++) vstore((float *)dst + (i + k) * lanes + l, v[k]);
 		}
 	}
@@ -209,20 +209,20 @@ AF_INLINE void AF(pack_rows)(void *dst, af_tensor x, const af_tile *t, int64_t h
 AF_INLINE void AF(unpack_lanes)(af_tensor x, const float *src, const float *by, const af_tile *t, int64_t h, int64_t g, int64_t dh, int64_t lanes) {
 	int64_t n = t->rows * g;
 	struct AF(lanes) next = AF(lanes_of)(x, t, h, g, dh);
-	for (int64_t l = 0; l < n; l += 16) {
-		char *lane[16];
-		for (int k = 0; k < 16 && l + k < n; k++) lane[k] = AF(next_lane)(&next);
-		for (int64_t i = 0; i < dh; i += 16) {
-			int64_t some = min64(16, dh - i);
-			vf v[16], f = by ? vload(by + l) : vset1(1);
-			for (int k = 0; k < 16; k++) v[k] = (k < some ? vload(src + (i + k) * lanes + l) : vset1(0)) * f;
-			AF(transpose16)(v);
-			for (int k = 0; k < 16 && l + k < n; k++) {
+	for (int64_t l = 0; l < n; l += VL) {
+		char *lane[VL] = {0};
+		for (int k = 0; k < VL && l + k < n; k++) lane[k] = AF(next_lane)(&next);
+		for (int64_t i = 0; i < dh; i += VL) {
+			int64_t some = min64(VL, dh - i);
+			vf v[VL], f = by ? vload(by + l) : vset1(1);
+			for (int k = 0; k < VL; k++) v[k] = (k < some ? vload(src + (i + k) * lanes + l) : vset1(0)) * f;
+			vtranspose(v);
+			for (int k = 0; k < VL && l + k < n; k++) {
 				if (x.dtype == AF_BF16) {
-					bf16 b[16];
+					bf16 b[VL];
 					vstore_bf16(b, v[k]);
 					memcpy(lane[k] + 2 * i, b, (size_t)some * 2);
-				} else if (some == 16)
+				} else if (some == VL)
 					vstore((float *)(lane[k] + 4 * i), v[k]);
 				else
 					memcpy(lane[k] + 4 * i, &v[k], (size_t)some * 4);
@@ -235,11 +235,11 @@ AF_INLINE void AF(unpack_lanes)(af_tensor x, const float *src, const float *by, 
 #if AF_LEVEL >= 2
 #define VECTORS 4
 #else
-#define VECTORS 1
+#define VECTORS 2
 #endif
 #define UNROLL _Pragma("GCC unroll 4")
 
-// Scores of a few vectors of lanes, side by side in rows of w, to weights; what is kept of each vector of 16 lanes:
+// Scores of a few vectors of lanes, side by side in rows of w, to weights; what is kept of each vector:
 struct AF(softmax) {
 	vf max, sum; // of the scores; of e^(scale (s - max))
 	vf dot;      // of those times dp, where there is one
@@ -252,22 +252,24 @@ struct AF(limit) {
 };
 
 AF_INLINE struct AF(limit) AF(limit)(const af_tile *t, int64_t i, af_seg sg, int64_t g, int64_t l0) {
-	static const vi lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+	static const int32_t order[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 	struct AF(limit) r = {.all = sg.len, .end = sg.len};
 	if (i < t->nseg) {
-		int32_t from = sg.to ? (int32_t)(sg.from * g - l0) : 0, to = sg.to ? (int32_t)(sg.to * g - l0) : 16;
-		if (from > 0 || to < 16) r.all = 0;
+		int32_t from = sg.to ? (int32_t)(sg.from * g - l0) : 0, to = sg.to ? (int32_t)(sg.to * g - l0) : VL;
+		if (from > 0 || to < VL) r.all = 0;
+		vi lane;
+		memcpy(&lane, order, sizeof lane);
 		r.lim = ((lane >= from) & (lane < to) & sg.len) - 1;
 		return r;
 	}
-	int32_t v[16], last = t->before + (int32_t)(l0 / g);
-	for (int64_t k = 0, rest = l0 % g; k < 16; k++) {
+	int32_t v[VL], last = t->before + (int32_t)(l0 / g);
+	for (int64_t k = 0, rest = l0 % g; k < VL; k++) {
 		v[k] = last;
 		if (++rest == g) rest = 0, last++;
 	}
 	r.all = min64(v[0] + 1, sg.len);
-	r.end = min64(v[15] + 1, sg.len);
-	memcpy(&r.lim, v, 64);
+	r.end = min64(v[VL - 1] + 1, sg.len);
+	memcpy(&r.lim, v, sizeof v);
 	return r;
 }
 
@@ -275,17 +277,17 @@ AF_INLINE struct AF(limit) AF(limit)(const af_tile *t, int64_t i, af_seg sg, int
 AF_INLINE void AF(raise)(struct AF(softmax) *x, const float *s, int64_t w, const struct AF(limit) *lim, const int nv) {
 	int64_t j = 0;
 	for (; j < lim[0].all; j++)
-		UNROLL for (int v = 0; v < nv; v++) x[v].max = vmax(x[v].max, vload(s + j * w + 16 * v));
+		UNROLL for (int v = 0; v < nv; v++) x[v].max = vmax(x[v].max, vload(s + j * w + VL * v));
 	for (; j < lim[nv - 1].end; j++)
 		UNROLL for (int v = 0; v < nv; v++)
-			x[v].max = vselect((vi){0} + (int32_t)j > lim[v].lim, x[v].max, vmax(x[v].max, vload(s + j * w + 16 * v)));
+			x[v].max = vselect((vi){0} + (int32_t)j > lim[v].lim, x[v].max, vmax(x[v].max, vload(s + j * w + VL * v)));
 }
 
 AF_INLINE void AF(weigh)(struct AF(softmax) *x, float *s, const float *dp, vf scale, int64_t w, const struct AF(limit) *lim, int64_t len, const int nv) {
 	int64_t j = 0;
 	for (; j < lim[0].all; j++)
 		UNROLL for (int v = 0; v < nv; v++) {
-			int64_t o = j * w + 16 * v;
+			int64_t o = j * w + VL * v;
 			vf e = vexp2((vload(s + o) - x[v].max) * scale);
 			vstore(s + o, e);
 			x[v].sum = x[v].sum + e;
@@ -293,7 +295,7 @@ AF_INLINE void AF(weigh)(struct AF(softmax) *x, float *s, const float *dp, vf sc
 		}
 	for (; j < lim[nv - 1].end; j++)
 		UNROLL for (int v = 0; v < nv; v++) {
-			int64_t o = j * w + 16 * v;
+			int64_t o = j * w + VL * v;
 			vf e = vexp2((vload(s + o) - x[v].max) * scale);
 			e = vselect((vi){0} + (int32_t)j > lim[v].lim, vset1(0), e);
 			vstore(s + o, e);
@@ -301,7 +303,7 @@ AF_INLINE void AF(weigh)(struct AF(softmax) *x, float *s, const float *dp, vf sc
 			if (dp) x[v].dot = vfma(e, vload(dp + o), x[v].dot);
 		}
 	for (; j < len; j++)
-		UNROLL for (int v = 0; v < nv; v++) vstore(s + j * w + 16 * v, vset1(0));
+		UNROLL for (int v = 0; v < nv; v++) vstore(s + j * w + VL * v, vset1(0));
 }
 
 // Scores of the lanes from l on, nv vectors, to weights e^(scale (s - max)) in place: exactly 1 at the maximum. dp has the scores' layout.
@@ -315,7 +317,7 @@ AF_INLINE void AF(weights)(struct AF(softmax) *x, const struct attn_args *a, con
 			af_seg sg = segment(a, t, i);
 			int64_t l0 = first_lane(sg, g), w = end_lane(sg, g, lanes) - l0;
 			struct AF(limit) lim[nv];
-			for (int v = 0; v < nv; v++) lim[v] = AF(limit)(t, i, sg, g, l + 16 * v);
+			for (int v = 0; v < nv; v++) lim[v] = AF(limit)(t, i, sg, g, l + VL * v);
 			if (!sg.to) {
 				if (pass == 0)
 					AF(raise)(x, s + at, w, lim, nv);
@@ -323,11 +325,11 @@ AF_INLINE void AF(weights)(struct AF(softmax) *x, const struct attn_args *a, con
 					AF(weigh)(x, s + at, dp ? dp + at : NULL, scale, w, lim, sg.len, nv);
 			} else // for some lanes, and in no backward pass
 				UNROLL for (int v = 0; v < nv; v++) {
-					if (l + 16 * v < l0 || l + 16 * v >= l0 + w) continue;
+					if (l + VL * v < l0 || l + VL * v >= l0 + w) continue;
 					if (pass == 0)
-						AF(raise)(x + v, s + at - l0 + 16 * v, w, lim + v, 1);
+						AF(raise)(x + v, s + at - l0 + VL * v, w, lim + v, 1);
 					else
-						AF(weigh)(x + v, s + at - l0 + 16 * v, NULL, scale, w, lim + v, sg.len, 1);
+						AF(weigh)(x + v, s + at - l0 + VL * v, NULL, scale, w, lim + v, sg.len, 1);
 				}
 			at += sg.len * w;
 		}
@@ -341,11 +343,11 @@ AF_INLINE int64_t AF(pair_keys)(uint32_t *pairs, const float *p, int64_t lanes, 
 	int64_t len = ((sg.slot + sg.len + 1) & ~(int32_t)1) - *first;
 	for (int64_t j = 0; j < len; j += 2) {
 		int64_t e = *first + j - sg.slot; // the earlier key in the segment; may be -1, and its partner past the end
-		for (int64_t l = 0; l < lanes; l += 16) {
+		for (int64_t l = 0; l < lanes; l += VL) {
 			vf early = e >= 0 ? vload(p + e * lanes + l) : vset1(0);
 			vf late = e + 1 < sg.len ? vload(p + (e + 1) * lanes + l) : vset1(0);
 			vi v = vpair_bf16(late, early);
-			memcpy(pairs + j / 2 * lanes + l, &v, 64);
+			memcpy(pairs + j / 2 * lanes + l, &v, sizeof v);
 		}
 	}
 	return len;
@@ -358,12 +360,12 @@ AF_INLINE int64_t AF(forward_weights)(const struct attn_args *a, const af_tile *
 	struct AF(softmax) x[nv];
 	AF(weights)(x, a, t, s, NULL, lanes, l, nv);
 	int64_t g = a->group, heads = a->kv->heads * g, row = l / g, head = l % g;
-	UNROLL for (int v = 0; v < nv; v++, l += 16) {
-		float m[16], z[16];
+	UNROLL for (int v = 0; v < nv; v++, l += VL) {
+		float m[VL], z[VL];
 		vstore(m, x[v].max);
 		vstore(z, x[v].sum);
 		vstore(inv + l, 1.0f / x[v].sum);
-		for (int i = 0; i < 16 && row < t->rows; i++) {
+		for (int i = 0; i < VL && row < t->rows; i++) {
 			a->lse[(t->row + row) * heads + h * g + head] = m[i] * a->scale + logf(z[i]);
 			if (++head == g) head = 0, row++;
 		}
@@ -379,12 +381,12 @@ AF_INLINE int64_t AF(back_weights)(const struct attn_args *a, const af_tile *t, 
 	vf inv[nv], mean[nv], scale = vset1(a->scale);
 	UNROLL for (int v = 0; v < nv; v++) {
 		inv[v] = 1.0f / x[v].sum;
-		for (int64_t i = t->rows * a->group - (l + 16 * v); i < 16; i++) inv[v][i] = 0; // lanes past the tile
+		for (int64_t i = max64(0, t->rows * a->group - (l + VL * v)); i < VL; i++) inv[v][i] = 0; // lanes past the tile
 		mean[v] = x[v].dot * inv[v];
 	}
 	for (int64_t j = 0; j < t->keys; j++)
 		UNROLL for (int v = 0; v < nv; v++) {
-			int64_t o = j * lanes + l + 16 * v;
+			int64_t o = j * lanes + l + VL * v;
 			vf p = vload(s + o) * inv[v], d = p * (vload(dp + o) - mean[v]) * scale;
 			vstore(dp + o, d);
 			if (b16) {
@@ -393,7 +395,7 @@ AF_INLINE int64_t AF(back_weights)(const struct attn_args *a, const af_tile *t, 
 			} else
 				vstore(s + o, p);
 		}
-	return l + 16 * nv;
+	return l + VL * nv;
 }
 
 void AF(attention_tile)(const struct attn_args *a, int64_t ti, int64_t h, void *scratch) {
@@ -415,7 +417,7 @@ void AF(attention_tile)(const struct attn_args *a, int64_t ti, int64_t h, void *
 		AF(tile)(kind, sg.len, w, dh, (const char *)kv->k.p + (sg.row * kv->k.stride + h * dh) * es, kv->k.stride, panel + l0 * 4, lanes, p, w, 0);
 		p += sg.len * w;
 	}
-	for (int64_t l = 0; l < lanes;) switch (min64(VECTORS, (lanes - l) / 16)) {
+	for (int64_t l = 0; l < lanes;) switch (min64(VECTORS, (lanes - l) / VL)) {
 		case 4: l = AF(forward_weights)(a, t, h, s, inv, lanes, l, 4); break;
 		case 3: l = AF(forward_weights)(a, t, h, s, inv, lanes, l, 3); break;
 		case 2: l = AF(forward_weights)(a, t, h, s, inv, lanes, l, 2); break;
@@ -462,7 +464,7 @@ void AF(attention_back_tile)(const struct attn_args *a, int64_t ti, int64_t h, f
 		         dp + k * lanes, lanes, 0);
 		k += sg.len;
 	}
-	for (int64_t l = 0; l < lanes;) switch (min64(VECTORS, (lanes - l) / 16)) {
+	for (int64_t l = 0; l < lanes;) switch (min64(VECTORS, (lanes - l) / VL)) {
 		case 4: l = AF(back_weights)(a, t, s, dp, p16, ds16, lanes, l, 4); break;
 		case 3: l = AF(back_weights)(a, t, s, dp, p16, ds16, lanes, l, 3); break;
 		case 2: l = AF(back_weights)(a, t, s, dp, p16, ds16, lanes, l, 2); break;

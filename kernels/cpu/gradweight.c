@@ -96,7 +96,7 @@ int af_grad_bias(af_ctx *c, float *db, af_tensor dy) {
 
 #else
 
-// 16 words at p, and in the row after it where rows come in pairs.
+// VL words at p, and in the row after it where rows come in pairs.
 AF_INLINE vf AF(whole_words)(const char *p, int64_t stride, float scale, int paired, int b16) {
 	if (paired) return (vf)((vu)vload_bf16((const bf16 *)p) >> 16 | (vu)vload_bf16((const bf16 *)p + stride));
 	return (b16 ? vload_bf16((const bf16 *)p) : vload((const float *)p)) * scale;
@@ -104,17 +104,17 @@ AF_INLINE vf AF(whole_words)(const char *p, int64_t stride, float scale, int pai
 
 // The same at an edge of the rows or columns; 0 past it.
 static __attribute__((noinline)) vf AF(edge_words)(const struct words *s, int64_t row, int64_t c) {
-	uint32_t some[2][16] = {0};
-	int64_t n = min64(s->cols - c, 16), es = size_of(s->x.dtype);
+	uint32_t some[2][VL] = {0};
+	int64_t n = min64(s->cols - c, VL), es = size_of(s->x.dtype);
 	for (int i = 0; i <= s->paired && n > 0; i++)
 		if (row + i < s->rows) memcpy(some[i], at(s->x, s->row + row + i, s->col + c), (size_t)(n * es));
 	return AF(whole_words)((const char *)some, (int64_t)sizeof some[0] / es, s->scale, s->paired, s->x.dtype == AF_BF16);
 }
 
-// Words c..c+16 of word row r, of rows that are paired and of 16 bits or not.
+// Words c..c+VL of word row r, of rows that are paired and of 16 bits or not.
 AF_INLINE vf AF(words)(const struct words *s, int64_t r, int64_t c, int paired, int b16) {
 	int64_t row = r << paired;
-	if (c + 16 > s->cols || row + paired >= s->rows) return AF(edge_words)(s, row, c);
+	if (c + VL > s->cols || row + paired >= s->rows) return AF(edge_words)(s, row, c);
 	return AF(whole_words)(at(s->x, s->row + row, s->col + c), s->x.stride, s->scale, paired, b16);
 }
 
@@ -122,8 +122,11 @@ AF_INLINE vf AF(words)(const struct words *s, int64_t r, int64_t c, int paired, 
 void AF(words_panels)(uint32_t *dst, int64_t room, const struct words *s) {
 	int64_t rows = (s->rows + s->paired) >> s->paired;
 	for (int64_t c = 0; c < s->cols; c += 16)
-		for (int64_t r = 0; r < rows; r++) vstore((float *)dst + c * room + r * 16, AF(words)(s, r, c, s->paired, s->x.dtype == AF_BF16));
+		for (int64_t r = 0; r < rows; r++)
+			for (int v = 0; v < 16; v += VL) vstore((float *)dst + c * room + r * 16 + v, AF(words)(s, r, c + v, s->paired, s->x.dtype == AF_BF16));
 }
+
+#define PER (16 / VL) // vectors for 16 columns
 
 // acc [height, 16] += columns of a panel by 16 columns of words from c on. What is `ahead` bytes on is asked for meanwhile: rows so far apart are
 // nothing that a processor foresees.
@@ -131,23 +134,26 @@ AF_INLINE void AF(strip)(int height, float *acc, int64_t ld, const uint32_t *pan
 	int64_t rows = (s->rows + paired) >> paired, whole = c + 16 <= s->cols ? s->rows >> paired : 0;
 	int64_t stride = s->x.stride * (b16 ? 2 : 4);
 	const char *p = at(s->x, s->row, s->col + c);
-	vf sum[16], v;
-	for (int i = 0; i < height; i++) sum[i] = vload(acc + i * ld);
+	vf sum[16][PER], v[PER];
+	for (int i = 0; i < height; i++)
+		for (int j = 0; j < PER; j++) sum[i][j] = vload(acc + i * ld + j * VL);
 	for (int64_t r = 0; r < rows; r++, p += stride << paired, panel += 16) {
 		if (r < whole) {
 			__builtin_prefetch(p + ahead, 0, 2);
 			if (paired) __builtin_prefetch(p + stride + ahead, 0, 2);
-			v = AF(whole_words)(p, s->x.stride, 1, paired, b16);
+			for (int j = 0; j < PER; j++) v[j] = AF(whole_words)(p + j * VL * (b16 ? 2 : 4), s->x.stride, 1, paired, b16);
 		} else
-			v = AF(edge_words)(s, r << paired, c);
-		_Pragma("GCC unroll 16") for (int i = 0; i < height; i++) {
-			if (paired)
-				sum[i] = vdot_bf16(sum[i], (vi){0} + (int32_t)panel[i], (vi)v);
-			else
-				sum[i] = vfma(vset1(((const float *)panel)[i]), v, sum[i]);
-		}
+			for (int j = 0; j < PER; j++) v[j] = AF(edge_words)(s, r << paired, c + j * VL);
+		_Pragma("GCC unroll 16") for (int i = 0; i < height; i++)
+			for (int j = 0; j < PER; j++) {
+				if (paired)
+					sum[i][j] = vdot_bf16(sum[i][j], (vi){0} + (int32_t)panel[i], (vi)v[j]);
+				else
+					sum[i][j] = vfma(vset1(((const float *)panel)[i]), v[j], sum[i][j]);
+			}
 	}
-	for (int i = 0; i < height; i++) vstore(acc + i * ld, sum[i]);
+	for (int i = 0; i < height; i++)
+		for (int j = 0; j < PER; j++) vstore(acc + i * ld + j * VL, sum[i][j]);
 }
 
 AF_INLINE void AF(product_of)(float *acc, int64_t ld, const uint32_t *panels, int64_t room, int64_t m, const struct words *s, int paired, int b16) {
@@ -157,9 +163,9 @@ AF_INLINE void AF(product_of)(float *acc, int64_t ld, const uint32_t *panels, in
 		for (int64_t t = 0; t < m; ahead = 0) {
 			float *to = acc + t * ld + c;
 			const uint32_t *from = panels + (t & ~(int64_t)15) * room + (t & 15);
-			if (AF_LEVEL < 2) {
-				AF(strip)(4, to, ld, from, s, c, ahead, paired, b16);
-				t += 4;
+			if (VL < 16) { // as many sums as registers hold
+				AF(strip)(VL / 2, to, ld, from, s, c, ahead, paired, b16);
+				t += VL / 2;
 			} else if (m - t > 8) {
 				AF(strip)(16, to, ld, from, s, c, ahead, paired, b16);
 				t += 16;
@@ -185,11 +191,14 @@ void AF(words_product)(float *acc, int64_t ld, const uint32_t *panels, int64_t r
 void AF(words_turned)(uint32_t *dst, int64_t ld, const struct words *s) {
 	int64_t rows = (s->rows + s->paired) >> s->paired;
 	for (int64_t c = 0; c < s->cols; c += 16)
-		for (int64_t r = 0; r < rows; r += 16) {
-			vf v[16];
-			for (int i = 0; i < 16; i++) v[i] = AF(words)(s, r + i, c, s->paired, s->x.dtype == AF_BF16);
-			AF(transpose16)(v);
-			for (int i = 0; i < 16; i++) vstore((float *)dst + (c + i) * ld + r, v[i]);
-		}
+		for (int64_t r = 0; r < rows; r += 16)
+			for (int part = 0; part < PER * PER; part++) {
+				int64_t from = r + part / PER * VL, to = c + part % PER * VL;
+				vf v[VL];
+				for (int i = 0; i < VL; i++) v[i] = AF(words)(s, from + i, to, s->paired, s->x.dtype == AF_BF16);
+				vtranspose(v);
+				for (int i = 0; i < VL; i++) vstore((float *)dst + (to + i) * ld + from, v[i]);
+			}
 }
+#undef PER
 #endif

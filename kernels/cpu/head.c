@@ -346,10 +346,10 @@ int af_sample(af_ctx *c, af_tensor h, const af_matrix *w, const double *temperat
 // z[0..n) *= inv_temp, -inf from `valid` on; returns the maximum. n a multiple of 16.
 float AF(head_scale)(float *z, int64_t n, int64_t valid, float inv_temp) {
 	vf m = vset1(-FLT_MAX), s = vset1(inv_temp); // never -inf: what differs from it stays a number
-	for (int64_t j = 0; j < n; j += 16) {
+	for (int64_t j = 0; j < n; j += VL) {
 		vf x = vload(z + j) * s;
-		if (j + 16 > valid)
-			for (int64_t i = 0; i < 16; i++)
+		if (j + VL > valid)
+			for (int64_t i = 0; i < VL; i++)
 				if (j + i >= valid) x[i] = -INFINITY;
 		vstore(z + j, x);
 		m = vmax(x, m);
@@ -360,7 +360,7 @@ float AF(head_scale)(float *z, int64_t n, int64_t valid, float inv_temp) {
 // Sum of e = exp(z - m); *tz = sum of e (z - m); p = e f and q = e f (z - m + gap) as operands of a product, where not NULL.
 double AF(head_weights)(const float *z, int64_t n, float m, float gap, float f, double *tz, void *p, void *q, int is_bf16) {
 	vf s = vset1(0), t = vset1(0), mv = vset1(m), floor = vset1(-1e4f), fv = vset1(f), gv = vset1(gap);
-	for (int64_t j = 0; j < n; j += 16) {
+	for (int64_t j = 0; j < n; j += VL) {
 		vf x = vload(z + j) - mv, e = vexp2(x * 1.44269504088896341f);
 		x = vmax(x, floor); // -inf (past the vocabulary) has weight 0
 		s = s + e;
@@ -389,7 +389,7 @@ float AF(exp1)(float x) { return vexp(vset1(x))[0]; }
 void AF(scale)(float *y, float a, int64_t n) {
 	int64_t i = 0;
 	vf v = vset1(a);
-	for (; i + 16 <= n; i += 16) vstore(y + i, vload(y + i) * v);
+	for (; i + VL <= n; i += VL) vstore(y + i, vload(y + i) * v);
 	for (; i < n; i++) y[i] *= a;
 }
 #endif

@@ -8,8 +8,8 @@
 //	         3  AVX-512 with conversions to bf16
 //	         4  the same, with the bf16 dot product
 //
-// A vf is always 16 floats, so that a layout in memory is the same at every level; where registers are narrower the
-// compiler splits it.
+// A vf fills one register: VL floats, 16 with AVX-512, 8 with AVX2, else 4. (The compiler would keep wider ones in memory.) Layouts are
+// the same at every level: whole blocks of 16.
 #ifndef AF_ISA_H
 #define AF_ISA_H
 
@@ -23,9 +23,6 @@
 #endif
 
 typedef uint16_t bf16;
-typedef float vf __attribute__((vector_size(64), may_alias));
-typedef int32_t vi __attribute__((vector_size(64), may_alias));
-typedef uint32_t vu __attribute__((vector_size(64), may_alias));
 
 #define AF_CAT2(a, b) a##_l##b
 #define AF_CAT(a, b) AF_CAT2(a, b)
@@ -51,6 +48,17 @@ AF_INLINE bf16 f32_to_bf16(float f) {
 #ifdef AF_LEVEL
 #define AF(name) AF_CAT(name, AF_LEVEL)
 
+#if AF_LEVEL >= 2
+#define VL 16
+#elif AF_LEVEL == 1
+#define VL 8
+#else
+#define VL 4
+#endif
+
+#define vf AF(vf)
+#define vi AF(vi)
+#define vu AF(vu)
 #define vload AF(vload)
 #define vstore AF(vstore)
 #define vset1 AF(vset1)
@@ -58,24 +66,31 @@ AF_INLINE bf16 f32_to_bf16(float f) {
 #define vmax AF(vmax)
 #define vselect AF(vselect)
 #define vless AF(vless)
+#define vpow2 AF(vpow2)
 #define vscale2 AF(vscale2)
 #define vround AF(vround)
 #define vexp AF(vexp)
 #define vexp2 AF(vexp2)
 #define vload_bf16 AF(vload_bf16)
 #define vstore_bf16 AF(vstore_bf16)
+#define vbits_bf16 AF(vbits_bf16)
 #define vpair_bf16 AF(vpair_bf16)
 #define vdot_bf16 AF(vdot_bf16)
+#define vtranspose AF(vtranspose)
 #define vsqrt AF(vsqrt)
 #define vsum AF(vsum)
 #define vhmax AF(vhmax)
 
+typedef float vf __attribute__((vector_size(4 * VL), may_alias));
+typedef int32_t vi __attribute__((vector_size(4 * VL), may_alias));
+typedef uint32_t vu __attribute__((vector_size(4 * VL), may_alias));
+
 AF_INLINE vf vload(const float *p) {
 	vf v;
-	memcpy(&v, p, 64);
+	memcpy(&v, p, sizeof v);
 	return v;
 }
-AF_INLINE void vstore(float *p, vf v) { memcpy(p, &v, 64); }
+AF_INLINE void vstore(float *p, vf v) { memcpy(p, &v, sizeof v); }
 
 #if AF_LEVEL >= 2
 AF_INLINE vf vset1(float x) { return (vf)_mm512_set1_ps(x); }
@@ -86,13 +101,23 @@ AF_INLINE vf vless(vf a, vf b, vf x, vf y) { // a < b ? x : y, without a vector 
 	return (vf)_mm512_mask_blend_ps(_mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LT_OQ), (__m512)y, (__m512)x);
 }
 AF_INLINE vf vround(vf x) { return (vf)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-AF_INLINE vf vscale2(vf x, vf n) { return (vf)_mm512_scalef_ps((__m512)x, (__m512)n); }
 AF_INLINE vf vsqrt(vf x) { return (vf)_mm512_sqrt_ps((__m512)x); }
 AF_INLINE vf vload_bf16(const bf16 *p) {
 	return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16);
 }
+#elif AF_LEVEL == 1
+AF_INLINE vf vset1(float x) { return (vf)_mm256_set1_ps(x); }
+AF_INLINE vf vfma(vf a, vf b, vf c) { return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
+AF_INLINE vf vmax(vf a, vf b) { return (vf)_mm256_max_ps((__m256)a, (__m256)b); }
+AF_INLINE vf vselect(vi m, vf a, vf b) { return (vf)_mm256_blendv_ps((__m256)b, (__m256)a, (__m256)m); }
+AF_INLINE vf vless(vf a, vf b, vf x, vf y) { return vselect((vi)_mm256_cmp_ps((__m256)a, (__m256)b, _CMP_LT_OQ), x, y); }
+AF_INLINE vf vround(vf x) { return (vf)_mm256_round_ps((__m256)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+AF_INLINE vf vsqrt(vf x) { return (vf)_mm256_sqrt_ps((__m256)x); }
+AF_INLINE vf vload_bf16(const bf16 *p) {
+	return (vf)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)), 16);
+}
 #else
-AF_INLINE vf vset1(float x) { return (vf){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
+AF_INLINE vf vset1(float x) { return (vf){x, x, x, x}; }
 AF_INLINE vf vfma(vf a, vf b, vf c) { return a * b + c; }
 AF_INLINE vf vselect(vi m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)); }
 AF_INLINE vf vless(vf a, vf b, vf x, vf y) { return vselect(a < b, x, y); }
@@ -102,49 +127,53 @@ AF_INLINE vf vround(vf x) {
 	vf magic = vset1(12582912.0f);
 	return (x + magic) - magic;
 }
-// x * 2^n for integral n in [-252, 254], in two steps so that subnormal results come out.
-AF_INLINE vf vscale2(vf x, vf n) {
-	vi i = __builtin_convertvector(n, vi), h = i >> 1;
-	vf a = (vf)((h + 127) << 23), b = (vf)((i - h + 127) << 23);
-	return x * a * b;
-}
 AF_INLINE vf vsqrt(vf x) {
-	for (int i = 0; i < 16; i++) x[i] = sqrtf(x[i]);
+	for (int i = 0; i < VL; i++) x[i] = sqrtf(x[i]);
 	return x;
 }
 AF_INLINE vf vload_bf16(const bf16 *p) {
-	uint16_t t __attribute__((vector_size(32)));
-	memcpy(&t, p, 32);
+	uint16_t t __attribute__((vector_size(2 * VL)));
+	memcpy(&t, p, sizeof t);
 	return (vf)(__builtin_convertvector(t, vu) << 16);
 }
 #endif
 
+#if AF_LEVEL >= 2
+AF_INLINE vf vscale2(vf x, vf n) { return (vf)_mm512_scalef_ps((__m512)x, (__m512)n); }
+#else
+AF_INLINE vf vpow2(vi n) { return (vf)((n + 127) << 23); } // 2^n, n in [-126, 127]
+// x * 2^n for integral n in [-252, 254], in two steps so that subnormal results come out.
+AF_INLINE vf vscale2(vf x, vf n) {
+	vi i = __builtin_convertvector(n, vi), h = i >> 1;
+	return x * vpow2(h) * vpow2(i - h);
+}
+#endif
+
 #if AF_LEVEL >= 3
+AF_INLINE vu vbits_bf16(vf v) { return (vu)_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)v)); }
 AF_INLINE void vstore_bf16(bf16 *p, vf v) { _mm256_storeu_si256((__m256i *)p, (__m256i)_mm512_cvtneps_pbh((__m512)v)); }
 #else
-AF_INLINE void vstore_bf16(bf16 *p, vf v) {
+// Rounded to bf16, in the lower halves; as f32_to_bf16.
+AF_INLINE vu vbits_bf16(vf v) {
 	vu u = (vu)v;
 	vi nan = (vi)((u & 0x7fffffff) > 0x7f800000);
 	vu r = (u + 0x7fff + ((u >> 16) & 1)) >> 16, q = (u >> 16) | 0x40;
-	r = (vu)(((vi)q & nan) | ((vi)r & ~nan));
-	uint16_t t __attribute__((vector_size(32))) = __builtin_convertvector(r, __typeof__(t));
-	memcpy(p, &t, 32);
+	return (vu)vselect(nan, (vf)q, (vf)r);
+}
+AF_INLINE void vstore_bf16(bf16 *p, vf v) {
+	vu u = vbits_bf16(v);
+#if AF_LEVEL == 1
+	__m256i t = _mm256_packus_epi32((__m256i)u, (__m256i)u);
+	_mm_storeu_si128((__m128i *)p, _mm256_castsi256_si128(_mm256_permute4x64_epi64(t, 0x08)));
+#else
+	uint16_t t __attribute__((vector_size(2 * VL))) = __builtin_convertvector(u, __typeof__(t));
+	memcpy(p, &t, sizeof t);
+#endif
 }
 #endif
 
 // Lane i of the result holds (lo[i], hi[i]) as two bf16, lo in the low half: the pair layout of vdot_bf16's operands.
-AF_INLINE vi vpair_bf16(vf lo, vf hi) {
-	bf16 a[16], b[16];
-	vu x, y;
-	vstore_bf16(a, lo);
-	vstore_bf16(b, hi);
-	uint16_t t __attribute__((vector_size(32)));
-	memcpy(&t, a, 32);
-	x = __builtin_convertvector(t, vu);
-	memcpy(&t, b, 32);
-	y = __builtin_convertvector(t, vu);
-	return (vi)(x | (y << 16));
-}
+AF_INLINE vi vpair_bf16(vf lo, vf hi) { return (vi)(vbits_bf16(lo) | vbits_bf16(hi) << 16); }
 
 // (c[i] + a_hi * b_hi[i]) + a_lo * b_lo[i], all lanes of a being the same pair: the instruction adds the high half first.
 AF_INLINE vf vdot_bf16(vf c, vi a, vi b) {
@@ -157,9 +186,9 @@ AF_INLINE vf vdot_bf16(vf c, vi a, vi b) {
 #endif
 }
 
-// r[i] lane j -> r[j] lane i.
+// r[i] lane j -> r[j] lane i, of VL vectors.
 #if AF_LEVEL >= 2
-AF_INLINE void AF(transpose16)(vf *v) {
+AF_INLINE void vtranspose(vf *v) {
 	__m512 *r = (__m512 *)v, t[16];
 	for (int i = 0; i < 16; i += 4) {
 		__m512 a = _mm512_unpacklo_ps(r[i], r[i + 1]), b = _mm512_unpackhi_ps(r[i], r[i + 1]);
@@ -179,12 +208,26 @@ AF_INLINE void AF(transpose16)(vf *v) {
 		r[12 + q] = _mm512_shuffle_f32x4(b, d, 0xdd);
 	}
 }
+#elif AF_LEVEL == 1
+AF_INLINE void vtranspose(vf *v) {
+	__m256 *r = (__m256 *)v, t[8];
+	for (int i = 0; i < 8; i += 4) {
+		__m256 a = _mm256_unpacklo_ps(r[i], r[i + 1]), b = _mm256_unpackhi_ps(r[i], r[i + 1]);
+		__m256 c = _mm256_unpacklo_ps(r[i + 2], r[i + 3]), d = _mm256_unpackhi_ps(r[i + 2], r[i + 3]);
+		t[i] = (__m256)_mm256_unpacklo_pd((__m256d)a, (__m256d)c);
+		t[i + 1] = (__m256)_mm256_unpackhi_pd((__m256d)a, (__m256d)c);
+		t[i + 2] = (__m256)_mm256_unpacklo_pd((__m256d)b, (__m256d)d);
+		t[i + 3] = (__m256)_mm256_unpackhi_pd((__m256d)b, (__m256d)d);
+	}
+	for (int q = 0; q < 4; q++) { // as above: t[4g + q] lane block l
+		r[q] = _mm256_permute2f128_ps(t[q], t[4 + q], 0x20);
+		r[4 + q] = _mm256_permute2f128_ps(t[q], t[4 + q], 0x31);
+	}
+}
 #else
-AF_INLINE void AF(transpose16)(vf *r) {
-	vf t[16];
-	memcpy(t, r, sizeof t);
-	for (int i = 0; i < 16; i++)
-		for (int j = 0; j < 16; j++) r[j][i] = t[i][j];
+AF_INLINE void vtranspose(vf *r) {
+	vf a = r[0], b = r[1], c = r[2], d = r[3];
+	for (int i = 0; i < 4; i++) r[i] = (vf){a[i], b[i], c[i], d[i]};
 }
 #endif
 
@@ -193,9 +236,9 @@ AF_INLINE float vsum(vf v) {
 #if AF_LEVEL >= 2
 	return _mm512_reduce_add_ps((__m512)v);
 #else
-	float t[16];
-	memcpy(t, &v, 64);
-	for (int w = 8; w; w >>= 1)
+	float t[VL];
+	memcpy(t, &v, sizeof t);
+	for (int w = VL / 2; w; w >>= 1)
 		for (int i = 0; i < w; i++) t[i] += t[i + w];
 	return t[0];
 #endif
@@ -205,9 +248,9 @@ AF_INLINE float vhmax(vf v) {
 #if AF_LEVEL >= 2
 	return _mm512_reduce_max_ps((__m512)v);
 #else
-	float t[16];
-	memcpy(t, &v, 64);
-	for (int w = 8; w; w >>= 1)
+	float t[VL];
+	memcpy(t, &v, sizeof t);
+	for (int w = VL / 2; w; w >>= 1)
 		for (int i = 0; i < w; i++) t[i] = t[i] > t[i + w] ? t[i] : t[i + w];
 	return t[0];
 #endif
@@ -253,7 +296,7 @@ AF_INLINE vf vexp2(vf t) {
 	return (vf)_mm512_maskz_scalef_ps(_mm512_cmp_ps_mask((__m512)t, _mm512_set1_ps(-126), _CMP_NLT_UQ), (__m512)p, (__m512)n);
 #else
 	vf lo = vset1(-126), zero = vset1(0);
-	return vless(t, lo, zero, vscale2(p, vless(t, lo, zero, n)));
+	return vless(t, lo, zero, p * vpow2(__builtin_convertvector(vless(t, lo, zero, n), vi)));
 #endif
 }
 #endif

@@ -1,5 +1,9 @@
 // Takes back the names of isa.h, so that the next level can define its own.
 #undef AF
+#undef VL
+#undef vf
+#undef vi
+#undef vu
 #undef vload
 #undef vstore
 #undef vset1
@@ -7,14 +11,17 @@
 #undef vmax
 #undef vselect
 #undef vless
+#undef vpow2
 #undef vscale2
 #undef vround
 #undef vexp
 #undef vexp2
 #undef vload_bf16
 #undef vstore_bf16
+#undef vbits_bf16
 #undef vpair_bf16
 #undef vdot_bf16
+#undef vtranspose
 #undef vsqrt
 #undef vsum
 #undef vhmax

@@ -160,6 +160,27 @@ void AF(panel_back)(void *dst, int dst_bf16, int64_t width, const af_matrix *w, 
 					}
 				continue;
 			}
+#elif AF_LEVEL == 1
+			// The same of 8 outputs x 8 k: four registers of [8 n][2 k], and a 4 x 4 transposition of 64-bit blocks.
+			if (kn == width && !(rows & 15)) {
+				__m256i pick = _mm256_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15, 0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15);
+				for (int64_t kb = 0; kb < width; kb += 8)
+					for (int64_t nb = 0; nb < rows; nb += 8) {
+						__m256i r[4], t[4];
+						for (int i = 0; i < 4; i++)
+							r[i] = _mm256_shuffle_epi8(_mm256_loadu_si256((const __m256i *)(s + (kb + 2 * i) * pw + 2 * nb)), pick);
+						for (int i = 0; i < 2; i++) {
+							t[2 * i] = _mm256_unpacklo_epi64(r[2 * i], r[2 * i + 1]);
+							t[2 * i + 1] = _mm256_unpackhi_epi64(r[2 * i], r[2 * i + 1]);
+						}
+						for (int h = 0; h < 2; h++) { // t[2i + h]: 128-bit lanes l = output pair 2l + h, k block pair i
+							bf16 *to = d + (nb + 2 * h) * width + 2 * kb;
+							_mm256_storeu_si256((__m256i *)to, _mm256_permute2x128_si256(t[h], t[2 + h], 0x20));
+							_mm256_storeu_si256((__m256i *)(to + 4 * width), _mm256_permute2x128_si256(t[h], t[2 + h], 0x31));
+						}
+					}
+				continue;
+			}
 #endif
 			for (int64_t n = 0; n < rows; n += 2)
 				for (int64_t k = 0; k < kn; k++) {
@@ -169,29 +190,27 @@ void AF(panel_back)(void *dst, int dst_bf16, int64_t width, const af_matrix *w, 
 				}
 		} else if (!dst_bf16) {
 			float *d = (float *)dst + (p0 - n0) * width;
-#if AF_LEVEL >= 2
 			if (kn == width && !(rows & 15)) {
-				for (int64_t kb = 0; kb < width; kb += 16)
-					for (int64_t nb = 0; nb < rows; nb += 16) {
-						vf r[16];
+				for (int64_t kb = 0; kb < width; kb += VL)
+					for (int64_t nb = 0; nb < rows; nb += VL) {
+						vf r[VL];
 						if (w->dtype == AF_BF16) {
 							const bf16 *s = (const bf16 *)w->data + p0 * kp + (k0 + kb) * pw + 2 * nb;
-							for (int i = 0; i < 8; i++) {
+							for (int i = 0; i < VL / 2; i++) {
 								vi v;
-								memcpy(&v, s + 2 * i * pw, 64);
+								memcpy(&v, s + 2 * i * pw, sizeof v);
 								r[2 * i] = (vf)(v << 16);
 								r[2 * i + 1] = (vf)(v & -65536);
 							}
 						} else {
 							const float *s = (const float *)w->data + p0 * w->k + (k0 + kb) * pw + nb;
-							for (int i = 0; i < 16; i++) r[i] = vload(s + i * pw);
+							for (int i = 0; i < VL; i++) r[i] = vload(s + i * pw);
 						}
-						AF(transpose16)(r);
-						for (int i = 0; i < 16; i++) vstore(d + (nb + i) * width + kb, r[i]);
+						vtranspose(r);
+						for (int i = 0; i < VL; i++) vstore(d + (nb + i) * width + kb, r[i]);
 					}
 				continue;
 			}
-#endif
 			if (w->dtype == AF_BF16) {
 				const bf16 *s = (const bf16 *)w->data + p0 * kp + k0 * pw;
 				for (int64_t nb = 0; nb < rows; nb += 16)

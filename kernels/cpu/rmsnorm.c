@@ -57,8 +57,8 @@ int af_rmsnorm_back(af_ctx *c, af_tensor dx, float *dw, af_tensor dy, af_tensor 
 
 #else
 
-// Sixteen values of a row, f32 or bf16.
-AF_INLINE vf AF(row16)(af_tensor x, int64_t t, int64_t j) {
+// VL values of a row, f32 or bf16.
+AF_INLINE vf AF(rowv)(af_tensor x, int64_t t, int64_t j) {
 	return x.dtype == AF_BF16 ? vload_bf16((const bf16 *)x.p + t * x.stride + j) : vload((const float *)x.p + t * x.stride + j);
 }
 AF_INLINE float AF(row1)(af_tensor x, int64_t t, int64_t j) {
@@ -66,11 +66,11 @@ AF_INLINE float AF(row1)(af_tensor x, int64_t t, int64_t j) {
 }
 
 void AF(norm_rows)(const struct norm_args *a, int64_t t0, int64_t t1) {
-	int64_t n = a->x.cols, v = n & ~(int64_t)15;
+	int64_t n = a->x.cols, v = n & ~(int64_t)(VL - 1);
 	for (int64_t t = t0; t < t1; t++) {
 		vf s = vset1(0);
-		for (int64_t j = 0; j < v; j += 16) {
-			vf x = AF(row16)(a->x, t, j);
+		for (int64_t j = 0; j < v; j += VL) {
+			vf x = AF(rowv)(a->x, t, j);
 			s = vfma(x, x, s);
 		}
 		float sum = vsum(s);
@@ -78,8 +78,8 @@ void AF(norm_rows)(const struct norm_args *a, int64_t t0, int64_t t1) {
 		float r = 1.0f / sqrtf(sum / (float)n + a->eps);
 		if (a->rstd) a->rstd[t] = r;
 		vf rv = vset1(r);
-		for (int64_t j = 0; j < v; j += 16) {
-			vf y = AF(row16)(a->x, t, j) * rv * vload(a->w + j);
+		for (int64_t j = 0; j < v; j += VL) {
+			vf y = AF(rowv)(a->x, t, j) * rv * vload(a->w + j);
 			if (a->y.dtype == AF_BF16)
 				vstore_bf16((bf16 *)a->y.p + t * a->y.stride + j, y);
 			else
@@ -96,19 +96,19 @@ void AF(norm_rows)(const struct norm_args *a, int64_t t0, int64_t t1) {
 }
 
 void AF(norm_back_rows)(const struct norm_args *a, int64_t t0, int64_t t1, float *dw) {
-	int64_t n = a->x.cols, v = n & ~(int64_t)15;
+	int64_t n = a->x.cols, v = n & ~(int64_t)(VL - 1);
 	for (int64_t t = t0; t < t1; t++) {
 		float r = a->rstd[t];
 		const float *dy = (const float *)a->dy.p + t * a->dy.stride;
 		float *dx = (float *)a->dx.p + t * a->dx.stride;
 		vf s = vset1(0), rv = vset1(r);
-		for (int64_t j = 0; j < v; j += 16) s = vfma(vload(dy + j) * vload(a->w + j), AF(row16)(a->x, t, j), s);
+		for (int64_t j = 0; j < v; j += VL) s = vfma(vload(dy + j) * vload(a->w + j), AF(rowv)(a->x, t, j), s);
 		float sum = vsum(s);
 		for (int64_t j = v; j < n; j++) sum += dy[j] * a->w[j] * AF(row1)(a->x, t, j);
 		float m = sum * r / (float)n * r; // mean(g * xhat) * rstd
 		vf mv = vset1(m);
-		for (int64_t j = 0; j < v; j += 16) {
-			vf d = vload(dy + j), x = AF(row16)(a->x, t, j);
+		for (int64_t j = 0; j < v; j += VL) {
+			vf d = vload(dy + j), x = AF(rowv)(a->x, t, j);
 			vf g = rv * (d * vload(a->w + j)) - mv * (x * rv);
 			if (a->add) g = g + vload(dx + j);
 			vstore(dx + j, g);

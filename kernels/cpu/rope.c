@@ -33,7 +33,7 @@ int af_rope(af_ctx *c, af_tensor x, const int32_t *positions, const float *cos_s
 #else
 
 void AF(rope_rows)(af_tensor x, const int32_t *pos, const float *cs, int64_t heads, int64_t dh, int inverse, int64_t t0, int64_t t1) {
-	int64_t half = dh / 2, v = half & ~(int64_t)15;
+	int64_t half = dh / 2, v = half & ~(int64_t)(VL - 1);
 	float sign = inverse ? -1.0f : 1.0f;
 	for (int64_t t = t0; t < t1; t++) {
 		const float *co = cs + (int64_t)pos[t] * dh, *si = co + half;
@@ -41,7 +41,7 @@ void AF(rope_rows)(af_tensor x, const int32_t *pos, const float *cs, int64_t hea
 			int64_t o = t * x.stride + h * dh;
 			if (x.dtype == AF_BF16) {
 				bf16 *p = (bf16 *)x.p + o;
-				for (int64_t d = 0; d < v; d += 16) {
+				for (int64_t d = 0; d < v; d += VL) {
 					vf a = vload_bf16(p + d), b = vload_bf16(p + half + d), c = vload(co + d), s = vload(si + d) * sign;
 					vstore_bf16(p + d, a * c - b * s);
 					vstore_bf16(p + half + d, b * c + a * s);
@@ -53,7 +53,7 @@ void AF(rope_rows)(af_tensor x, const int32_t *pos, const float *cs, int64_t hea
 				}
 			} else {
 				float *p = (float *)x.p + o;
-				for (int64_t d = 0; d < v; d += 16) {
+				for (int64_t d = 0; d < v; d += VL) {
 					vf a = vload(p + d), b = vload(p + half + d), c = vload(co + d), s = vload(si + d) * sign;
 					vstore(p + d, a * c - b * s);
 					vstore(p + half + d, b * c + a * s);

@@ -40,28 +40,28 @@ int af_swiglu_back(af_ctx *c, af_tensor dgate, af_tensor dup, af_tensor act, af_
 
 #else
 
-// Columns j..j+n of row t, n at most 16.
+// Columns j..j+n of row t, n at most VL.
 AF_INLINE vf AF(ld)(af_tensor x, int64_t t, int64_t j, int64_t n) {
 	int b16 = x.dtype == AF_BF16;
 	const char *p = (const char *)x.p + (t * x.stride + j) * (b16 ? 2 : 4);
-	float some[16] = {0};
-	if (n < 16) p = memcpy(some, p, (size_t)n * (b16 ? 2 : 4));
+	float some[VL] = {0};
+	if (n < VL) p = memcpy(some, p, (size_t)n * (b16 ? 2 : 4));
 	return b16 ? vload_bf16((const bf16 *)p) : vload((const float *)p);
 }
 
 AF_INLINE void AF(st)(af_tensor x, int64_t t, int64_t j, int64_t n, vf v) {
 	int b16 = x.dtype == AF_BF16;
 	char *p = (char *)x.p + (t * x.stride + j) * (b16 ? 2 : 4);
-	float some[16];
-	void *to = n < 16 ? (void *)some : p;
+	float some[VL];
+	void *to = n < VL ? (void *)some : p;
 	if (b16)
 		vstore_bf16(to, v);
 	else
 		vstore(to, v);
-	if (n < 16) memcpy(p, some, (size_t)n * (b16 ? 2 : 4));
+	if (n < VL) memcpy(p, some, (size_t)n * (b16 ? 2 : 4));
 }
 
-AF_INLINE void AF(forward16)(af_tensor act, af_tensor gate, af_tensor up, int64_t t, int64_t j, int64_t n) {
+AF_INLINE void AF(forwardv)(af_tensor act, af_tensor gate, af_tensor up, int64_t t, int64_t j, int64_t n) {
 	vf g = AF(ld)(gate, t, j, n), u = AF(ld)(up, t, j, n);
 	AF(st)(act, t, j, n, g / (1.0f + vexp(-g)) * u);
 }
@@ -69,8 +69,8 @@ AF_INLINE void AF(forward16)(af_tensor act, af_tensor gate, af_tensor up, int64_
 AF_INLINE void AF(forward)(af_tensor act, af_tensor gate, af_tensor up, int64_t t0, int64_t t1) {
 	for (int64_t t = t0; t < t1; t++) {
 		int64_t j = 0;
-		for (; j + 16 <= act.cols; j += 16) AF(forward16)(act, gate, up, t, j, 16);
-		if (j < act.cols) AF(forward16)(act, gate, up, t, j, act.cols - j);
+		for (; j + VL <= act.cols; j += VL) AF(forwardv)(act, gate, up, t, j, VL);
+		if (j < act.cols) AF(forwardv)(act, gate, up, t, j, act.cols - j);
 	}
 }
 
@@ -87,7 +87,7 @@ void AF(swiglu_rows)(af_tensor act, af_tensor gate, af_tensor up, int64_t t0, in
 		AF(forward)(act, gate, up, t0, t1);
 }
 
-AF_INLINE void AF(back16)(af_tensor dgate, af_tensor dup, af_tensor act, af_tensor dact, af_tensor gate, af_tensor up, int64_t t, int64_t j, int64_t n) {
+AF_INLINE void AF(backv)(af_tensor dgate, af_tensor dup, af_tensor act, af_tensor dact, af_tensor gate, af_tensor up, int64_t t, int64_t j, int64_t n) {
 	vf g = AF(ld)(gate, t, j, n), u = AF(ld)(up, t, j, n), d = AF(ld)(dact, t, j, n);
 	vf s = 1.0f / (1.0f + vexp(-g)), gs = g * s;
 	AF(st)(act, t, j, n, gs * u);
@@ -98,8 +98,8 @@ AF_INLINE void AF(back16)(af_tensor dgate, af_tensor dup, af_tensor act, af_tens
 AF_INLINE void AF(back)(af_tensor dgate, af_tensor dup, af_tensor act, af_tensor dact, af_tensor gate, af_tensor up, int64_t t0, int64_t t1) {
 	for (int64_t t = t0; t < t1; t++) {
 		int64_t j = 0;
-		for (; j + 16 <= dact.cols; j += 16) AF(back16)(dgate, dup, act, dact, gate, up, t, j, 16);
-		if (j < dact.cols) AF(back16)(dgate, dup, act, dact, gate, up, t, j, dact.cols - j);
+		for (; j + VL <= dact.cols; j += VL) AF(backv)(dgate, dup, act, dact, gate, up, t, j, VL);
+		if (j < dact.cols) AF(backv)(dgate, dup, act, dact, gate, up, t, j, dact.cols - j);
 	}
 }
 

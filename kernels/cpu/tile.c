@@ -22,9 +22,9 @@
 #define WIDE 64 // columns of a panel that W leaves
 
 #if AF_LEVEL >= 2
-#define NVMAX 4
+#define NVMAX 4 // vectors of a block's rows: with the sums of 6 rows, all in registers
 #else
-#define NVMAX 1
+#define NVMAX 2
 #endif
 
 #define PAIR(p) ({ int32_t t_; memcpy(&t_, (p), 4); (vi){0} + t_; })
@@ -33,10 +33,10 @@
 #define STEP_F(MR, NV)                                                                                                 \
 	for (int64_t k = 0; k < K; k++, b += ldb) {                                                                        \
 		__builtin_prefetch(ahead + 64 * k, 0, 2);                                                                      \
-		if (NV == 1 && NVMAX > 1 && (k & 15) == 0) /* a's next rows: where B is narrow, a comes from afar */           \
+		if (NV == 1 && (k & 15) == 0) /* a's next rows: where B is narrow, a comes from afar */           \
 			for (int i = 0; i < MR; i++) __builtin_prefetch(a + (i + MR) * lda + k, 0, 3);                             \
 		vf bv[NV];                                                                                                     \
-		for (int j = 0; j < NV; j++) bv[j] = vload(b + 16 * j);                                                        \
+		for (int j = 0; j < NV; j++) bv[j] = vload(b + VL * j);                                                        \
 		_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++) {                                                         \
 			vf x = vset1(a[i * lda + k]);                                                                              \
 			for (int j = 0; j < NV; j++) c[i][j] = vfma(x, bv[j], c[i][j]);                                            \
@@ -46,7 +46,7 @@
 	for (int64_t k = 0; k + 1 < K; k += 2, b += 2 * ldb) {                                                             \
 		__builtin_prefetch(ahead + 32 * k, 0, 2);                                                                      \
 		vi bv[NV];                                                                                                     \
-		for (int j = 0; j < NV; j++) memcpy(&bv[j], b + 32 * j, 64);                                                   \
+		for (int j = 0; j < NV; j++) memcpy(&bv[j], b + 2 * VL * j, sizeof(vi));                                                   \
 		_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++) {                                                         \
 			vi x = PAIR(a + i * lda + k);                                                                              \
 			for (int j = 0; j < NV; j++) c[i][j] = vdot_bf16(c[i][j], x, bv[j]);                                       \
@@ -56,17 +56,17 @@
 		_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++)                                                           \
 			for (int j = 0; j < NV; j++) {                                                                             \
 				vi bv;                                                                                                 \
-				memcpy(&bv, b + 32 * j, 64);                                                                           \
+				memcpy(&bv, b + 2 * VL * j, sizeof(vi));                                                                           \
 				c[i][j] = vdot_bf16(c[i][j], (vi){0} + (int32_t)a[i * lda + K - 1], bv);                               \
 			}                                                                                                          \
 	}
 #define STEP_X(MR, NV)                                                                                                 \
 	for (int64_t k = 0; k + 1 < K; k += 2, b += 2 * ldb) {                                                             \
-		for (int j = 0; j < NV; j++) __builtin_prefetch(ahead + 2 * ldb * k + 64 * j, 0, 3);                           \
+		for (int j = 0; j < NV; j += 16 / VL) __builtin_prefetch(ahead + 2 * ldb * k + 4 * VL * j, 0, 3);              \
 		vf half[2][NV];                                                                                                \
 		for (int j = 0; j < NV; j++) {                                                                                 \
 			vi v;                                                                                                      \
-			memcpy(&v, b + 32 * j, 64);                                                                                \
+			memcpy(&v, b + 2 * VL * j, sizeof(vi));                                                                                \
 			half[0][j] = (vf)(v << 16);                                                                                \
 			half[1][j] = (vf)(v & -65536);                                                                             \
 		}                                                                                                              \
@@ -80,7 +80,7 @@
 		_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++)                                                           \
 			for (int j = 0; j < NV; j++) {                                                                             \
 				vi v;                                                                                                  \
-				memcpy(&v, b + 32 * j, 64);                                                                            \
+				memcpy(&v, b + 2 * VL * j, sizeof(vi));                                                                            \
 				c[i][j] = vfma(vset1(a[i * lda + K - 1]), (vf)(v << 16), c[i][j]);                                     \
 			}                                                                                                          \
 	}
@@ -94,9 +94,9 @@
 			vf bv[NV];                                                                                                 \
 			for (int j = 0; j < NV; j++) {                                                                             \
 				vi v;                                                                                                  \
-				memcpy(&v, b + 32 * j, 64);                                                                            \
+				memcpy(&v, b + 2 * VL * j, sizeof(vi));                                                                            \
 				bv[j] = h ? (vf)(v << 16) : (vf)(v & -65536);                                                          \
-				vstore(to + h * WIDE + 16 * j, bv[j]);                                                                 \
+				vstore(to + h * WIDE + VL * j, bv[j]);                                                                 \
 			}                                                                                                          \
 			__asm__ volatile("" ::: "memory"); /* the second half reads b again */                                     \
 			_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++) {                                                     \
@@ -109,9 +109,9 @@
 		vf bv[NV];                                                                                                     \
 		for (int j = 0; j < NV; j++) {                                                                                 \
 			vi v;                                                                                                      \
-			memcpy(&v, b + 32 * j, 64);                                                                                \
+			memcpy(&v, b + 2 * VL * j, sizeof(vi));                                                                                \
 			bv[j] = (vf)(v << 16);                                                                                     \
-			vstore(to + WIDE + 16 * j, bv[j]);                                                                         \
+			vstore(to + WIDE + VL * j, bv[j]);                                                                         \
 		}                                                                                                              \
 		_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++) {                                                         \
 			vf x = vset1(a[i * lda + K - 1]);                                                                          \
@@ -123,7 +123,7 @@
 	for (int64_t k = 0, e = K & ~(int64_t)1; k < e; k++, b += ldb) {                                                   \
 		__builtin_prefetch(ahead + 32 * k, 0, 3);                                                                      \
 		vf bv[NV];                                                                                                     \
-		for (int j = 0; j < NV; j++) bv[j] = vload(b + 16 * j);                                                        \
+		for (int j = 0; j < NV; j++) bv[j] = vload(b + VL * j);                                                        \
 		const float *ak = a + (k ^ 1);                                                                                 \
 		_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++) {                                                         \
 			vf x = vset1(ak[i * lda]);                                                                                 \
@@ -132,7 +132,7 @@
 	}                                                                                                                  \
 	if (K & 1) {                                                                                                       \
 		_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++)                                                           \
-			for (int j = 0; j < NV; j++) c[i][j] = vfma(vset1(a[i * lda + K - 1]), vload(b + ldb + 16 * j), c[i][j]);  \
+			for (int j = 0; j < NV; j++) c[i][j] = vfma(vset1(a[i * lda + K - 1]), vload(b + ldb + VL * j), c[i][j]);  \
 	}
 
 // A row's address, formed anew where it is used: the compiler would form the block's MR x NV addresses at once and keep them in memory.
@@ -146,12 +146,12 @@
 		vf c[MR][NV];                                                                                                  \
 		_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++) {                                                         \
 			const float *ci = ROW(C + i * ldc);                                                                        \
-			for (int j = 0; j < NV; j++) c[i][j] = acc ? vload(ci + 16 * j) : vset1(0);                                \
+			for (int j = 0; j < NV; j++) c[i][j] = acc ? vload(ci + VL * j) : vset1(0);                                \
 		}                                                                                                              \
 		STEP_##STEP(MR, NV)                                                                                            \
 		_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++) {                                                         \
 			float *ci = ROW(C + i * ldc);                                                                              \
-			for (int j = 0; j < NV; j++) vstore(ci + 16 * j, c[i][j]);                                                 \
+			for (int j = 0; j < NV; j++) vstore(ci + VL * j, c[i][j]);                                                 \
 		}                                                                                                              \
 	}
 #if AF_LEVEL >= 4
@@ -177,10 +177,10 @@ BLOCKS_EIGHT(3)
 BLOCKS_SIX(4)
 static const int AF(most_rows)[NVMAX] = {8, 8, 8, 6};
 #define WIDTHS(STEP) {{EIGHT(STEP, 1)}, {EIGHT(STEP, 2)}, {EIGHT(STEP, 3)}, {SIX(STEP, 4)}}
-#else
-BLOCKS_SIX(1)
-static const int AF(most_rows)[NVMAX] = {6};
-#define WIDTHS(STEP) {{SIX(STEP, 1)}}
+#else // of a block of 16 columns there are always two or more
+BLOCKS_SIX(2)
+static const int AF(most_rows)[NVMAX] = {0, 6};
+#define WIDTHS(STEP) {{NULL}, {SIX(STEP, 2)}}
 #endif
 static const AF(block_fn) AF(blocks)[4][NVMAX][8] = {
     [TILE_F] = WIDTHS(F),
@@ -208,7 +208,7 @@ static void AF(tile_widened)(int kind, int64_t m, int64_t n, int64_t k, const vo
 	int64_t chunk = m < MANY && kind == TILE_X ? k + (k & 1) : m <= FEW ? SHORT : CHUNK;
 	static _Thread_local float a[MOST * CHUNK] __attribute__((aligned(64))), b[CHUNK * WIDE] __attribute__((aligned(64))); // too large for some stacks
 	for (int64_t j = 0; j < n; j += WIDE) {
-		int64_t width = n - j < WIDE ? n - j : WIDE, nv = width / 16 < NVMAX ? width / 16 : NVMAX, most = AF(most_rows)[nv - 1];
+		int64_t width = n - j < WIDE ? n - j : WIDE, nv = width / VL < NVMAX ? width / VL : NVMAX, most = AF(most_rows)[nv - 1];
 		for (int64_t k0 = 0; k0 < k; k0 += chunk) {
 			int64_t len = k - k0 < chunk ? k - k0 : chunk, even = (len + 1) & ~(int64_t)1;
 			const bf16 *s = B + k0 * ldb + 2 * j, *next = s + even * ldb, *end = next + even * ldb;
@@ -220,7 +220,7 @@ static void AF(tile_widened)(int kind, int64_t m, int64_t n, int64_t k, const vo
 					for (int64_t r = 0; r < rows; r++) AF(to_f32)(a + r * CHUNK, (const bf16 *)A + (i + r) * lda + k0, len);
 					x = a, ldx = CHUNK;
 				}
-				for (int64_t l = 0; l < width; l += 16 * nv) {
+				for (int64_t l = 0; l < width; l += VL * nv) {
 					const char *near = (const char *)(s + 2 * l);
 					if (ahead && m < MANY)
 						near += i ? 0 : AHEAD;
@@ -255,7 +255,7 @@ void AF(tile)(int kind, int64_t m, int64_t n, int64_t k, const void *A, int64_t 
 	int64_t ea = kind == TILE_B ? 2 : 4, eb = 4; // bytes per element of A, per (pair) column of B
 	int64_t pairs = kind == TILE_F ? k : (k + 1) / 2; // steps
 	for (int64_t j = 0; j < n;) {
-		int64_t wide = (n - j) / 16;
+		int64_t wide = (n - j) / VL;
 		// The last two blocks of equal widths: 3 and 2 vectors, not 4 and 1.
 		int nv = (int)(wide >= 2 * NVMAX ? NVMAX : wide > NVMAX ? (wide + 1) / 2 : wide);
 		const char *b = (const char *)B + j * eb, *next = b + pairs * ldb * 4, *end = next + pairs * ldb * 4;
@@ -266,7 +266,7 @@ void AF(tile)(int kind, int64_t m, int64_t n, int64_t k, const void *A, int64_t 
 			AF(blocks)[kind][nv - 1][rows - 1](k, (const char *)A + i * lda * ea, lda, b, ldb, C + i * ldc + j, ldc, acc, ahead && next < end ? next : b);
 			next += pairs * 64;
 		}
-		j += 16 * nv;
+		j += VL * nv;
 	}
 }
 

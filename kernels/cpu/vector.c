@@ -71,13 +71,13 @@ double af_bandwidth(af_ctx *c, const void *p, size_t bytes, double seconds) {
 
 void AF(to_f32)(float *y, const bf16 *x, int64_t n) {
 	int64_t i = 0;
-	for (; i + 16 <= n; i += 16) vstore(y + i, vload_bf16(x + i));
+	for (; i + VL <= n; i += VL) vstore(y + i, vload_bf16(x + i));
 	for (; i < n; i++) y[i] = bf16_to_f32(x[i]);
 }
 
 void AF(to_bf16)(bf16 *y, const float *x, int64_t n) {
 	int64_t i = 0;
-	for (; i + 16 <= n; i += 16) vstore_bf16(y + i, vload(x + i));
+	for (; i + VL <= n; i += VL) vstore_bf16(y + i, vload(x + i));
 	for (; i < n; i++) y[i] = f32_to_bf16(x[i]);
 }
 
@@ -87,7 +87,7 @@ AF_INLINE void AF(put)(void *y, int is_bf16, int64_t ldy, int64_t rows, int64_t 
 		float *f = (float *)y + r * ldy;
 		bf16 *b = (bf16 *)y + r * ldy;
 		int64_t i = 0;
-		for (; i + 16 <= n; i += 16) {
+		for (; i + VL <= n; i += VL) {
 			vf v = vload(x + i);
 			if (bias) v = v + vload(bias + i);
 			if (add) v = v + vload(f + i);
@@ -118,29 +118,29 @@ void AF(put_rows)(void *y, int is_bf16, int64_t ldy, int64_t rows, int64_t n, co
 void AF(axpy)(float *y, const float *x, float a, int64_t n) {
 	int64_t i = 0;
 	vf v = vset1(a);
-	for (; i + 16 <= n; i += 16) vstore(y + i, vfma(v, vload(x + i), vload(y + i)));
+	for (; i + VL <= n; i += VL) vstore(y + i, vfma(v, vload(x + i), vload(y + i)));
 	for (; i < n; i++) y[i] += a * x[i];
 }
 
 void AF(add_bf16)(float *y, const bf16 *x, int64_t n) {
 	int64_t i = 0;
-	for (; i + 16 <= n; i += 16) vstore(y + i, vload(y + i) + vload_bf16(x + i));
+	for (; i + VL <= n; i += VL) vstore(y + i, vload(y + i) + vload_bf16(x + i));
 	for (; i < n; i++) y[i] += bf16_to_f32(x[i]);
 }
 
 float AF(read_sum)(const float *p, int64_t n) {
 	vf a = vset1(0), b = a, c = a, d = a;
 	int64_t i = 0;
-	for (; i + 64 <= n; i += 64) {
+	for (; i + 4 * VL <= n; i += 4 * VL) {
 		a = a + vload(p + i);
-		b = b + vload(p + i + 16);
-		c = c + vload(p + i + 32);
-		d = d + vload(p + i + 48);
+		b = b + vload(p + i + VL);
+		c = c + vload(p + i + 2 * VL);
+		d = d + vload(p + i + 3 * VL);
 	}
 	return vsum(a + b + c + d);
 }
 
-// GFLOP/s of one thread on 12 independent chains that stay in registers.
+// GFLOP/s of one thread on 12 independent chains that stay in registers. Where bf16 is widened, its products are of f32.
 double AF(peak)(int is_bf16, double seconds) {
 	vf c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, ca, cb;
 	vf *all[12] = {&c0, &c1, &c2, &c3, &c4, &c5, &c6, &c7, &c8, &c9, &ca, &cb};
@@ -151,7 +151,7 @@ double AF(peak)(int is_bf16, double seconds) {
 	int64_t n = 1 << 18;
 	do {
 		double s = now();
-		if (is_bf16)
+		if (is_bf16 && AF_LEVEL >= 4)
 			for (int64_t i = 0; i < n; i++) {
 #define D(c) c = vdot_bf16(c, xi, yi);
 				D(c0) D(c1) D(c2) D(c3) D(c4) D(c5) D(c6) D(c7) D(c8) D(c9) D(ca) D(cb)
@@ -163,7 +163,7 @@ double AF(peak)(int is_bf16, double seconds) {
 				D(c0) D(c1) D(c2) D(c3) D(c4) D(c5) D(c6) D(c7) D(c8) D(c9) D(ca) D(cb)
 #undef D
 			}
-		double r = 12.0 * n * (is_bf16 ? 64 : 32) / (now() - s) / 1e9;
+		double r = 12.0 * n * (is_bf16 && AF_LEVEL >= 4 ? 4 : 2) * VL / (now() - s) / 1e9;
 		best = r > best ? r : best;
 	} while (now() < end);
 	volatile float keep = vsum(c0 + c1 + c2 + c3 + c4 + c5 + c6 + c7 + c8 + c9 + ca + cb);
