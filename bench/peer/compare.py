@@ -27,6 +27,7 @@ def options():
     ap.add_argument("--fresh", action="store_true", help="an adapter whose B is zero, as training begins")
     ap.add_argument("--reps", type=int, help="runs of each program")
     ap.add_argument("--repeat", type=int, default=3, help="steps of a run: the first cold, the rest warm")
+    ap.add_argument("--peers-f32", action="store_true", help="PyTorch computes in float32 whatever afctl does: faster where the CPU has no bf16")
     ap.add_argument("--threads", type=int, default=2)
     ap.add_argument("--only", nargs="+", help="programs whose name begins so, beside afctl")
     ap.add_argument("--wait", type=float, default=0, help="seconds to wait at most, before each run, for other processes to be quiet")
@@ -95,7 +96,7 @@ def programs(o, shape, kind, model, data):
     dtype, long = DTYPE[shape], ["--batch-tokens", "2048" if shape == "q05" else "4096"]
     attn = ["--attn", "sdpa" if o.full else "eager"]
     adapter = adapter_of(o)
-    common = ["--model", model, "--adapter", adapter, "--trajectories", data, "--out", "{out}", "--dtype", dtype, "--repeat", str(o.repeat), "--threads", str(o.threads)]
+    common = ["--model", model, "--adapter", adapter, "--trajectories", data, "--out", "{out}", "--dtype", "f32" if o.peers_f32 else dtype, "--repeat", str(o.repeat), "--threads", str(o.threads)]
     torch = [o.python, os.path.join(HERE, "torch_update.py")] + common + attn + long
     trl = [o.python, os.path.join(HERE, "trl_update.py")] + common + attn + ["--batch", "1" if o.full else "3"]
     p = {"afctl": [o.afctl, "update", "--model", model, "--adapter", os.path.join(model, adapter), "--trajectories", data, "--out", "{out}",
@@ -151,7 +152,8 @@ def table(shape, kind, data, runs, same):
     warm = lambda rs: med(s for r in rs for s in r["seconds_updates"][1:] or r["seconds_updates"])
     once, mib = lambda rs: med(r["once"] for r in rs), lambda rs: max(r["mib"] for r in rs)
     us, g = runs["afctl"], lambda x: f"{x:.3g}"
-    print(f"\n### {shape}, {DTYPE[shape]}, {kind} trajectories (`{os.path.basename(data)}`)\n")
+    dtype = DTYPE[shape] + (" (PyTorch: f32)" if o.peers_f32 and DTYPE[shape] != "f32" else "")
+    print(f"\n### {shape}, {dtype}, {kind} trajectories (`{os.path.basename(data)}`)\n")
     print("| program | rows | later steps, s | x afctl | first step, s | x | start to adapter, s | x | peak MiB | x | loss | grad norm | others' cores |")
     print("|---|---|---|---|---|---|---|---|---|---|---|---|---|")
     for name, rs in runs.items():
@@ -188,7 +190,7 @@ def decode(o, env):
         for batch, rate in re.findall(r"/base/batch(\d+)\S*\s.*?([\d.]+) tokens/s", text):
             rates.setdefault(("afctl", int(batch)), []).append((float(rate), others))
         wait_quiet(o.wait)
-        _, _, others, text = run([o.python, os.path.join(HERE, "decode.py"), "--model", model, "--threads", str(o.threads)], env)
+        _, _, others, text = run([o.python, os.path.join(HERE, "decode.py"), "--model", model, "--threads", str(o.threads)] + (["--dtype", "f32"] if o.peers_f32 else []), env)
         for line in text.splitlines():
             d = json.loads(line)
             rates.setdefault(("transformers", d["batch"]), []).append((d["tokens_per_second"], others))

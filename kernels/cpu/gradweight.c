@@ -163,16 +163,16 @@ AF_INLINE void AF(product_of)(float *acc, int64_t ld, const uint32_t *panels, in
 		for (int64_t t = 0; t < m; ahead = 0) {
 			float *to = acc + t * ld + c;
 			const uint32_t *from = panels + (t & ~(int64_t)15) * room + (t & 15);
-			if (VL < 16) { // as many sums as registers hold
-				AF(strip)(VL / 2, to, ld, from, s, c, ahead, paired, b16);
-				t += VL / 2;
-			} else if (m - t > 8) {
-				AF(strip)(16, to, ld, from, s, c, ahead, paired, b16);
-				t += 16;
-			} else {
-				AF(strip)(8, to, ld, from, s, c, ahead, paired, b16);
-				t += 8;
+			// As many sums as registers hold.
+			int64_t height = VL == 16 ? (m - t > 8 ? 16 : 8) : VL == 8 ? ((t & 15) < 12 ? 6 : 4) : 2;
+			switch (height) {
+			case 16: AF(strip)(16, to, ld, from, s, c, ahead, paired, b16); break;
+			case 8: AF(strip)(8, to, ld, from, s, c, ahead, paired, b16); break;
+			case 6: AF(strip)(6, to, ld, from, s, c, ahead, paired, b16); break;
+			case 4: AF(strip)(4, to, ld, from, s, c, ahead, paired, b16); break;
+			default: AF(strip)(2, to, ld, from, s, c, ahead, paired, b16);
 			}
+			t += height;
 		}
 	}
 }

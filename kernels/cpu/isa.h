@@ -66,7 +66,6 @@ AF_INLINE bf16 f32_to_bf16(float f) {
 #define vmax AF(vmax)
 #define vselect AF(vselect)
 #define vless AF(vless)
-#define vpow2 AF(vpow2)
 #define vscale2 AF(vscale2)
 #define vround AF(vround)
 #define vexp AF(vexp)
@@ -141,11 +140,10 @@ AF_INLINE vf vload_bf16(const bf16 *p) {
 #if AF_LEVEL >= 2
 AF_INLINE vf vscale2(vf x, vf n) { return (vf)_mm512_scalef_ps((__m512)x, (__m512)n); }
 #else
-AF_INLINE vf vpow2(vi n) { return (vf)((n + 127) << 23); } // 2^n, n in [-126, 127]
 // x * 2^n for integral n in [-252, 254], in two steps so that subnormal results come out.
 AF_INLINE vf vscale2(vf x, vf n) {
 	vi i = __builtin_convertvector(n, vi), h = i >> 1;
-	return x * vpow2(h) * vpow2(i - h);
+	return x * (vf)((h + 127) << 23) * (vf)((i - h + 127) << 23);
 }
 #endif
 
@@ -256,11 +254,13 @@ AF_INLINE float vhmax(vf v) {
 #endif
 }
 
-// e^x to 1.2 ulp on [-87.33, 88.72]; 0 below, also for -inf; +inf above; NaN of NaN. x = n log 2 + r, and a polynomial that is minimax for
-// e^r with its constant 1, so that e^0 is 1.
+// e^x to 1.2 ulp on [-87.33, 88.72]; below nearly or exactly 0, also for -inf; +inf above; NaN of NaN. x = n log 2 + r, and a polynomial that
+// is minimax for e^r with its constant 1, so that e^0 is 1.
 AF_INLINE vf vexp(vf x) {
 #if AF_LEVEL >= 2
 	x = (vf)_mm512_min_ps(_mm512_set1_ps(89), (__m512)x); // the second where one is NaN
+#else
+	x = -vmax(vset1(-89), -vmax(vset1(-104), x)); // the second where one is NaN; 2^128 is +inf, and 2^-150 is 0
 #endif
 	vf n = vround(x * 1.44269504088896341f);
 	vf r = vfma(n, vset1(-0.693359375f), x);
@@ -275,16 +275,19 @@ AF_INLINE vf vexp(vf x) {
 #if AF_LEVEL >= 2 // past 2^128 the instruction gives +inf
 	return (vf)_mm512_maskz_scalef_ps(_mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(-87.33654f), _CMP_NLT_UQ), (__m512)p, (__m512)n);
 #else
-	vf lo = vset1(-87.33654f), hi = vset1(88.72283f), zero = vset1(0);
-	n = vless(x, lo, zero, vless(hi, x, zero, n));
-	return vless(x, lo, zero, vless(hi, x, vset1(INFINITY), vscale2(p, n)));
+	return vscale2(p, n);
 #endif
 }
 
-// 2^t of t <= 0, to 1 ulp; 0 below -126, also for -inf; NaN of NaN. For weights under a maximum: the rounding of t itself matters less, the
+// 2^t of t <= 0, to 1 ulp; 0 below -127, also for -inf; NaN of NaN. For weights under a maximum: the rounding of t itself matters less, the
 // smaller they are.
 AF_INLINE vf vexp2(vf t) {
+#if AF_LEVEL >= 2
 	vf n = vround(t);
+#else // the sum's low bits are n + 127, the exponent of 2^n; that of -127 makes 0
+	t = vmax(vset1(-127), t); // the second where one is NaN
+	vf x = t + 12583039.0f, n = x - 12583039.0f;
+#endif
 	vf p = vset1(1.5353362e-4f), f = t - n;
 	p = vfma(p, f, vset1(1.3398874e-3f));
 	p = vfma(p, f, vset1(9.618437e-3f));
@@ -295,8 +298,7 @@ AF_INLINE vf vexp2(vf t) {
 #if AF_LEVEL >= 2
 	return (vf)_mm512_maskz_scalef_ps(_mm512_cmp_ps_mask((__m512)t, _mm512_set1_ps(-126), _CMP_NLT_UQ), (__m512)p, (__m512)n);
 #else
-	vf lo = vset1(-126), zero = vset1(0);
-	return vless(t, lo, zero, p * vpow2(__builtin_convertvector(vless(t, lo, zero, n), vi)));
+	return p * (vf)((vi)x << 23);
 #endif
 }
 #endif

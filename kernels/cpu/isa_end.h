@@ -11,7 +11,6 @@
 #undef vmax
 #undef vselect
 #undef vless
-#undef vpow2
 #undef vscale2
 #undef vround
 #undef vexp

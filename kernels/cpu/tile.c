@@ -21,10 +21,10 @@
 
 #define WIDE 64 // columns of a panel that W leaves
 
-#if AF_LEVEL >= 2
-#define NVMAX 4 // vectors of a block's rows: with the sums of 6 rows, all in registers
+#if VL == 16
+#define NVMAX 4 // vectors of a block's rows
 #else
-#define NVMAX 2
+#define NVMAX 8
 #endif
 
 #define PAIR(p) ({ int32_t t_; memcpy(&t_, (p), 4); (vi){0} + t_; })
@@ -33,7 +33,7 @@
 #define STEP_F(MR, NV)                                                                                                 \
 	for (int64_t k = 0; k < K; k++, b += ldb) {                                                                        \
 		__builtin_prefetch(ahead + 64 * k, 0, 2);                                                                      \
-		if (NV == 1 && (k & 15) == 0) /* a's next rows: where B is narrow, a comes from afar */           \
+		if (NV == 1 && (k & 15) == 0) /* a's next rows: where B is narrow, a comes from afar */                        \
 			for (int i = 0; i < MR; i++) __builtin_prefetch(a + (i + MR) * lda + k, 0, 3);                             \
 		vf bv[NV];                                                                                                     \
 		for (int j = 0; j < NV; j++) bv[j] = vload(b + VL * j);                                                        \
@@ -46,7 +46,7 @@
 	for (int64_t k = 0; k + 1 < K; k += 2, b += 2 * ldb) {                                                             \
 		__builtin_prefetch(ahead + 32 * k, 0, 2);                                                                      \
 		vi bv[NV];                                                                                                     \
-		for (int j = 0; j < NV; j++) memcpy(&bv[j], b + 2 * VL * j, sizeof(vi));                                                   \
+		for (int j = 0; j < NV; j++) memcpy(&bv[j], b + 2 * VL * j, sizeof(vi));                                       \
 		_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++) {                                                         \
 			vi x = PAIR(a + i * lda + k);                                                                              \
 			for (int j = 0; j < NV; j++) c[i][j] = vdot_bf16(c[i][j], x, bv[j]);                                       \
@@ -56,31 +56,32 @@
 		_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++)                                                           \
 			for (int j = 0; j < NV; j++) {                                                                             \
 				vi bv;                                                                                                 \
-				memcpy(&bv, b + 2 * VL * j, sizeof(vi));                                                                           \
+				memcpy(&bv, b + 2 * VL * j, sizeof(vi));                                                               \
 				c[i][j] = vdot_bf16(c[i][j], (vi){0} + (int32_t)a[i * lda + K - 1], bv);                               \
 			}                                                                                                          \
 	}
 #define STEP_X(MR, NV)                                                                                                 \
 	for (int64_t k = 0; k + 1 < K; k += 2, b += 2 * ldb) {                                                             \
 		for (int j = 0; j < NV; j += 16 / VL) __builtin_prefetch(ahead + 2 * ldb * k + 4 * VL * j, 0, 3);              \
-		vf half[2][NV];                                                                                                \
-		for (int j = 0; j < NV; j++) {                                                                                 \
-			vi v;                                                                                                      \
-			memcpy(&v, b + 2 * VL * j, sizeof(vi));                                                                                \
-			half[0][j] = (vf)(v << 16);                                                                                \
-			half[1][j] = (vf)(v & -65536);                                                                             \
-		}                                                                                                              \
-		_Pragma("GCC unroll 2") for (int h = 0; h < 2; h++)                                                            \
+		_Pragma("GCC unroll 2") for (int h = 0; h < 2; h++) {                                                          \
+			vf bv[NV];                                                                                                 \
+			for (int j = 0; j < NV; j++) {                                                                             \
+				vi v;                                                                                                  \
+				memcpy(&v, b + 2 * VL * j, sizeof(vi));                                                                \
+				bv[j] = h ^ UPPER_FIRST ? (vf)(v & -65536) : (vf)(v << 16);                                            \
+			}                                                                                                          \
 			_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++) {                                                     \
 				vf x = vset1(a[i * lda + k + (h ^ UPPER_FIRST)]);                                                      \
-				for (int j = 0; j < NV; j++) c[i][j] = vfma(x, half[h ^ UPPER_FIRST][j], c[i][j]);                     \
+				for (int j = 0; j < NV; j++) c[i][j] = vfma(x, bv[j], c[i][j]);                                        \
 			}                                                                                                          \
+			if (VL < 16 && NV < 8) __asm__ volatile("" ::: "memory"); /* the second half reads b again */              \
+		}                                                                                                              \
 	}                                                                                                                  \
 	if (K & 1) {                                                                                                       \
 		_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++)                                                           \
 			for (int j = 0; j < NV; j++) {                                                                             \
 				vi v;                                                                                                  \
-				memcpy(&v, b + 2 * VL * j, sizeof(vi));                                                                            \
+				memcpy(&v, b + 2 * VL * j, sizeof(vi));                                                                \
 				c[i][j] = vfma(vset1(a[i * lda + K - 1]), (vf)(v << 16), c[i][j]);                                     \
 			}                                                                                                          \
 	}
@@ -94,7 +95,7 @@
 			vf bv[NV];                                                                                                 \
 			for (int j = 0; j < NV; j++) {                                                                             \
 				vi v;                                                                                                  \
-				memcpy(&v, b + 2 * VL * j, sizeof(vi));                                                                            \
+				memcpy(&v, b + 2 * VL * j, sizeof(vi));                                                                \
 				bv[j] = h ? (vf)(v << 16) : (vf)(v & -65536);                                                          \
 				vstore(to + h * WIDE + VL * j, bv[j]);                                                                 \
 			}                                                                                                          \
@@ -109,7 +110,7 @@
 		vf bv[NV];                                                                                                     \
 		for (int j = 0; j < NV; j++) {                                                                                 \
 			vi v;                                                                                                      \
-			memcpy(&v, b + 2 * VL * j, sizeof(vi));                                                                                \
+			memcpy(&v, b + 2 * VL * j, sizeof(vi));                                                                    \
 			bv[j] = (vf)(v << 16);                                                                                     \
 			vstore(to + WIDE + VL * j, bv[j]);                                                                         \
 		}                                                                                                              \
@@ -177,10 +178,12 @@ BLOCKS_EIGHT(3)
 BLOCKS_SIX(4)
 static const int AF(most_rows)[NVMAX] = {8, 8, 8, 6};
 #define WIDTHS(STEP) {{EIGHT(STEP, 1)}, {EIGHT(STEP, 2)}, {EIGHT(STEP, 3)}, {SIX(STEP, 4)}}
-#else // of a block of 16 columns there are always two or more
+#else // half the registers: 12 sums
 BLOCKS_SIX(2)
-static const int AF(most_rows)[NVMAX] = {0, 6};
-#define WIDTHS(STEP) {{NULL}, {SIX(STEP, 2)}}
+BLOCKS(1, 4) BLOCKS(2, 4) BLOCKS(3, 4)
+BLOCKS(1, 8)
+static const int AF(most_rows)[NVMAX] = {[1] = 6, [3] = 3, [7] = 1};
+#define WIDTHS(STEP) {[1] = {SIX(STEP, 2)}, [3] = {NAME(STEP, 1, 4), NAME(STEP, 2, 4), NAME(STEP, 3, 4)}, [7] = {NAME(STEP, 1, 8)}}
 #endif
 static const AF(block_fn) AF(blocks)[4][NVMAX][8] = {
     [TILE_F] = WIDTHS(F),
@@ -192,6 +195,16 @@ static const AF(block_fn) AF(blocks)[4][NVMAX][8] = {
     [TILE_W] = WIDTHS(W),
 #endif
 };
+
+// How many vectors side by side a block of m rows takes, of `wide` that are left.
+AF_INLINE int AF(vectors)(int64_t wide, int64_t m) {
+#if VL == 16 // the last two blocks of equal widths: 3 and 2 vectors, not 4 and 1
+	(void)m;
+	return (int)(wide >= 2 * NVMAX ? NVMAX : wide > NVMAX ? (wide + 1) / 2 : wide);
+#else // so many that there are sums enough at a time, few rows or not
+	return m == 1 && wide % 8 == 0 ? 8 : m <= 3 && wide % 4 == 0 ? 4 : 2;
+#endif
+}
 
 #if AF_LEVEL < 4
 // TILE_B and TILE_X. What is widened of B serves all rows; where they are few, it is widened in registers.
@@ -208,7 +221,7 @@ static void AF(tile_widened)(int kind, int64_t m, int64_t n, int64_t k, const vo
 	int64_t chunk = m < MANY && kind == TILE_X ? k + (k & 1) : m <= FEW ? SHORT : CHUNK;
 	static _Thread_local float a[MOST * CHUNK] __attribute__((aligned(64))), b[CHUNK * WIDE] __attribute__((aligned(64))); // too large for some stacks
 	for (int64_t j = 0; j < n; j += WIDE) {
-		int64_t width = n - j < WIDE ? n - j : WIDE, nv = width / VL < NVMAX ? width / VL : NVMAX, most = AF(most_rows)[nv - 1];
+		int64_t width = n - j < WIDE ? n - j : WIDE, nv = AF(vectors)(width / VL, m), most = AF(most_rows)[nv - 1];
 		for (int64_t k0 = 0; k0 < k; k0 += chunk) {
 			int64_t len = k - k0 < chunk ? k - k0 : chunk, even = (len + 1) & ~(int64_t)1;
 			const bf16 *s = B + k0 * ldb + 2 * j, *next = s + even * ldb, *end = next + even * ldb;
@@ -255,9 +268,7 @@ void AF(tile)(int kind, int64_t m, int64_t n, int64_t k, const void *A, int64_t 
 	int64_t ea = kind == TILE_B ? 2 : 4, eb = 4; // bytes per element of A, per (pair) column of B
 	int64_t pairs = kind == TILE_F ? k : (k + 1) / 2; // steps
 	for (int64_t j = 0; j < n;) {
-		int64_t wide = (n - j) / VL;
-		// The last two blocks of equal widths: 3 and 2 vectors, not 4 and 1.
-		int nv = (int)(wide >= 2 * NVMAX ? NVMAX : wide > NVMAX ? (wide + 1) / 2 : wide);
+		int nv = AF(vectors)((n - j) / VL, m);
 		const char *b = (const char *)B + j * eb, *next = b + pairs * ldb * 4, *end = next + pairs * ldb * 4;
 		// Blocks of equal heights, or one row apart: a low one at the end would wait for memory, and for its own sums.
 		int64_t left = (m + AF(most_rows)[nv - 1] - 1) / AF(most_rows)[nv - 1];
