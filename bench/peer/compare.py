@@ -142,10 +142,10 @@ def compare(o, shape, kind, env):
             with open(os.path.join(o.work, "runs.jsonl"), "a") as f:
                 f.write(json.dumps(d | {"when": time.strftime("%FT%TZ", time.gmtime())}) + "\n")
     # Before the first step of all, policy and reference are the same: loss and kl are 0, but for rounding.
-    return table(shape, kind, data, {k: v for k, v in runs.items() if v}, ["grad_norm"] if o.fresh else ["loss", "kl", "grad_norm"])
+    return table(o, shape, kind, data, {k: v for k, v in runs.items() if v}, ["grad_norm"] if o.fresh else ["loss", "kl", "grad_norm"])
 
 
-def table(shape, kind, data, runs, same):
+def table(o, shape, kind, data, runs, same):
     """Prints it; returns whether all programs did the same work."""
     med = statistics.median
     first = lambda rs: med(r["seconds_updates"][0] for r in rs)

@@ -121,13 +121,17 @@
 	}
 // As X, on W's panel, upper halves before lower ones: b's row k meets the neighbour of a's k.
 #define STEP_P(MR, NV)                                                                                                 \
+	const float *row[MR]; /* in registers: formed from one another they would be as many instructions again as there are products */ \
+	_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++) {                                                             \
+		row[i] = a + i * lda;                                                                                          \
+		__asm__("" : "+r"(row[i]));                                                                                    \
+	}                                                                                                                  \
 	for (int64_t k = 0, e = K & ~(int64_t)1; k < e; k++, b += ldb) {                                                   \
 		__builtin_prefetch(ahead + 32 * k, 0, 3);                                                                      \
 		vf bv[NV];                                                                                                     \
 		for (int j = 0; j < NV; j++) bv[j] = vload(b + VL * j);                                                        \
-		const float *ak = a + (k ^ 1);                                                                                 \
 		_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++) {                                                         \
-			vf x = vset1(ak[i * lda]);                                                                                 \
+			vf x = vset1(row[i][k ^ 1]);                                                                               \
 			for (int j = 0; j < NV; j++) c[i][j] = vfma(x, bv[j], c[i][j]);                                            \
 		}                                                                                                              \
 	}                                                                                                                  \
