@@ -19,7 +19,7 @@
 #include "multi.h"
 #else
 
-#define WIDE 64 // columns of a panel that W leaves
+#define WIDE 64 // columns of a panel
 
 #if VL == 16
 #define NVMAX 4 // vectors of a block's rows
@@ -85,11 +85,12 @@
 				c[i][j] = vfma(vset1(a[i * lda + K - 1]), (vf)(v << 16), c[i][j]);                                     \
 			}                                                                                                          \
 	}
-// As X, and leaves what it widened for the rows that follow, at `ahead`: P's panel. Half a pair at a time, or there are not registers enough.
+// As X, and leaves what it widened for the rows that follow, at `ahead`: P's panel, as wide as the block. Half a pair at a time, or there are
+// not registers enough.
 #define STEP_W(MR, NV)                                                                                                 \
 	float *to = (float *)ahead;                                                                                        \
 	const char *next = (const char *)(b + ((K + 1) & ~(int64_t)1) * ldb);                                              \
-	for (int64_t k = 0; k + 1 < K; k += 2, b += 2 * ldb, to += 2 * WIDE) {                                             \
+	for (int64_t k = 0; k + 1 < K; k += 2, b += 2 * ldb, to += 2 * NV * VL) {                                          \
 		__builtin_prefetch(next + 32 * k, 0, 3);                                                                       \
 		_Pragma("GCC unroll 2") for (int h = 0; h < 2; h++) {                                                          \
 			vf bv[NV];                                                                                                 \
@@ -97,7 +98,7 @@
 				vi v;                                                                                                  \
 				memcpy(&v, b + 2 * VL * j, sizeof(vi));                                                                \
 				bv[j] = h ? (vf)(v << 16) : (vf)(v & -65536);                                                          \
-				vstore(to + h * WIDE + VL * j, bv[j]);                                                                 \
+				vstore(to + (h * NV + j) * VL, bv[j]);                                                                 \
 			}                                                                                                          \
 			__asm__ volatile("" ::: "memory"); /* the second half reads b again */                                     \
 			_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++) {                                                     \
@@ -112,7 +113,7 @@
 			vi v;                                                                                                      \
 			memcpy(&v, b + 2 * VL * j, sizeof(vi));                                                                    \
 			bv[j] = (vf)(v << 16);                                                                                     \
-			vstore(to + WIDE + VL * j, bv[j]);                                                                         \
+			vstore(to + (NV + j) * VL, bv[j]);                                                                         \
 		}                                                                                                              \
 		_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++) {                                                         \
 			vf x = vset1(a[i * lda + K - 1]);                                                                          \
@@ -247,9 +248,9 @@ static void AF(tile_widened)(int kind, int64_t m, int64_t n, int64_t k, const vo
 					if (m < MANY)
 						AF(blocks)[TILE_X][nv - 1][rows - 1](len, x, ldx, s + 2 * l, ldb, to, ldc, acc || k0 > 0, near);
 					else if (i == 0)
-						AF(blocks)[TILE_W][nv - 1][rows - 1](len, x, ldx, s + 2 * l, ldb, to, ldc, acc || k0 > 0, (const char *)(b + l));
+						AF(blocks)[TILE_W][nv - 1][rows - 1](len, x, ldx, s + 2 * l, ldb, to, ldc, acc || k0 > 0, (const char *)(b + l * CHUNK));
 					else
-						AF(blocks)[TILE_P][nv - 1][rows - 1](len, x, ldx, b + l, WIDE, to, ldc, acc || k0 > 0, near);
+						AF(blocks)[TILE_P][nv - 1][rows - 1](len, x, ldx, b + l * CHUNK, VL * nv, to, ldc, acc || k0 > 0, near);
 				}
 			}
 		}
