@@ -48,10 +48,17 @@ AF_INLINE bf16 f32_to_bf16(float f) {
 #ifdef AF_LEVEL
 #define AF(name) AF_CAT(name, AF_LEVEL)
 
+// X86: an instruction on a whole register. What has one name at both widths stands below once.
 #if AF_LEVEL >= 2
 #define VL 16
+#define X86(op) _mm512_##op
+#define xf __m512
+#define xd __m512d
 #elif AF_LEVEL == 1
 #define VL 8
+#define X86(op) _mm256_##op
+#define xf __m256
+#define xd __m256d
 #else
 #define VL 4
 #endif
@@ -91,27 +98,25 @@ AF_INLINE vf vload(const float *p) {
 }
 AF_INLINE void vstore(float *p, vf v) { memcpy(p, &v, sizeof v); }
 
+#if AF_LEVEL >= 1
+AF_INLINE vf vset1(float x) { return (vf)X86(set1_ps)(x); }
+AF_INLINE vf vfma(vf a, vf b, vf c) { return (vf)X86(fmadd_ps)((xf)a, (xf)b, (xf)c); }
+AF_INLINE vf vmax(vf a, vf b) { return (vf)X86(max_ps)((xf)a, (xf)b); }
+AF_INLINE vf vsqrt(vf x) { return (vf)X86(sqrt_ps)((xf)x); }
+#endif
 #if AF_LEVEL >= 2
-AF_INLINE vf vset1(float x) { return (vf)_mm512_set1_ps(x); }
-AF_INLINE vf vfma(vf a, vf b, vf c) { return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
-AF_INLINE vf vmax(vf a, vf b) { return (vf)_mm512_max_ps((__m512)a, (__m512)b); }
 AF_INLINE vf vselect(vi m, vf a, vf b) { return (vf)_mm512_mask_blend_ps(_mm512_movepi32_mask((__m512i)m), (__m512)b, (__m512)a); }
 AF_INLINE vf vless(vf a, vf b, vf x, vf y) { // a < b ? x : y, without a vector between comparison and mask
 	return (vf)_mm512_mask_blend_ps(_mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LT_OQ), (__m512)y, (__m512)x);
 }
 AF_INLINE vf vround(vf x) { return (vf)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-AF_INLINE vf vsqrt(vf x) { return (vf)_mm512_sqrt_ps((__m512)x); }
 AF_INLINE vf vload_bf16(const bf16 *p) {
 	return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16);
 }
 #elif AF_LEVEL == 1
-AF_INLINE vf vset1(float x) { return (vf)_mm256_set1_ps(x); }
-AF_INLINE vf vfma(vf a, vf b, vf c) { return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
-AF_INLINE vf vmax(vf a, vf b) { return (vf)_mm256_max_ps((__m256)a, (__m256)b); }
 AF_INLINE vf vselect(vi m, vf a, vf b) { return (vf)_mm256_blendv_ps((__m256)b, (__m256)a, (__m256)m); }
 AF_INLINE vf vless(vf a, vf b, vf x, vf y) { return vselect((vi)_mm256_cmp_ps((__m256)a, (__m256)b, _CMP_LT_OQ), x, y); }
 AF_INLINE vf vround(vf x) { return (vf)_mm256_round_ps((__m256)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-AF_INLINE vf vsqrt(vf x) { return (vf)_mm256_sqrt_ps((__m256)x); }
 AF_INLINE vf vload_bf16(const bf16 *p) {
 	return (vf)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)), 16);
 }
@@ -185,41 +190,30 @@ AF_INLINE vf vdot_bf16(vf c, vi a, vi b) {
 }
 
 // r[i] lane j -> r[j] lane i, of VL vectors.
-#if AF_LEVEL >= 2
+#if AF_LEVEL >= 1
 AF_INLINE void vtranspose(vf *v) {
-	__m512 *r = (__m512 *)v, t[16];
-	for (int i = 0; i < 16; i += 4) {
-		__m512 a = _mm512_unpacklo_ps(r[i], r[i + 1]), b = _mm512_unpackhi_ps(r[i], r[i + 1]);
-		__m512 c = _mm512_unpacklo_ps(r[i + 2], r[i + 3]), d = _mm512_unpackhi_ps(r[i + 2], r[i + 3]);
-		t[i] = (__m512)_mm512_unpacklo_pd((__m512d)a, (__m512d)c);
-		t[i + 1] = (__m512)_mm512_unpackhi_pd((__m512d)a, (__m512d)c);
-		t[i + 2] = (__m512)_mm512_unpacklo_pd((__m512d)b, (__m512d)d);
-		t[i + 3] = (__m512)_mm512_unpackhi_pd((__m512d)b, (__m512d)d);
+	xf *r = (xf *)v, t[VL];
+	for (int i = 0; i < VL; i += 4) {
+		xf a = X86(unpacklo_ps)(r[i], r[i + 1]), b = X86(unpackhi_ps)(r[i], r[i + 1]);
+		xf c = X86(unpacklo_ps)(r[i + 2], r[i + 3]), d = X86(unpackhi_ps)(r[i + 2], r[i + 3]);
+		t[i] = (xf)X86(unpacklo_pd)((xd)a, (xd)c);
+		t[i + 1] = (xf)X86(unpackhi_pd)((xd)a, (xd)c);
+		t[i + 2] = (xf)X86(unpacklo_pd)((xd)b, (xd)d);
+		t[i + 3] = (xf)X86(unpackhi_pd)((xd)b, (xd)d);
 	}
 	// t[4g + q] lane block l holds rows 4g..4g+3 of column 4l + q.
 	for (int q = 0; q < 4; q++) {
-		__m512 a = _mm512_shuffle_f32x4(t[q], t[4 + q], 0x44), b = _mm512_shuffle_f32x4(t[q], t[4 + q], 0xee);
-		__m512 c = _mm512_shuffle_f32x4(t[8 + q], t[12 + q], 0x44), d = _mm512_shuffle_f32x4(t[8 + q], t[12 + q], 0xee);
+#if AF_LEVEL >= 2
+		xf a = _mm512_shuffle_f32x4(t[q], t[4 + q], 0x44), b = _mm512_shuffle_f32x4(t[q], t[4 + q], 0xee);
+		xf c = _mm512_shuffle_f32x4(t[8 + q], t[12 + q], 0x44), d = _mm512_shuffle_f32x4(t[8 + q], t[12 + q], 0xee);
 		r[q] = _mm512_shuffle_f32x4(a, c, 0x88);
 		r[4 + q] = _mm512_shuffle_f32x4(a, c, 0xdd);
 		r[8 + q] = _mm512_shuffle_f32x4(b, d, 0x88);
 		r[12 + q] = _mm512_shuffle_f32x4(b, d, 0xdd);
-	}
-}
-#elif AF_LEVEL == 1
-AF_INLINE void vtranspose(vf *v) {
-	__m256 *r = (__m256 *)v, t[8];
-	for (int i = 0; i < 8; i += 4) {
-		__m256 a = _mm256_unpacklo_ps(r[i], r[i + 1]), b = _mm256_unpackhi_ps(r[i], r[i + 1]);
-		__m256 c = _mm256_unpacklo_ps(r[i + 2], r[i + 3]), d = _mm256_unpackhi_ps(r[i + 2], r[i + 3]);
-		t[i] = (__m256)_mm256_unpacklo_pd((__m256d)a, (__m256d)c);
-		t[i + 1] = (__m256)_mm256_unpackhi_pd((__m256d)a, (__m256d)c);
-		t[i + 2] = (__m256)_mm256_unpacklo_pd((__m256d)b, (__m256d)d);
-		t[i + 3] = (__m256)_mm256_unpackhi_pd((__m256d)b, (__m256d)d);
-	}
-	for (int q = 0; q < 4; q++) { // as above: t[4g + q] lane block l
+#else
 		r[q] = _mm256_permute2f128_ps(t[q], t[4 + q], 0x20);
 		r[4 + q] = _mm256_permute2f128_ps(t[q], t[4 + q], 0x31);
+#endif
 	}
 }
 #else

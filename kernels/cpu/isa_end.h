@@ -1,6 +1,9 @@
 // Takes back the names of isa.h, so that the next level can define its own.
 #undef AF
 #undef VL
+#undef X86
+#undef xf
+#undef xd
 #undef vf
 #undef vi
 #undef vu
