@@ -13,10 +13,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// LockFile is the file of a run folder that its one trainer holds.
+// LockFile is the file of a run folder that its one trainer holds, or its one evaluation.
 const LockFile = "lock"
 
-// LockedError is what a second trainer gets. PID is 0 where the holder has not said who it is yet.
+// LockedError is what a second process gets. PID is 0 where the holder has not said who it is yet.
 type LockedError struct {
 	Dir   string
 	PID   int
@@ -25,9 +25,9 @@ type LockedError struct {
 
 func (e *LockedError) Error() string {
 	if e.PID == 0 {
-		return fmt.Sprintf("run folder %s: another process trains in it; wait for it to end, or choose another folder", e.Dir)
+		return fmt.Sprintf("folder %s: another process works in it; wait for it to end, or choose another folder", e.Dir)
 	}
-	return fmt.Sprintf("run folder %s: process %d trains in it since %s; wait for it to end, stop it (kill %d), or choose another folder",
+	return fmt.Sprintf("folder %s: process %d works in it since %s; wait for it to end, stop it (kill %d), or choose another folder",
 		e.Dir, e.PID, e.Since.Format("2006-01-02 15:04:05"), e.PID)
 }
 
@@ -37,20 +37,20 @@ type holder struct {
 	Since time.Time `json:"since"`
 }
 
-// RunLock is the right to write to a run folder.
+// RunLock is the right to write to a folder of a run or of solves.
 type RunLock struct {
 	file  *os.File
 	close func() error
 }
 
-// LockRun takes the right to write to the run folder at dir, which must be there, or returns a *LockedError at once if
+// LockRun takes the right to write to the folder at dir, which must be there, or returns a *LockedError at once if
 // another process has it. The lock (flock) is gone with the process that holds it, however that one ends, and is not
 // inherited by processes started from it.
 func LockRun(dir string) (*RunLock, error) {
 	path := filepath.Join(dir, LockFile)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
 	if err != nil {
-		return nil, fmt.Errorf("lock run folder %s: %w", dir, err)
+		return nil, fmt.Errorf("lock folder %s: %w", dir, err)
 	}
 	err = Lock(f)
 	if err == nil && !stillAt(path, f) {
@@ -60,7 +60,7 @@ func LockRun(dir string) (*RunLock, error) {
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			err = lockedError(dir, f)
 		} else {
-			err = fmt.Errorf("lock %s: %w: the run folder must be on a file system with file locks", path, err)
+			err = fmt.Errorf("lock %s: %w: the folder must be on a file system with file locks", path, err)
 		}
 		return nil, errors.Join(err, f.Close())
 	}

@@ -144,7 +144,7 @@ func evaluate(cmd *cobra.Command, c *Config, repeats int, out, compare string, r
 }
 
 // openEval opens the folder of an evaluation and takes over what was solved before.
-func openEval(ctx context.Context, dir, identity string, r *eval.Run) (*ckpt.Store, error) {
+func openEval(ctx context.Context, dir, identity string, r *eval.Run) (*solves, error) {
 	store, err := openSolves(ctx, dir, "evaluation", identity, r.Tasks)
 	if err != nil {
 		return nil, err

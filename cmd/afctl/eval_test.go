@@ -1,11 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"afctl/bench/eval"
+	"afctl/ckpt"
 )
 
 // Solves are taken over only by the evaluation that they are of.
@@ -110,5 +112,33 @@ func TestReportOfAnEvaluation(t *testing.T) {
 	defer store.Close()
 	if len(r.Stored) != 3 {
 		t.Errorf("%d solves are there of the 3 that are asked for", len(r.Stored))
+	}
+}
+
+// TestSecondSolverIsRefused: two evaluations, or two rollouts, in one folder; and no lock is left in a folder of somebody else's.
+func TestSecondSolverIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	model := gymLikeModel(t, filepath.Join(dir, "model"))
+	with := []string{"--model", model, "--set", "flow.max_action_tokens=4", "--set", "engine.kv_tokens=20000"}
+	evaluation := append([]string{"eval", "--suite", "gym:heldout", "--n", "2", "--set", "rollout.eval_max_turns=1", "--out", dir + "/eval"}, with...)
+	rollouts := append([]string{"rollout", "--tasks", "gym:heldout", "--n", "2", "--group", "2", "--out", dir + "/r.jsonl"}, with...)
+	for folder, args := range map[string][]string{dir + "/eval": evaluation, dir + "/r.jsonl" + solvesSuffix: rollouts} {
+		if err := os.MkdirAll(folder, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		lock, err := ckpt.LockRun(folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fails(t, args, folder, fmt.Sprintf("process %d works in it", os.Getpid()))
+		if err := lock.Close(); err != nil {
+			t.Fatal(err)
+		}
+		must(t, args...)
+	}
+	foreign := filepath.Dir(writeFile(t, "thesis.txt", "mine"))
+	fails(t, append([]string{"eval", "--suite", "gym:heldout", "--n", "2", "--out", foreign}, with[:2]...), "thesis.txt")
+	if entries, _ := os.ReadDir(foreign); len(entries) != 1 {
+		t.Errorf("a folder of somebody else's holds %v", entries)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"afctl/ckpt"
 )
@@ -38,9 +39,10 @@ func writeOutput(path string, stdout io.Writer, write func(w io.Writer) error) e
 	return err
 }
 
-// checkOutDir says whether the folder of --out, which is worked in, is empty.
-func checkOutDir(path string) error {
+// checkOutDir says whether the folder of --out, which is worked in, is empty but for files of the names that may be there.
+func checkOutDir(path string, may ...string) error {
 	entries, err := os.ReadDir(path)
+	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return slices.Contains(may, e.Name()) })
 	switch {
 	case err == nil && len(entries) > 0:
 		return fmt.Errorf("--out: %s: %w: found %s in it, expected an empty folder or none", path, ckpt.ErrExists, entries[0].Name())

@@ -144,13 +144,13 @@ func rollouts(cmd *cobra.Command, c *Config, out string) (err error) {
 		if err != nil {
 			return err
 		}
-		err = solveInto(ctx, l, store, jobs, view)
+		err = solveInto(ctx, l, store.Store, jobs, view)
 		view.Close() // what follows may go to the same terminal
 		if err != nil && kept && ctx.Err() != nil {
 			view.Note("stopped; the same command goes on with what is solved, in " + dir)
 		}
 		if err == nil {
-			err = writeSolves(ctx, store, w)
+			err = writeSolves(ctx, store.Store, w)
 		}
 		return errors.Join(err, store.Close())
 	}); err != nil || !kept {
@@ -160,7 +160,7 @@ func rollouts(cmd *cobra.Command, c *Config, out string) (err error) {
 }
 
 // openRollouts opens the folder in which the solves of a file are kept.
-func openRollouts(ctx context.Context, l loaded, dir string, s *taskStream) (*ckpt.Store, error) {
+func openRollouts(ctx context.Context, l loaded, dir string, s *taskStream) (*solves, error) {
 	c, tasks := l.c, sha256.New()
 	for i := range s.tasks {
 		fmt.Fprintln(tasks, s.tasks[i].ID)

@@ -59,34 +59,55 @@ func identifyPaths(c *Config) (err error) {
 	return nil
 }
 
+// solves is an open folder of solves: its store, and the right to write to it.
+type solves struct {
+	*ckpt.Store
+	lock *ckpt.RunLock
+}
+
+// Close closes the store and gives the folder free.
+func (s *solves) Close() error { return errors.Join(s.Store.Close(), s.lock.Close()) }
+
 // openSolves opens the folder of the solves of what, such as an evaluation, with its tasks in the store.
-func openSolves(ctx context.Context, dir, what, identity string, tasks []flow.Task) (*ckpt.Store, error) {
+func openSolves(ctx context.Context, dir, what, identity string, tasks []flow.Task) (*solves, error) {
 	if err := ckpt.MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("--out: %w", err)
 	}
-	file := filepath.Join(dir, solvesIdentity)
-	switch before, err := os.ReadFile(file); {
-	case errors.Is(err, os.ErrNotExist):
-		if err := checkOutDir(dir); err != nil {
+	if isMissing(filepath.Join(dir, solvesIdentity)) { // before a lock is put into a folder of somebody else's
+		if err := checkOutDir(dir, ckpt.LockFile); err != nil {
 			return nil, err
 		}
-		if err := ckpt.WriteFileAtomic(file, 0o666, func(w io.Writer) error {
-			_, err := io.WriteString(w, identity)
-			return err
-		}); err != nil {
-			return nil, fmt.Errorf("--out: %w", err)
-		}
-	case err != nil:
+	}
+	lock, err := ckpt.LockRun(dir)
+	if err != nil {
 		return nil, fmt.Errorf("--out: %w", err)
-	case string(before) != identity:
-		return nil, fmt.Errorf("--out: %s holds the solves of another %s: %s; expected a folder of its own", dir, what, firstDifference(string(before), identity))
+	}
+	if err := identify(dir, what, identity); err != nil {
+		return nil, errors.Join(fmt.Errorf("--out: %w", err), lock.Close())
 	}
 	store, err := ckpt.OpenStore(ctx, filepath.Join(dir, storeFile))
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, lock.Close())
 	}
-	if err := store.PutTasks(ctx, tasks); err != nil {
-		return nil, errors.Join(err, store.Close())
+	s := &solves{store, lock}
+	if err := s.PutTasks(ctx, tasks); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
-	return store, nil
+	return s, nil
+}
+
+// identify writes what the solves of a new folder follow from, or checks that those of an old one follow from the same.
+func identify(dir, what, identity string) error {
+	file := filepath.Join(dir, solvesIdentity)
+	before, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return ckpt.WriteFileAtomic(file, 0o666, func(w io.Writer) error {
+			_, err := io.WriteString(w, identity)
+			return err
+		})
+	}
+	if err == nil && string(before) != identity {
+		err = fmt.Errorf("%s holds the solves of another %s: %s; expected a folder of its own", dir, what, firstDifference(string(before), identity))
+	}
+	return err
 }
