@@ -196,6 +196,9 @@ func (t *replayed) Execute(_ context.Context, args stdjson.RawMessage) (rollout.
 	return e.result()
 }
 
+// entryStart is what every line of a record begins with.
+const entryStart = `{"tool":"`
+
 // maxRecordLine bounds one line of a record in bytes.
 const maxRecordLine = 64 << 20
 
@@ -206,7 +209,13 @@ func readRecord(path string, r io.Reader) (known map[string]entry, whole int64, 
 	for {
 		line, err := lines.Next()
 		n := lines.N
-		if err == io.EOF || err == nil && line[len(line)-1] != '\n' {
+		if err == io.EOF {
+			return known, lines.Offset, nil
+		}
+		if err == nil && line[len(line)-1] != '\n' {
+			if n := min(len(line), len(entryStart)); string(line[:n]) != entryStart[:n] { // somebody else's, which nothing may be cut off
+				return nil, 0, fmt.Errorf("%s:%d: found %q, expected a line of a record, which begins with %s", path, lines.N, line[:n], entryStart)
+			}
 			return known, lines.Offset, nil
 		}
 		if err != nil {

@@ -175,6 +175,13 @@ func TestRecordFaults(t *testing.T) {
 			}
 		}
 	}
+	for _, other := range []string{"model: x", good + `[{"question":"of tasks, without a line break"}]`, "{"} { // a torn line is one of a record, or nothing is cut off
+		write(other)
+		err := second(NewRecorder(path))
+		if content, _ := os.ReadFile(path); other != "{" && (err == nil || string(content) != other) || other == "{" && err != nil {
+			t.Errorf("%q: %v, and %q is left", other, err, content)
+		}
+	}
 	if err := second(NewReplayer(path + ".absent")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("%v", err)
 	}
