@@ -31,6 +31,7 @@ type parser struct {
 	// dead holds where no primary begins: nothing is read twice in vain, so reading takes time linear in the text even
 	// where one construct after another turns out to be open at its end.
 	dead map[int]bool
+	gaps []int // behind the white space and the commands of spacing at each position; nil until it is asked for
 	err  error // why the arithmetic has no value, such as errZero
 }
 
@@ -73,14 +74,28 @@ func (p *parser) command(name string) bool {
 func asciiLetter(r rune) bool { return r < unicode.MaxASCII && unicode.IsLetter(r) }
 
 func (p *parser) space() {
-	for p.pos < len(p.s) {
-		switch r := p.s[p.pos]; {
+	if p.gaps == nil {
+		p.gaps = p.findGaps()
+	}
+	p.pos = p.gaps[p.pos]
+}
+
+// findGaps goes through the text once, from its end: a long gap is met from each of its places.
+func (p *parser) findGaps() []int {
+	gaps := make([]int, len(p.s)+1)
+	gaps[len(p.s)] = len(p.s)
+	at := p.pos
+	for i := len(p.s) - 1; i >= 0; i-- {
+		gaps[i], p.pos = i, i
+		switch r := p.s[i]; {
 		case unicode.IsSpace(r):
-			p.pos++
-		case r != '\\' && r != '$' && r != '~' || !slices.ContainsFunc(spacing, p.command):
-			return
+			gaps[i] = gaps[i+1]
+		case (r == '\\' || r == '$' || r == '~') && slices.ContainsFunc(spacing, p.command):
+			gaps[i] = gaps[p.pos]
 		}
 	}
+	p.pos = at
+	return gaps
 }
 
 func (p *parser) accept(token string) bool {

@@ -366,7 +366,7 @@ func (p *parser) scale() int64 {
 }
 
 var (
-	latexNoise = regexp.MustCompile(`\\(left|right|displaystyle|quad|qquad|[,;:!\s(\)\[\]])|[\s$~]`)
+	latexNoise = regexp.MustCompile(`(\\\\)|\\(?:left|right|displaystyle|quad|qquad|[,;:!\s(\)\[\]])|[\s$~]`) // but for the breaks between rows
 	latexText  = regexp.MustCompile(`\\(?:text|mathrm|mathbf|textbf|textrm|mbox)\s*\{([^{}]*)\}`)
 	oneName    = strings.NewReplacer(`\dfrac`, `\frac`, `\tfrac`, `\frac`, `\geq`, `\ge`, `\leq`, `\le`, ">=", `\ge`, "<=", `\le`)
 )
@@ -376,7 +376,7 @@ func sameText(a, b string) bool {
 	clean := func(s string) string {
 		s = symbols.Replace(strings.TrimRight(s, ". "))
 		s = latexText.ReplaceAllString(s, "$1")
-		return latexNoise.ReplaceAllString(oneName.Replace(s), "")
+		return latexNoise.ReplaceAllString(oneName.Replace(s), "$1")
 	}
 	if clean(a) == clean(b) {
 		return true

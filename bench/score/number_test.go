@@ -3,8 +3,10 @@ package score
 import (
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
+	"unicode"
 
 	"pgregory.net/rapid"
 
@@ -17,6 +19,8 @@ func TestNumber(t *testing.T) {
 		{"7/2", "3.50", 1},
 		{`\frac{7}{2}`, "3.5", 1},
 		{`\dfrac{7}{2}`, `\tfrac72`, 1},
+		{`\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}`, `\begin{pmatrix}1&2\\3&4\end{pmatrix}`, 1},
+		{`\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}`, `\begin{pmatrix}1&2&3&4\end{pmatrix}`, 0},
 		{`3\frac{1}{2}`, "7/2", 1},
 		{"3 1/2", "3.5", 1},
 		{"3½", "3.5", 1},
@@ -237,4 +241,27 @@ func TestNumberIsBounded(t *testing.T) {
 			t.Errorf("%s…: %v", part, err)
 		}
 	}
+}
+
+// Gaps are found once from the text's end; they are what reading on from each place finds.
+func TestGaps(t *testing.T) {
+	tokens := rapid.SliceOf(rapid.SampledFrom(append([]string{" ", "\\", "\\\\", "x", "1", "\\pi", "\\lefty"}, spacing...)))
+	rapid.Check(t, func(t *rapid.T) {
+		p := &parser{s: []rune(strings.Join(tokens.Draw(t, "tokens"), ""))}
+		for i := 0; i <= len(p.s); i++ {
+			p.pos = i
+			for at := -1; at != p.pos && p.pos < len(p.s); {
+				if at = p.pos; unicode.IsSpace(p.s[at]) {
+					p.pos++
+				} else {
+					_ = slices.ContainsFunc(spacing, p.command)
+				}
+			}
+			want := p.pos
+			p.pos = i
+			if p.space(); p.pos != want {
+				t.Fatalf("%q from %d: to %d, expected %d", string(p.s), i, p.pos, want)
+			}
+		}
+	})
 }

@@ -185,27 +185,21 @@ func (b *reportBuilder) step(n int) *reportStep {
 	return b.steps[n]
 }
 
-// tasksOf lists the tasks of a batch, each once.
-func (b *reportBuilder) tasksOf(batch reportBatch) []flow.Task {
-	var list []flow.Task
+// summarize computes the figures of a batch, whose repeats are the solves of one key, such as a task.
+func (b *reportBuilder) summarize(batch reportBatch, key func(t *flow.Trajectory) string) eval.Summary {
+	solves := slices.Clone(batch.solves)
+	var tasks []flow.Task
 	seen := map[string]bool{}
-	for i := range batch.solves {
-		id := batch.solves[i].Task
-		if seen[id] {
-			continue
+	for i := range solves {
+		t := b.tasks[solves[i].Task]
+		t.ID = key(&solves[i])
+		solves[i].Task = t.ID
+		if !seen[t.ID] {
+			seen[t.ID] = true
+			tasks = append(tasks, t)
 		}
-		seen[id] = true
-		t, ok := b.tasks[id]
-		if !ok {
-			t = flow.Task{ID: id}
-		}
-		list = append(list, t)
 	}
-	return list
-}
-
-func (b *reportBuilder) summarize(batch reportBatch) eval.Summary {
-	s := eval.Summarize(b.tasksOf(batch), batch.solves)
+	s := eval.Summarize(tasks, solves)
 	for _, t := range s.All.Tools {
 		b.calls[t.Name] += t.Calls
 	}
@@ -213,7 +207,7 @@ func (b *reportBuilder) summarize(batch reportBatch) eval.Summary {
 }
 
 func (b *reportBuilder) addTraining(batch reportBatch) {
-	s := b.summarize(batch)
+	s := b.summarize(batch, func(t *flow.Trajectory) string { return t.Group }) // an update may have a task twice, in two groups
 	all := &s.All
 	r := &reportRollouts{
 		Rollouts: len(batch.solves), Failed: all.Failed, Reward: all.Accuracy, ErrorRate: all.ErrorRate, StuckRate: all.StuckRate, Turns: all.Turns,
@@ -238,7 +232,7 @@ func addCounts(to, from map[string]int) {
 }
 
 func (b *reportBuilder) addEvaluation(batch reportBatch) {
-	e := reportEval{Step: batch.step, Summary: b.summarize(batch), means: map[string]float64{}}
+	e := reportEval{Step: batch.step, Summary: b.summarize(batch, func(t *flow.Trajectory) string { return t.Task }), means: map[string]float64{}}
 	for i := range batch.solves {
 		t := &batch.solves[i]
 		e.means[t.Task] += 0

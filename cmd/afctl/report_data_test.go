@@ -129,6 +129,21 @@ func TestReportFigures(t *testing.T) {
 }
 
 // Examples are of the last evaluation; the task that was learned shows the solve of before.
+// A task that an update has twice, in two groups, counts as often as its solves.
+func TestReportOfATaskTwice(t *testing.T) {
+	in := inputOf()
+	again := []flow.Trajectory{solveOf("t1", 0, 1, "Calc"), solveOf("t1", 1, 0, "Calc")}
+	for i := range again {
+		again[i].Group = "t1 (2)"
+	}
+	solves := append([]flow.Trajectory{solveOf("t1", 0, 1, "Calc"), solveOf("t1", 1, 1, "Calc"), solveOf("t2", 0, 1, "Web"), solveOf("t2", 1, 1, "Web")}, again...)
+	in.batches = batchesOf(reportBatch{phaseTrain, 1, solves})
+	r := mustReport(t, in).Steps[0].Rollouts
+	if r.Reward.Mean != 5./6 || r.FamilyReward["easy"] != 0.75 || r.FamilyReward["hard"] != 1 {
+		t.Errorf("rewards %+v, by family %v", r.Reward, r.FamilyReward)
+	}
+}
+
 func TestReportExamples(t *testing.T) {
 	d := mustReport(t, inputOf())
 	if len(d.Examples) != 2 || d.Examples[0].Task != "one" || d.Examples[1].Task != "two" {
