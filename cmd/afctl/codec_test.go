@@ -102,7 +102,7 @@ func TestTrap04EndTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer sampler.Close()
-	m := &engineModel{sampler: sampler, codec: c, most: 64}
+	m := &engineModel{sampler: sampler, codec: c, cache: 1000, positions: 64}
 	messages := []rollout.Message{{Role: "user", Content: "which city?"}}
 	prompt, err := c.prompt(messages)
 	if err != nil {
@@ -129,5 +129,22 @@ func TestTrap04EndTokens(t *testing.T) {
 	}
 	if stops[flow.StopEOS] == 0 || stops[flow.StopLimit] == 0 {
 		t.Errorf("reasons to stop: %v, want some of both", stops)
+	}
+	// A smaller cache gives the same, or an error that names it.
+	m.cache = len(prompt) + 2
+	for seed := range uint64(20) {
+		want, err := sampler.Sample(t.Context(), engine.SampleRequest{Prompt: prompt, MaxTokens: 4, Temperature: 0.7, Seed: seed, Stop: c.stop})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fits := len(want.Action) < 2 || len(want.Action) == 2 && want.Stop == flow.StopEOS
+		got, err := m.Complete(t.Context(), rollout.Request{Messages: messages, MaxTokens: 4, Temperature: 0.7, Seed: seed})
+		if fits != (err == nil) || fits && !slices.Equal(got.Turn.Action, want.Action) || !fits && !strings.Contains(err.Error(), "engine.kv_tokens") {
+			t.Errorf("seed %d: %v, error %v, expected %v", seed, got.Turn, err, want.Action)
+		}
+	}
+	m.cache = len(prompt)
+	if _, err := m.Complete(t.Context(), rollout.Request{Messages: messages, MaxTokens: 4}); err == nil || !strings.Contains(err.Error(), "engine.kv_tokens") {
+		t.Errorf("no room at all: error %v", err)
 	}
 }

@@ -16,7 +16,8 @@ import (
 type engineModel struct {
 	sampler *engine.Sampler
 	codec   *codec
-	most    int // tokens of prompt and completion together
+	// Tokens of prompt and completion together: what the cache has room for, and the model.
+	cache, positions int
 }
 
 var _ rollout.Policy = (*engineModel)(nil)
@@ -30,15 +31,18 @@ func (m *engineModel) Complete(ctx context.Context, r rollout.Request) (rollout.
 	if len(prompt) == 0 {
 		return rollout.Completion{}, errors.New("the prompt is empty")
 	}
-	room := m.most - len(prompt)
+	room := min(m.cache, m.positions) - len(prompt)
 	if room < 1 {
-		return rollout.Completion{}, fmt.Errorf("a prompt of %d tokens: model and cache have room for %d (rollout.%s.memory_tokens bounds the memory in it)",
-			len(prompt), m.most, r.Slot)
+		return rollout.Completion{}, fmt.Errorf("a prompt of %d tokens: the model has room for %d, its cache for %d (engine.kv_tokens); rollout.%s.memory_tokens bounds the memory in it",
+			len(prompt), m.positions, m.cache, r.Slot)
 	}
 	s, err := m.sampler.Sample(ctx, engine.SampleRequest{Prompt: prompt, MaxTokens: min(r.MaxTokens, room), Temperature: r.Temperature, Seed: r.Seed,
 		Stop: m.codec.stop})
 	if err != nil {
 		return rollout.Completion{}, err
+	}
+	if n := len(s.Action); s.Stop == flow.StopLimit && n < r.MaxTokens && n < m.positions-len(prompt) { // else the cache's size would show in the results
+		return rollout.Completion{}, fmt.Errorf("a prompt of %d tokens, and %d of its completion: the cache has no room for more; expected a larger engine.kv_tokens", len(prompt), n)
 	}
 	return rollout.Completion{
 		Text:          m.codec.text(s.Action),

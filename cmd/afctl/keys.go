@@ -113,7 +113,7 @@ var keyHelp = map[string]string{
 	"engine.dtype":              "Type of products and activations: f32 or bf16. Sums and what is trained are float32.",
 	"engine.threads":            "Worker threads; 0 takes all cores.",
 	"engine.micro_batch_tokens": "Tokens computed at once; 0 chooses by the model and what its sequences share. It bounds memory; results depend on it by rounding only.",
-	"engine.kv_tokens":          "Tokens in the sampler's key/value cache; 0 takes what 512 MiB hold, 65536 at most.",
+	"engine.kv_tokens":          "Tokens in the sampler's key/value cache; 0 takes what 512 MiB hold, 65536 at most. What has no room in it fails; results do not depend on it.",
 	"engine.max_batch":          "Completions sampled at once.",
 
 	"lora":         "A fresh adapter.",

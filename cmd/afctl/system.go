@@ -74,7 +74,7 @@ func (y *system) newModel(base bool) (*engineModel, error) {
 		return nil, err
 	}
 	y.close = append(y.close, func() error { s.Close(); return nil })
-	return &engineModel{sampler: s, codec: y.codec, most: min(s.Options().CacheTokens-4, y.s.engine.Config().MaxPositionEmbeddings)}, nil
+	return &engineModel{sampler: s, codec: y.codec, cache: s.Options().CacheTokens - 4, positions: y.s.engine.Config().MaxPositionEmbeddings}, nil
 }
 
 // baseModel is the model without adapter, for frozen modules.

@@ -123,7 +123,7 @@ func TestLongPrompts(t *testing.T) {
 		t.Fatal(err)
 	}
 	for more, want := range map[int]int{-9: 0, 0: 0, 1: 1, 9: 5} { // tokens at most
-		m.most = len(prompt) + more
+		m.positions = len(prompt) + more
 		c, err := m.Complete(t.Context(), request)
 		if (err == nil) != (want > 0) {
 			t.Errorf("room for %d tokens beside the prompt: error %v", more, err)
