@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
 	"reflect"
 	"regexp"
 	"slices"
@@ -249,50 +248,6 @@ func question(fields map[string]any, meta map[string]string) (string, error) {
 	return text, nil
 }
 
-// choices takes a list of options, or an object of letters as medical exams have it.
-func choices(fields map[string]any) ([]string, error) {
-	key, v := first(fields, choiceKeys)
-	if key == "" {
-		return nil, nil
-	}
-	byLetter, ok := v.(map[string]any)
-	if !ok {
-		return stringList(key, v)
-	}
-	list := make([]any, len(byLetter))
-	for i := range list {
-		letter := string(rune('A' + i))
-		if list[i], ok = byLetter[letter]; !ok {
-			return nil, fmt.Errorf("%s: found keys %.100s, expected A, B, ... without a gap", key, strings.Join(slices.Sorted(maps.Keys(byLetter)), ", "))
-		}
-	}
-	return stringList(key, list)
-}
-
-// withChoices is a question with its options, in a line each, unless they stand in it already, one after another: a model sees nothing else of
-// a task.
-func withChoices(question string, options []string) string {
-	rest, there := question, true
-	for _, o := range options {
-		if _, rest, there = strings.Cut(rest, o); !there {
-			break
-		}
-	}
-	if there {
-		return question
-	}
-	for i, o := range options {
-		if letter := string(rune('A' + i)); !strings.HasPrefix(strings.TrimPrefix(o, "("), letter) || !lettered.MatchString(o) {
-			o = letter + ". " + o
-		}
-		question += "\n" + o
-	}
-	return question
-}
-
-// lettered is an option that bears its letter.
-var lettered = regexp.MustCompile(`^\(?[A-Z][.):]`)
-
 // finalMark stands before the answer in worked solutions of GSM8K.
 var finalMark = regexp.MustCompile(`(?:^|\n)####\s*`)
 
@@ -326,50 +281,6 @@ func answers(fields map[string]any, options []string) ([]string, error) {
 		return out, nil
 	}
 	return chosen(fields, key, out, options)
-}
-
-// chosen makes sure that answer and answer_idx name one and the same option, and gives its letter. Of two options with one text, answer_idx
-// says which.
-func chosen(fields map[string]any, key string, named, options []string) ([]string, error) {
-	right := -1
-	agree := func(from, found string, picked []int) error {
-		if len(picked) != 1 || picked[0] < 0 || picked[0] >= len(options) {
-			return fmt.Errorf("%s: found %q, expected one of the %d options", from, clip(found), len(options))
-		}
-		if right >= 0 && picked[0] != right {
-			return fmt.Errorf("%s: found option %c, but another column says %c", from, 'A'+picked[0], 'A'+right)
-		}
-		right = picked[0]
-		return nil
-	}
-	if v := fields["answer_idx"]; v != nil {
-		s, ok := scalar(v)
-		if !ok {
-			return nil, fmt.Errorf("answer_idx: found %s, expected a letter or a number from 0", kind(v))
-		}
-		picked := score.Pick(options, s)
-		if n, err := strconv.Atoi(s); err == nil {
-			picked = []int{n}
-		}
-		if err := agree("answer_idx", s, picked); err != nil {
-			return nil, err
-		}
-	}
-	for _, a := range named {
-		picked := score.Pick(options, a)
-		if right >= 0 && isOption(options[right], a) {
-			picked = []int{right}
-		}
-		if err := agree(key, a, picked); err != nil {
-			return nil, err
-		}
-	}
-	return []string{string(rune('A' + right))}, nil
-}
-
-// isOption reports whether an answer is the option's text as it is written, with or without its letter.
-func isOption(option, answer string) bool {
-	return answer == option || answer == strings.TrimSpace(lettered.ReplaceAllString(option, ""))
 }
 
 // scorer is the row's own, the reader's, the suite's, or the one that fits the answers.

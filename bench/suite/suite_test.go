@@ -33,6 +33,12 @@ func TestQuestionsHaveTheirOptionsOnce(t *testing.T) {
 		{"Which?", []string{"(A) one", "B) two"}, "Which?\n(A) one\nB) two"},
 		{"Which? A: one B: two", []string{"one", "two"}, "Which? A: one B: two"},
 		{"Is two more than one?", []string{"one", "two"}, "Is two more than one?\nA. one\nB. two"}, // both words stand there, but not as options
+		{"How many primes lie between 1200 and 1234?", []string{"1", "2", "3", "4"}, "How many primes lie between 1200 and 1234?\nA. 1\nB. 2\nC. 3\nD. 4"},
+		{"A man of 25 has a BP of 130/80.", []string{"2", "5", "13", "80"}, "A man of 25 has a BP of 130/80.\nA. 2\nB. 5\nC. 13\nD. 80"},
+		{"Which?\n(A) 1.5\n(B) 2", []string{"1.5", "2"}, "Which?\n(A) 1.5\n(B) 2"},
+		{"Which?\nA) x+1\nB) x", []string{"(A) x+1", "(B) x"}, "Which?\nA) x+1\nB) x"},
+		{"Which?\n- red\n- dark blue\n", []string{"red", "dark blue"}, "Which?\n- red\n- dark blue\n"},
+		{"Which? A. 12 B. 2", []string{"1", "2"}, "Which? A. 12 B. 2\nA. 1\nB. 2"},
 		{"Which?", []string{"B. Braun", "Apple"}, "Which?\nA. B. Braun\nB. Apple"},
 	} {
 		if got := withChoices(c.question, c.options); got != c.want {
