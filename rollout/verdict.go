@@ -22,8 +22,15 @@ var clause = regexp.MustCompile(`[.,;:!?()\n]+`)
 var negations = map[string]bool{
 	"not": true, "no": true, "never": true, "cannot": true, "without": true, "neither": true, "nor": true,
 	"don't": true, "doesn't": true, "shouldn't": true, "mustn't": true, "can't": true, "won't": true, "dont": true,
-	"isn't": true, "avoid": true, "against": true,
+	"isn't": true, "avoid": true, "against": true, "non": true,
 }
+
+var (
+	// asked is a question, which says nothing; deniedStop a STOP that is denied behind it, ifStop one under a condition.
+	asked      = regexp.MustCompile(`[^.!?\n]*\?`)
+	deniedStop = regexp.MustCompile(`(?i)\bstop\s+(?:(?:is|was|would|should|must|may|can|will)(?:\s+be)?\s+(?:not|never)|(?:is|was|would|should|must|ca|wo)n['’]t|cannot)\b`)
+	ifStop     = regexp.MustCompile(`(?i)\bstop\b.*\b(?:if|unless)\b`)
+)
 
 const negationReach = 5
 
@@ -67,7 +74,13 @@ func ParseVerdict(text string) (v flow.Verdict, ok bool) {
 func readVerdict(phrase string, labelled bool) (flow.Verdict, bool) {
 	var stop, goOn, denied bool
 	first := labelled
-	for _, part := range clause.Split(phrase, -1) {
+	for _, part := range clause.Split(asked.ReplaceAllString(phrase, ""), -1) {
+		if ifStop.MatchString(part) {
+			continue
+		}
+		if deniedStop.MatchString(part) {
+			part, denied = deniedStop.ReplaceAllString(part, " "), true
+		}
 		negated := 0 // words that the last negation still reaches
 		for _, word := range wordPattern.FindAllString(part, -1) {
 			lower := strings.ReplaceAll(strings.ToLower(word), "’", "'")

@@ -31,6 +31,9 @@ func TestParseVerdict(t *testing.T) {
 		{"Is anything missing? No. STOP", stop}, {"Nothing more is needed, no: STOP", stop},
 		// Both words.
 		{"Conclusion: CONTINUE, do not STOP", goOn}, {"Conclusion: STOP (do not continue)", stop}, {"Conclusion: STOP, no need to continue", stop},
+		{"Conclusion: STOP is not appropriate", goOn}, {"Conclusion: STOP isn't right, CONTINUE", goOn}, {"Verdict: STOP? No.", unread}, {"Should we STOP? Yes, STOP.", stop},
+		{"I would STOP if there was more. There is not.", unread}, {"This is non-STOP work", goOn}, {"Conclusion: STOP because no information is missing", stop},
+		{"Conclusion: STOP. If more is asked, begin anew.", stop}, {"Conclusion: STOP - not a single gap is left", stop},
 		{"Conclusion: STOP or CONTINUE", unread}, {"STOP? Or CONTINUE?", unread}, {"First I thought CONTINUE.\nConclusion: STOP", stop},
 		{"Conclusion: STOP\nNo wait.\nConclusion: CONTINUE", goOn},
 		// Neither, or not said.

@@ -176,6 +176,9 @@ func (p *parser) postfix() (quantity, error) {
 		switch t := p.next(); {
 		case t.name == "!":
 			p.advance()
+			if next := p.next(); next.name == "!" {
+				return v, unreadable(next.at, "!! may be a double factorial or a factorial twice: expected brackets, as in (5!)!, or the product, as in 5*3*1")
+			}
 			v, err = factorial(v)
 		case t.power != nil:
 			p.advance()
@@ -189,6 +192,9 @@ func (p *parser) postfix() (quantity, error) {
 				return v, err
 			}
 			p.advance()
+			if next := p.next(); next.name == "%" {
+				return v, unreadable(next.at, "%% after %%: expected brackets, as in (50%%)%%")
+			}
 			v.r = new(big.Rat).Quo(v.r, big.NewRat(100, 1))
 		default:
 			return v, nil
