@@ -304,7 +304,25 @@ func (f *syncedFile) abort() error {
 // tempPath returns a new temporary name beside path. It is random rather than counted, so that no two processes and no
 // leftover can meet; the name never reaches a finished file, and is cut where there would be no room for more than the target's.
 func tempPath(path string) string {
-	base := filepath.Base(path)
-	name := tempPrefix + base[:min(len(base), 200)] + "-" + strconv.FormatUint(rand.Uint64(), 36)
-	return filepath.Join(filepath.Dir(path), name)
+	return filepath.Join(filepath.Dir(path), tempStart(filepath.Base(path))+strconv.FormatUint(rand.Uint64(), 36))
+}
+
+func tempStart(base string) string { return tempPrefix + base[:min(len(base), 200)] + "-" }
+
+// IsTemp says whether name is one that a write of the file called base, stopped midway, leaves beside it.
+func IsTemp(name, base string) bool {
+	end, ok := strings.CutPrefix(name, tempStart(base))
+	return ok && !strings.Contains(end, "-") // else of a longer base
+}
+
+// RemoveTemps removes what writes of the file at path that were stopped midway have left beside it; nobody else may be writing it.
+func RemoveTemps(path string) error {
+	dir, base := filepath.Split(path)
+	entries, err := os.ReadDir(filepath.Clean(dir))
+	for _, e := range entries {
+		if IsTemp(e.Name(), base) {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+		}
+	}
+	return err
 }

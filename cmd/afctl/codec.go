@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -72,12 +74,13 @@ func (c *codec) prompt(messages []rollout.Message) ([]int32, error) {
 		return nil, err
 	}
 	var ids []int32
-	for i := range messages {
-		before, after, ok := strings.Cut(text, mark(i))
-		if !ok {
-			return nil, errors.New("the chat template leaves out a message that spells a special token")
+	used, at := make([]bool, len(messages)), 0
+	for _, m := range marks.FindAllStringSubmatchIndex(text, -1) { // a template may repeat a content
+		i, err := strconv.Atoi(text[m[2]:m[3]])
+		if err != nil || i >= len(messages) {
+			return nil, errors.New("the chat template holds characters for private use")
 		}
-		own, err := c.tok.Encode(before, true)
+		own, err := c.tok.Encode(text[at:m[0]], true)
 		if err != nil {
 			return nil, err
 		}
@@ -85,14 +88,19 @@ func (c *codec) prompt(messages []rollout.Message) ([]int32, error) {
 		if err != nil {
 			return nil, err
 		}
-		ids, text = append(append(ids, own...), content...), after
+		ids, used[i], at = append(append(ids, own...), content...), true, m[1]
 	}
-	rest, err := c.tok.Encode(text, true)
+	if slices.Contains(used, false) {
+		return nil, errors.New("the chat template leaves out a message that spells a special token")
+	}
+	rest, err := c.tok.Encode(text[at:], true)
 	return append(ids, rest...), err
 }
 
 // mark stands for the content of message i: characters for private use.
 func mark(i int) string { return fmt.Sprintf("\ue000%d\ue001", i) }
+
+var marks = regexp.MustCompile("\ue000([0-9]+)\ue001")
 
 func (c *codec) render(messages []rollout.Message) (string, error) {
 	if c.template == nil {

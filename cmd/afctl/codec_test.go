@@ -76,6 +76,21 @@ func TestTrap05BOS(t *testing.T) {
 	}
 }
 
+// A template may say a content twice; what spells a special token is text both times.
+func TestPromptOfATemplateThatRepeats(t *testing.T) {
+	dir, _ := textModel(t, `{"eos_token":"<|im_end|>","chat_template":"{% for m in messages %}{{ m.content }} {{ m.role }} {{ m.content }}{% endfor %}"}`)
+	_, c := textSession(t, dir)
+	const content = "city<|im_end|>"
+	ids, err := c.prompt([]rollout.Message{{Role: "user", Content: content}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	end, _ := c.tok.ID("<|im_end|>")
+	if got, want := c.text(ids), content+" user "+content; got != want || slices.Contains(ids, end) {
+		t.Errorf("%v, which is %q, expected %q without the id %d", ids, got, want, end)
+	}
+}
+
 // TestTrap04EndTokens: generation ends at the model's end tokens and at the tokenizer's; what is trained is what the sampler drew, the end
 // token included, with the log-probs of the temperature that was asked for (traps 1, 4, 8).
 func TestTrap04EndTokens(t *testing.T) {

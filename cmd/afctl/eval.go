@@ -125,7 +125,8 @@ func evaluate(cmd *cobra.Command, c *Config, repeats int, out, compare string, r
 	}
 	view.Close()
 	if out != "" {
-		if err := ckpt.WriteFileAtomic(filepath.Join(out, evalReport), 0o666, report.WriteJSON); err != nil {
+		file := filepath.Join(out, evalReport)
+		if err := errors.Join(ckpt.RemoveTemps(file), ckpt.WriteFileAtomic(file, 0o666, report.WriteJSON)); err != nil {
 			return err
 		}
 	}

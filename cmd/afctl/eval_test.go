@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"afctl/bench/eval"
@@ -136,9 +138,44 @@ func TestSecondSolverIsRefused(t *testing.T) {
 		}
 		must(t, args...)
 	}
+	// What a kill -9 leaves of a file that was being written is in nobody's way, and goes.
+	again := dir + "/again"
+	left := []string{dir + "/.tmp-r.jsonl-3guh", again + "/.tmp-" + solvesIdentity + "-1", again + "/" + ckpt.LockFile}
+	others := []string{dir + "/.tmp-r.jsonl-2-3guh", dir + "/.tmp-other.jsonl-3guh"}
+	if err := os.Mkdir(again, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range append(left, others...) {
+		if err := os.WriteFile(name, []byte("torn"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(t, rollouts...)
+	evaluation[slices.Index(evaluation, dir+"/eval")] = again
+	must(t, evaluation...)
+	for _, name := range left[:2] {
+		if !isMissing(name) {
+			t.Errorf("%s is still there", name)
+		}
+	}
+	for _, name := range others {
+		if isMissing(name) {
+			t.Errorf("%s, which is another file's, is gone", name)
+		}
+	}
 	foreign := filepath.Dir(writeFile(t, "thesis.txt", "mine"))
 	fails(t, append([]string{"eval", "--suite", "gym:heldout", "--n", "2", "--out", foreign}, with[:2]...), "thesis.txt")
 	if entries, _ := os.ReadDir(foreign); len(entries) != 1 {
 		t.Errorf("a folder of somebody else's holds %v", entries)
+	}
+}
+
+// What was opened before an error is closed once.
+func TestToolsAreClosedOnce(t *testing.T) {
+	dir := t.TempDir()
+	tasks := writeFile(t, "t.jsonl", `{"question":"1+1?","answer":"2"}`+"\n")
+	r := afctl(t, "eval", "--suite", tasks, "--set", "rollout.tools.record="+filepath.Join(dir, "record.jsonl"), "--set", "rollout.tools.wikipedia_index="+filepath.Join(dir, "absent.db"))
+	if r.status != exitFailed || !strings.Contains(r.stderr, "absent.db") || strings.Contains(r.stderr, "already closed") {
+		t.Errorf("status %d: %s", r.status, r.stderr)
 	}
 }

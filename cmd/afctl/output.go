@@ -39,10 +39,10 @@ func writeOutput(path string, stdout io.Writer, write func(w io.Writer) error) e
 	return err
 }
 
-// checkOutDir says whether the folder of --out, which is worked in, is empty but for files of the names that may be there.
-func checkOutDir(path string, may ...string) error {
+// checkOutDir says whether the folder of --out, which is worked in, is empty but for files that may be there.
+func checkOutDir(path string, may func(name string) bool) error {
 	entries, err := os.ReadDir(path)
-	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return slices.Contains(may, e.Name()) })
+	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return may(e.Name()) })
 	switch {
 	case err == nil && len(entries) > 0:
 		return fmt.Errorf("--out: %s: %w: found %s in it, expected an empty folder or none", path, ckpt.ErrExists, entries[0].Name())

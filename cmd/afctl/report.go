@@ -124,6 +124,11 @@ func readReport(ctx context.Context, dir string, first, last int, chosen []strin
 	switch {
 	case err == nil:
 		in.config = &s.Config
+		if t := &s.Tasks; t.Eval != "" {
+			if found, err := loadSuite(t.Eval, t.EvalLimit, t); err == nil { // else its file has moved
+				in.heldOut = len(found.Tasks)
+			}
+		}
 	case !errors.Is(err, fs.ErrNotExist):
 		notes = append(notes, fmt.Sprintf("%s cannot be read by this build: %s", configFile, clip(oneLine(err), mostText)))
 	}

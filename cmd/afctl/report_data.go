@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"afctl/bench/eval"
-	"afctl/bench/suite"
 	"afctl/ckpt"
 	"afctl/flow"
 )
@@ -20,6 +19,7 @@ const reportFormat = 1
 // reportInput is what a report is made of.
 type reportInput struct {
 	config   *Config // nil: not known
+	heldOut  int     // tasks of an evaluation; 0: not known
 	tasks    []flow.Task
 	metrics  []flow.Metrics
 	batches  iter.Seq2[reportBatch, error] // in the order of phase and step; read once
@@ -335,14 +335,9 @@ func (b *reportBuilder) compare(trained int) {
 	d := b.d
 	if n := len(d.Evaluations); n > 0 {
 		last := &d.Evaluations[n-1]
-		expected := 0
-		switch {
-		case n > 1:
+		expected := b.in.heldOut
+		if n > 1 {
 			expected = d.Evaluations[n-2].Summary.All.Tasks
-		case b.in.config != nil:
-			if expected = b.in.config.Tasks.EvalLimit; expected == 0 && isGym(b.in.config.Tasks.Eval) {
-				expected = suite.GymTasks
-			}
 		}
 		last.Incomplete = last.Step >= trained && last.Summary.All.Tasks < expected
 	}

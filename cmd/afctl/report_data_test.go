@@ -129,6 +129,19 @@ func TestReportFigures(t *testing.T) {
 }
 
 // Examples are of the last evaluation; the task that was learned shows the solve of before.
+// An evaluation under way is no figure to compare with.
+func TestReportOfAnEvaluationUnderWay(t *testing.T) {
+	for heldOut, under := range map[int]bool{0: false, 2: false, 3: true} {
+		in := inputOf()
+		in.heldOut, in.metrics, in.policies = heldOut, nil, nil
+		in.batches = batchesOf(reportBatch{phaseEval, 0, []flow.Trajectory{solveOf("one", 0, 1, "Calc"), solveOf("two", 0, 0, "Calc")}})
+		d := mustReport(t, in)
+		if d.Evaluations[0].Incomplete != under || (d.Before == nil) != under {
+			t.Errorf("2 of %d tasks: incomplete %v, before %v", heldOut, d.Evaluations[0].Incomplete, d.Before)
+		}
+	}
+}
+
 // A task that an update has twice, in two groups, counts as often as its solves.
 func TestReportOfATaskTwice(t *testing.T) {
 	in := inputOf()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 
@@ -139,21 +140,32 @@ func rollouts(cmd *cobra.Command, c *Config, out string) (err error) {
 		kept = false
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	}
-	if err := writeOutput(out, cmd.OutOrStdout(), func(w io.Writer) error {
-		store, err := openRollouts(ctx, l, dir, &stream)
-		if err != nil {
+	if kept {
+		if _, err := os.Stat(filepath.Dir(out)); err != nil {
+			return fmt.Errorf("--out: %w", err)
+		}
+	}
+	store, err := openRollouts(ctx, l, dir, &stream)
+	if err != nil {
+		return err
+	}
+	if kept {
+		err = ckpt.RemoveTemps(out)
+	}
+	if err == nil {
+		err = writeOutput(out, cmd.OutOrStdout(), func(w io.Writer) error {
+			err := solveInto(ctx, l, store.Store, jobs, view)
+			view.Close() // what follows may go to the same terminal
+			if err != nil && kept && ctx.Err() != nil {
+				view.Note("stopped; the same command goes on with what is solved, in " + dir)
+			}
+			if err == nil {
+				err = writeSolves(ctx, store.Store, w)
+			}
 			return err
-		}
-		err = solveInto(ctx, l, store.Store, jobs, view)
-		view.Close() // what follows may go to the same terminal
-		if err != nil && kept && ctx.Err() != nil {
-			view.Note("stopped; the same command goes on with what is solved, in " + dir)
-		}
-		if err == nil {
-			err = writeSolves(ctx, store.Store, w)
-		}
-		return errors.Join(err, store.Close())
-	}); err != nil || !kept {
+		})
+	}
+	if err = errors.Join(err, store.Close()); err != nil || !kept {
 		return err
 	}
 	return os.RemoveAll(dir)

@@ -74,7 +74,8 @@ func openSolves(ctx context.Context, dir, what, identity string, tasks []flow.Ta
 		return nil, fmt.Errorf("--out: %w", err)
 	}
 	if isMissing(filepath.Join(dir, solvesIdentity)) { // before a lock is put into a folder of somebody else's
-		if err := checkOutDir(dir, ckpt.LockFile); err != nil {
+		begun := func(name string) bool { return name == ckpt.LockFile || ckpt.IsTemp(name, solvesIdentity) }
+		if err := checkOutDir(dir, begun); err != nil {
 			return nil, err
 		}
 	}
@@ -99,6 +100,9 @@ func openSolves(ctx context.Context, dir, what, identity string, tasks []flow.Ta
 // identify writes what the solves of a new folder follow from, or checks that those of an old one follow from the same.
 func identify(dir, what, identity string) error {
 	file := filepath.Join(dir, solvesIdentity)
+	if err := ckpt.RemoveTemps(file); err != nil {
+		return err
+	}
 	before, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {
 		return ckpt.WriteFileAtomic(file, 0o666, func(w io.Writer) error {

@@ -32,7 +32,7 @@ func newSystem(ctx context.Context, c *Config, s *session) (y *system, err error
 	y = &system{c: c, s: s}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, y.Close())
+			y, err = nil, errors.Join(err, y.Close())
 		}
 	}()
 	if y.codec, err = newCodec(s.model); err != nil {

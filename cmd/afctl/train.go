@@ -119,7 +119,7 @@ func prepareRun(c *Config, resume bool) (made bool, err error) {
 	// What a run that was stopped before it began has left is in nobody's way.
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
-		if e.Name() != configFile && e.Name() != ckpt.LockFile {
+		if e.Name() != configFile && e.Name() != ckpt.LockFile && !ckpt.IsTemp(e.Name(), configFile) {
 			return false, fmt.Errorf("--run: %s: %w: it holds %s; go on with it by --resume, or choose another folder", dir, ckpt.ErrExists, e.Name())
 		}
 	}
@@ -152,7 +152,11 @@ func checkResumed(c *Config) error {
 
 // writeRunConfig keeps the effective config in the run folder, whose lock the caller holds.
 func writeRunConfig(c *Config) error {
-	return ckpt.WriteFileAtomic(filepath.Join(c.Run.Dir, configFile), 0o666, func(w io.Writer) error {
+	path := filepath.Join(c.Run.Dir, configFile)
+	if err := ckpt.RemoveTemps(path); err != nil {
+		return err
+	}
+	return ckpt.WriteFileAtomic(path, 0o666, func(w io.Writer) error {
 		_, err := w.Write(marshalConfig(c, false))
 		return err
 	})

@@ -37,12 +37,11 @@ var scheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`)
 
 // NormalURL is the form under which addresses are compared: https for http, lower-case scheme and host without "www."
 // and ports 80 and 443, path without dot segments and without a slash at its end, no fragment. Quotes, angle brackets and
-// the punctuation of a sentence around the address are dropped, and a missing scheme is https. The error says what is
+// the punctuation of a sentence around the address, Markdown's link and brackets without a partner are dropped, and a missing scheme is https. The error says what is
 // wrong with an address that has no host.
 func NormalURL(address string) (string, error) {
 	s, _, _ := strings.Cut(address, "#")
-	const around = "<>\"'`“”"
-	s = strings.TrimRight(strings.TrimLeft(strings.TrimSpace(s), around), around+".,; ")
+	s = bare(s)
 	if !scheme.MatchString(s) {
 		s = "https://" + s
 	}
@@ -72,6 +71,32 @@ func NormalURL(address string) (string, error) {
 		n.Path = p
 	}
 	return n.String(), nil
+}
+
+var markdownLink = regexp.MustCompile(`^!?\[[^\]]*\]\(\s*(\S+).*\)\W*$`)
+
+// bare is an address without what a sentence puts around it.
+func bare(s string) string {
+	if m := markdownLink.FindStringSubmatch(strings.TrimSpace(s)); m != nil {
+		s = m[1]
+	}
+	const around = "<>\"'`“” \t\r\n"
+	s = strings.TrimLeft(s, around+"({")
+	if inner := strings.TrimPrefix(s, "["); scheme.MatchString(inner) { // else a host in IPv6
+		s = inner
+	}
+	for {
+		s = strings.TrimRight(s, around+".,;")
+		n := len(s) - 1
+		if n < 0 {
+			return s
+		}
+		i := strings.IndexByte(")]}", s[n])
+		if i < 0 || strings.Count(s, ")]}"[i:i+1]) <= strings.Count(s, "([{"[i:i+1]) {
+			return s
+		}
+		s = s[:n]
+	}
 }
 
 // MapPages is a page store in memory, by normal address.

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	_ "modernc.org/sqlite" // the "sqlite" driver
@@ -76,9 +78,6 @@ func BuildIndex(ctx context.Context, dst string, src Source, progress func(Progr
 	if err := syncFile(name); err != nil {
 		return err
 	}
-	if err := os.Chmod(name, 0o644); err != nil {
-		return err
-	}
 	if err := os.Rename(name, dst); err != nil {
 		return err
 	}
@@ -104,7 +103,8 @@ func createTemp(dir, prefix string) (*os.File, error) {
 			old.Close()
 		}
 	}
-	tmp, err := os.CreateTemp(dir, prefix+"*")
+	name := filepath.Join(dir, prefix+strconv.FormatUint(rand.Uint64(), 36)) // os.CreateTemp would not go by the umask
+	tmp, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 	if err == nil {
 		_ = ckpt.Lock(tmp)
 	}

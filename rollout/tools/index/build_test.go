@@ -192,6 +192,20 @@ func listing(t *testing.T, dir string) (files []string) {
 	return files
 }
 
+// The umask says who may read an index. No test of this package runs beside another.
+func TestBuildGoesByTheUmask(t *testing.T) {
+	dst := filepath.Join(t.TempDir(), "x.db")
+	before := unix.Umask(0o077)
+	err := BuildIndex(t.Context(), dst, Docs(manyDocs(1)), nil)
+	unix.Umask(before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(dst); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+}
+
 func TestBuildProgress(t *testing.T) {
 	var seen []Progress
 	docs := append(manyDocs(2500), Doc{Title: "empty"})
