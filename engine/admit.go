@@ -92,7 +92,8 @@ func (s *Sampler) finish(r *request, err error) {
 		s.tree.release(r.leaf)
 		s.tree.pool.give(r.from, r.start+r.taken)
 		r.leaf, s.full = nil, false
-		s.spoiled = s.spoiled || err != nil // its keys may be of weights that overflow, whether a log-prob showed it yet or not
+		// Its keys may be of weights that overflow. A log-prob would have shown it, but for a prompt that nothing was drawn for yet.
+		s.spoiled = s.spoiled || err != nil && (r.ctx.Err() == nil || r.length == 0)
 	}
 	r.err = err
 	close(r.done)

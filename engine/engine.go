@@ -27,6 +27,8 @@ type Engine struct {
 	full   *full // nil where weights are frozen
 	widest [numGroups]int
 	step   int // Adam's, of the present adapter
+	// changes counts those of the policy's weights: a sampler that was not told of one draws nothing (Sampler.Publish).
+	changes uint64
 
 	rope    kernels.Tensor
 	ropeLen int
@@ -54,7 +56,7 @@ func New(b kernels.Backend, m *ckpt.Model, o Options) (*Engine, error) {
 	if o.Trainable == Full {
 		// The reference is the base for ever, whatever the policy becomes: a second copy.
 		if e.ref, err = load(b, m, o); err == nil {
-			e.full, err = newFull(b, e.w, e.cfg)
+			e.full, err = newFull(b, m, e.w)
 		}
 		if err != nil {
 			e.Close()
@@ -113,6 +115,7 @@ func (e *Engine) SetAdapter(a *ckpt.Adapter) error {
 
 // setLoRA puts lo in the place of the adapter.
 func (e *Engine) setLoRA(lo *lora) {
+	e.changes++
 	e.lora.free(e.b)
 	e.lora, e.widest = lo, [numGroups]int{}
 	for _, l := range lo.layers {

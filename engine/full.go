@@ -21,7 +21,9 @@ type full struct {
 	specs       []ckpt.TensorSpec // of each parameter
 }
 
-func newFull(b kernels.Backend, w *weights, cfg ckpt.ModelConfig) (f *full, err error) {
+// newFull makes masters of a model's weights, as its files have them: those of w may be rounded.
+func newFull(b kernels.Backend, m *ckpt.Model, w *weights) (f *full, err error) {
+	cfg := m.Config
 	n := cfg.NumHiddenLayers
 	f = &full{norms: make([][2]int, n), w: make([][numProj]int, n), bias: make([][3]int, n), specs: cfg.TensorSpecs()}
 	defer func() {
@@ -49,7 +51,7 @@ func newFull(b kernels.Backend, w *weights, cfg ckpt.ModelConfig) (f *full, err 
 	for i, s := range f.specs {
 		dst := f.view(f.p, i)
 		if len(s.Shape) == 2 {
-			err = b.Unpack(dst, *w.matrix(s))
+			err = loadMaster(b, dst, m, s.Name)
 		} else {
 			err = b.Convert(dst, *w.vector(s))
 		}
@@ -58,6 +60,23 @@ func newFull(b kernels.Backend, w *weights, cfg ckpt.ModelConfig) (f *full, err 
 		}
 	}
 	return f, nil
+}
+
+func loadMaster(b kernels.Backend, dst kernels.Tensor, m *ckpt.Model, name string) error {
+	t, err := m.Weights.Tensor(name)
+	if err != nil {
+		return err
+	}
+	var values []float32
+	err = eachPart(t, func(from, rows int, part []byte) error {
+		values = grow(values, rows*dst.Cols)
+		if err := ckpt.DecodeFloat32(values, part, t.DType); err != nil {
+			return fmt.Errorf("tensor %s: %w", name, err)
+		}
+		return b.Upload(dst.RowRange(from, from+rows), values)
+	})
+	m.Weights.Drop(name)
+	return err
 }
 
 // place remembers where a tensor's parameter is.

@@ -94,6 +94,7 @@ type Sampler struct {
 	joined    bool            // some of them since the last token
 	full      bool            // no room for the first that waits, until someone leaves
 	spoiled   bool            // there may be values in the cache that are not finite
+	changes   uint64          // of the engine's weights, that the last Publish was for
 	paths     [][]kernels.Seg // theirs
 	fresh     []*prefixNode   // to be computed
 	tokens    []int32
@@ -122,6 +123,9 @@ func (e *Engine) NewSampler(o SamplerOptions) (*Sampler, error) {
 		o.MaxBatch = 256
 	}
 	const least = 16
+	if o.CacheTokens > math.MaxInt32 {
+		return nil, fmt.Errorf("engine.kv_tokens: found %d, expected at most %d", o.CacheTokens, math.MaxInt32)
+	}
 	if o.CacheTokens < least {
 		return nil, fmt.Errorf("engine.kv_tokens: found %d, expected at least %d, or 0 for as many as %d MiB hold", o.CacheTokens, least, DefaultCacheBytes>>20)
 	}
@@ -134,7 +138,7 @@ func (e *Engine) NewSampler(o SamplerOptions) (*Sampler, error) {
 		return nil, fmt.Errorf("key/value cache of %d tokens (engine.kv_tokens): %w", o.CacheTokens, err)
 	}
 	s := &Sampler{e: e, o: o, cache: kv, tree: newPrefixTree(newSlotPool(o.CacheTokens)), stop: c.EOSTokenIDs, wake: make(chan struct{}, 1),
-		ended: make(chan struct{})}
+		ended: make(chan struct{}), changes: e.changes}
 	s.p.e = e
 	go s.loop()
 	return s, nil
@@ -196,7 +200,8 @@ func (s *Sampler) check(r *SampleRequest) error {
 }
 
 // Publish says that the engine's weights are now those of a policy version: it waits for the requests under way, drops all cached keys and
-// values (they are the old policy's), and stamps what is sampled from then on. If ctx ends before, it may still happen after.
+// values (they are the old policy's), and stamps what is sampled from then on. If ctx ends before, it may still happen after. Between a change of
+// the weights and Publish every request fails: its tokens would be of two policies, or of another than its stamp says.
 func (s *Sampler) Publish(ctx context.Context, version int, hash string) error {
 	done := make(chan struct{})
 	s.mu.Lock()
@@ -206,6 +211,9 @@ func (s *Sampler) Publish(ctx context.Context, version int, hash string) error {
 	}
 	s.publish = append(s.publish, func() {
 		s.version, s.hash = version, hash
+		s.e.mu.Lock()
+		s.changes = s.e.changes
+		s.e.mu.Unlock()
 		s.clear()
 		close(done)
 	})
@@ -258,7 +266,7 @@ func (s *Sampler) loop() {
 		if err == nil && len(s.active) > 0 {
 			err = s.decode()
 		}
-		if err != nil { // the engine is broken: everyone learns why
+		if err != nil { // of all: everyone learns why
 			for _, r := range s.active {
 				s.finish(r, err)
 			}
@@ -354,6 +362,9 @@ func (s *Sampler) run(draw int) error {
 	defer e.mu.Unlock()
 	if err := e.usable(); err != nil {
 		return err
+	}
+	if !s.o.Base && e.changes != s.changes {
+		return fmt.Errorf("sample: the weights have changed since policy version %d was published; expected Publish before the next request", s.version)
 	}
 	if err := e.positions(int(slices.Max(s.positions)) + 1); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -197,6 +198,12 @@ func TestSamplerPublish(t *testing.T) {
 	if err := e.SetAdapter(randomAdapter(t, m.Config, 4, 99)); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := s.Sample(ctx, req); err == nil || !strings.Contains(err.Error(), "since policy version 1 was published") {
+		t.Errorf("a request between new weights and Publish: error %v", err)
+	}
+	if _, err := newSampler(t, e, SamplerOptions{Base: true}).Sample(ctx, req); err != nil {
+		t.Errorf("of the base, which does not change: %v", err)
+	}
 	if err := s.Publish(ctx, 2, "two"); err != nil {
 		t.Fatal(err)
 	}
@@ -261,6 +268,42 @@ func TestPublishWaits(t *testing.T) {
 	}
 	if r.PolicyVersion != 0 || !slices.Equal(lp, r.LogProbs) {
 		t.Errorf("a sample that was under way: version %d, log-probs those of the model: %v", r.PolicyVersion, slices.Equal(lp, r.LogProbs))
+	}
+}
+
+// TestWeightsChangeUnderWay (trap 26): a completion is of one policy, that of its stamp, or none.
+func TestWeightsChangeUnderWay(t *testing.T) {
+	m := randomModel(t, tiny(true), ckpt.F32, 16)
+	e := newEngine(t, m, 1, Options{})
+	one, two := randomAdapter(t, m.Config, 4, 3), randomAdapter(t, m.Config, 4, 4)
+	if err := e.SetAdapter(one); err != nil {
+		t.Fatal(err)
+	}
+	s := newSampler(t, e, SamplerOptions{})
+	long := SampleRequest{Prompt: tokens(rand.New(rand.NewPCG(7, 7)), 30, m.Config.VocabSize), MaxTokens: 450, Temperature: 1, Stop: []int32{}}
+	ctx, done := asked{context.Background(), new(sync.Once), make(chan struct{})}, make(chan error)
+	var r Sample
+	go func() {
+		var err error
+		r, err = s.Sample(ctx, long)
+		done <- err
+	}()
+	<-ctx.yes
+	if err := e.SetAdapter(two); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil { // else it was faster
+		if !strings.Contains(err.Error(), "was published") {
+			t.Error(err)
+		}
+		return
+	}
+	if err := e.SetAdapter(one); err != nil {
+		t.Fatal(err)
+	}
+	lp, err := e.Score(context.Background(), []flow.Sequence{{Tokens: append(slices.Clone(long.Prompt), r.Action...), Start: len(long.Prompt)}}, 1, true)
+	if err != nil || !slices.Equal(lp, r.LogProbs) {
+		t.Errorf("%v: a completion of two policies", err)
 	}
 }
 

@@ -116,6 +116,7 @@ func (e *Engine) setFull(weights []ckpt.Tensor, moments map[string]ckpt.Tensor) 
 	for i := range to {
 		err = errors.Join(err, e.b.Upload(to[i], from[i]))
 	}
+	e.changes++
 	if err = errors.Join(err, f.pack(e.b, e.w)); err != nil {
 		e.broken = err
 	}

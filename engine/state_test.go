@@ -9,6 +9,7 @@ import (
 
 	"afctl/ckpt"
 	"afctl/flow"
+	"afctl/kernels"
 )
 
 // TestStateIsWhole: of a state that lacks a tensor, or has one of another shape, nothing is taken over.
@@ -100,6 +101,32 @@ func TestShapingFails(t *testing.T) {
 	for range 2 {
 		if _, err := up.Step(t.Context(), DefaultOptimizer()); err == nil {
 			t.Fatal("a step with rewards that are not finite")
+		}
+	}
+}
+
+// TestMastersAreTheFile: an engine that has trained nothing gives back the values of its model's files to the bit, whatever products round them to.
+func TestMastersAreTheFile(t *testing.T) {
+	for _, stored := range []ckpt.DType{ckpt.F32, ckpt.F16, ckpt.BF16} {
+		for _, d := range []kernels.DType{kernels.F32, kernels.BF16} {
+			m := randomModel(t, tiny(true), stored, 11)
+			got, err := newEngine(t, m, 1, Options{Trainable: Full, DType: d}).Weights(ckpt.F32)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, g := range got {
+				w, err := m.Weights.Tensor(g.Name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				want, err := w.Float32s()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if have, err := g.Float32s(); err != nil || !slices.Equal(have, want) {
+					t.Errorf("%s in %s, engine.dtype %s: the masters are others (%v)", g.Name, stored, d, err)
+				}
+			}
 		}
 	}
 }

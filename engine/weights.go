@@ -106,12 +106,22 @@ func (w *weights) loadMatrix(b kernels.Backend, s ckpt.TensorSpec, t ckpt.Tensor
 	if err != nil {
 		return fmt.Errorf("tensor %s: %w", s.Name, err)
 	}
-	n := t.Shape[0]
-	m, err := b.NewMatrix(matrixDType(t.DType, o), n, t.Shape[1])
+	m, err := b.NewMatrix(matrixDType(t.DType, o), t.Shape[0], t.Shape[1])
 	if err != nil {
 		return fmt.Errorf("tensor %s: %w", s.Name, err)
 	}
 	*w.matrix(s) = m
+	return eachPart(t, func(from, rows int, part []byte) error {
+		if err := b.Load(m, from, rows, part, src); err != nil {
+			return fmt.Errorf("tensor %s: %w", s.Name, err)
+		}
+		return nil
+	})
+}
+
+// eachPart gives a matrix's rows out of its file, copied and checked, some at a time.
+func eachPart(t ckpt.Tensor, use func(from, rows int, part []byte) error) error {
+	n := t.Shape[0]
 	row := len(t.Data) / n
 	rows := min(max(loadBytes/row&^63, 64), n)
 	buffer := make([]byte, rows*row)
@@ -121,8 +131,8 @@ func (w *weights) loadMatrix(b kernels.Backend, s ckpt.TensorSpec, t ckpt.Tensor
 		if err := t.ReadFinite(part, from*row); err != nil {
 			return err
 		}
-		if err := b.Load(m, from, rows, part, src); err != nil {
-			return fmt.Errorf("tensor %s: %w", s.Name, err)
+		if err := use(from, rows, part); err != nil {
+			return err
 		}
 	}
 	return nil
