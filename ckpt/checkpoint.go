@@ -138,13 +138,11 @@ func save(d disk, runDir string, c *Checkpoint, keep int) error {
 		return fmt.Errorf("save checkpoint of step %d: %w", c.State.Step, err)
 	}
 	dir := filepath.Join(runDir, checkpointsFolder)
-	if err := d.mkdir(dir, 0o777); err == nil {
-		err = d.syncDir(runDir)
-		if err != nil {
-			return fmt.Errorf("save checkpoint: fsync %s: %w", runDir, err)
-		}
-	} else if !errors.Is(err, fs.ErrExist) {
+	if err := d.mkdir(dir, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("save checkpoint: %w", err)
+	}
+	if err := d.syncDir(runDir); err != nil { // also where the folder is there: a save that made it may have been stopped before this
+		return fmt.Errorf("save checkpoint: fsync %s: %w", runDir, err)
 	}
 	if err := sweep(d, dir); err != nil {
 		return fmt.Errorf("save checkpoint: remove what an earlier save left: %w", err)

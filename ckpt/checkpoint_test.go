@@ -241,6 +241,25 @@ func TestFirstSaveSurvivesEveryFault(t *testing.T) {
 	})
 }
 
+// A save that was stopped as soon as it had made the folder of checkpoints has left it to the next one to make that durable.
+func TestSaveIntoAFolderThatIsNotDurable(t *testing.T) {
+	dir, c := scratch(t), testCheckpoint(t, 1, 10, false, false)
+	d := newFaultyDisk(t, powerCut, 0)
+	if err := d.mkdir(filepath.Join(dir, checkpointsFolder), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := save(d, dir, c, 2); err != nil {
+		t.Fatal(err)
+	}
+	if d.stopped = true; len(d.undo) > 0 {
+		t.Errorf("%d changes of folders would be gone after a power cut", len(d.undo))
+	}
+	d.settle()
+	if got, _, err := Latest(dir); err != nil || !same(c, got) {
+		t.Errorf("after a power cut: error %v", err)
+	}
+}
+
 // What must not be loaded is not saved, and nothing is written.
 func TestSaveRefuses(t *testing.T) {
 	for name, spoil := range map[string]func(c *Checkpoint){

@@ -144,8 +144,11 @@ func (a *Adapter) check(layers int) error {
 				return fmt.Errorf("%w: module %s: no A and B found, target_modules asks for them", errLayers, path)
 			case found && !wanted:
 				by := "target_modules does"
-				if a.Config.LayersToTransform != nil {
+				switch e := a.Config.ExcludeModules; {
+				case a.Config.LayersToTransform != nil:
 					by = "target_modules and layers_to_transform do"
+				case len(e.Names) > 0 || e.Regexp != "":
+					by = "target_modules and exclude_modules do"
 				}
 				return fmt.Errorf("%w: module %s: A and B found, but %s not name it", errLayers, path, by)
 			case found:

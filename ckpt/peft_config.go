@@ -16,6 +16,7 @@ type AdapterConfig struct {
 	LoraDropout         float64 // kept, never applied: log-probs must not depend on chance
 	UseRSLoRA           bool    // scale is alpha/sqrt(r), not alpha/r (Kalajdzievski 2023)
 	TargetModules       Targets
+	ExcludeModules      Targets // of the targets, those that have no adapter
 	LayersToTransform   []int // of the targets that the end of a name gives; nil for all
 	RankPattern         Patterns[int]
 	AlphaPattern        Patterns[float64]
@@ -89,7 +90,7 @@ func (c *AdapterConfig) validate() error {
 	for _, list := range []struct {
 		field string
 		n     int
-	}{{"target_modules", len(c.TargetModules.Names)}, {"layers_to_transform", len(c.LayersToTransform)},
+	}{{"target_modules", len(c.TargetModules.Names)}, {"exclude_modules", len(c.ExcludeModules.Names)}, {"layers_to_transform", len(c.LayersToTransform)},
 		{"rank_pattern", len(c.RankPattern)}, {"alpha_pattern", len(c.AlphaPattern)}} {
 		if list.n > maxModules {
 			return fmt.Errorf("%s: %d entries found, at most %d expected, one for each module of a large model", list.field, list.n, maxModules)

@@ -19,6 +19,7 @@ type peftConfig struct {
 	LoraAlpha           *float64                  `json:"lora_alpha"`
 	LoraDropout         float64                   `json:"lora_dropout"`
 	TargetModules       Targets                   `json:"target_modules"`
+	ExcludeModules      Targets                   `json:"exclude_modules,omitzero"`
 	Bias                *string                   `json:"bias"`
 	FanInFanOut         bool                      `json:"fan_in_fan_out"`
 	InferenceMode       bool                      `json:"inference_mode"`
@@ -98,9 +99,9 @@ func (raw *peftConfig) adapterConfig() (AdapterConfig, error) {
 		return c, unsupported("init_lora_weights: %.100s found, which changes the base model; convert the adapter to a plain LoRA in PEFT", init)
 	}
 	for key, value := range raw.Rest {
-		// Numbers and words tune what another key switches on, so they mean nothing alone, but for one.
+		// Numbers and words tune what another key switches on, so they mean nothing alone.
 		kind := value.Kind()
-		switchesOn := kind == 't' || kind == '{' || kind == '[' || key == "exclude_modules"
+		switchesOn := kind == 't' || kind == '{' || kind == '['
 		if switchesOn && !neutral(value) && !slices.Contains(harmless, key) {
 			return c, unsupported("%.100s: %.100s found, nothing expected: it may change what the tensors mean", key, value)
 		}
@@ -108,7 +109,7 @@ func (raw *peftConfig) adapterConfig() (AdapterConfig, error) {
 	return AdapterConfig{
 		BaseModelNameOrPath: or(raw.BaseModelNameOrPath, ""),
 		R:                   *raw.R, LoraAlpha: *raw.LoraAlpha, LoraDropout: raw.LoraDropout,
-		UseRSLoRA: raw.UseRSLoRA, TargetModules: raw.TargetModules, LayersToTransform: raw.LayersToTransform,
+		UseRSLoRA: raw.UseRSLoRA, TargetModules: raw.TargetModules, ExcludeModules: raw.ExcludeModules, LayersToTransform: raw.LayersToTransform,
 		RankPattern: raw.RankPattern, AlphaPattern: raw.AlphaPattern,
 	}, nil
 }
@@ -123,7 +124,7 @@ func (c *AdapterConfig) marshal() ([]byte, error) {
 	task, bias := "CAUSAL_LM", "none"
 	raw := peftConfig{
 		PeftType: "LORA", TaskType: &task,
-		R: &c.R, LoraAlpha: &c.LoraAlpha, LoraDropout: c.LoraDropout, TargetModules: c.TargetModules,
+		R: &c.R, LoraAlpha: &c.LoraAlpha, LoraDropout: c.LoraDropout, TargetModules: c.TargetModules, ExcludeModules: c.ExcludeModules,
 		Bias: &bias, InferenceMode: true, UseRSLoRA: c.UseRSLoRA,
 		RankPattern: c.RankPattern, AlphaPattern: c.AlphaPattern,
 		LayersToTransform: c.LayersToTransform, InitLoraWeights: jsontext.Value("true"),

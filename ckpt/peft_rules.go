@@ -13,11 +13,12 @@ import (
 
 // adapterRules are a configuration's targets and patterns, compiled.
 type adapterRules struct {
-	config  *AdapterConfig
-	targets *regexp2.Regexp // nil for a list of names, and for all
-	ranks   []*regexp2.Regexp
-	alphas  []*regexp2.Regexp
-	spent   time.Duration // in matches so far
+	config   *AdapterConfig
+	targets  *regexp2.Regexp // nil for a list of names, and for all
+	excluded *regexp2.Regexp // nil for a list of names, and for none
+	ranks    []*regexp2.Regexp
+	alphas   []*regexp2.Regexp
+	spent    time.Duration // in matches so far
 }
 
 // matchTimeout ends the match of an expression that backtracks without end, and all matches of one adapter's modules together: an expression can be
@@ -52,6 +53,11 @@ func (c *AdapterConfig) rules() (*adapterRules, error) {
 	var err error
 	if t := c.TargetModules; t.Names == nil && t.Regexp != allLinear {
 		if r.targets, err = compile("target_modules", `^(?:`+t.Regexp+`)$`); err != nil {
+			return nil, err
+		}
+	}
+	if e := c.ExcludeModules; e.Names == nil && e.Regexp != "" {
+		if r.excluded, err = compile("exclude_modules", `^(?:`+e.Regexp+`)$`); err != nil {
 			return nil, err
 		}
 	}
@@ -97,8 +103,18 @@ func lookup[T int | float64](r *adapterRules, patterns Patterns[T], compiled []*
 	return fallback, nil
 }
 
-// targeted says whether a module is a target. A name in full holds in a layer that is not to be transformed too, as in PEFT.
+// targeted says whether a module is a target, and not excluded. A name in full holds in a layer that is not to be transformed too, as in PEFT.
 func (r *adapterRules) targeted(layer int, path string) (bool, error) {
+	if slices.ContainsFunc(r.config.ExcludeModules.Names, func(name string) bool { return namesModule(name, path) }) {
+		return false, nil
+	}
+	if r.excluded != nil {
+		if matched, err := r.match(r.excluded, path); err != nil {
+			return false, fmt.Errorf("exclude_modules: %w", err)
+		} else if matched {
+			return false, nil
+		}
+	}
 	if r.targets != nil {
 		matched, err := r.match(r.targets, path)
 		if err != nil {
@@ -116,7 +132,7 @@ func (r *adapterRules) targeted(layer int, path string) (bool, error) {
 	return names == nil, nil
 }
 
-// namesModule says whether an entry of a list of targets means a module.
+// namesModule says whether an entry of a list means a module.
 func namesModule(name, path string) bool {
 	return path == name || strings.HasSuffix(path, "."+name)
 }

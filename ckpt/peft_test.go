@@ -231,7 +231,15 @@ func TestReadAdapterRefused(t *testing.T) {
 		{name: "layers in words", config: map[string]any{"layers_to_transform": "1"}, want: "/layers_to_transform"},
 		{name: "layers elsewhere", config: map[string]any{"layers_to_transform": 1, "layers_pattern": "h"}, want: `layers_pattern: "h"`, is: ErrUnsupported},
 		{name: "pissa", config: map[string]any{"init_lora_weights": "pissa"}, want: "init_lora_weights", is: ErrUnsupported},
-		{name: "excluded", config: map[string]any{"exclude_modules": "q_proj"}, want: "exclude_modules", is: ErrUnsupported},
+		{name: "excluded, but not here", config: map[string]any{"exclude_modules": []string{"lm_head"}}},
+		{name: "excluded by a name", config: map[string]any{"exclude_modules": []string{"layers.0.self_attn.q_proj"}}, edit: drop(q0+"A.weight", q0+"B.weight")},
+		{name: "excluded by an expression", config: map[string]any{"exclude_modules": `.*\.1\..*|model\.layers\.1`}, edit: layerOnly(0)},
+		{name: "an expression is of the whole name", config: map[string]any{"exclude_modules": "q_proj"}},
+		{name: "excluded, and there", config: map[string]any{"exclude_modules": []string{"q_proj"}}, want: "model.layers.0.self_attn.q_proj: A and B found, but target_modules and exclude_modules"},
+		{name: "bad expression of what is excluded", config: map[string]any{"exclude_modules": "(q"}, want: "adapter_config.json: exclude_modules: not a regular expression"},
+		{name: "nothing excluded", config: map[string]any{"exclude_modules": ""}},
+		{name: "a number excluded", config: map[string]any{"exclude_modules": 3}, want: "/exclude_modules"},
+		{name: "too much excluded", config: map[string]any{"exclude_modules": slices.Repeat([]string{"q_proj"}, maxModules+1)}, want: "exclude_modules: 8193 entries"},
 		{name: "unknown switch", config: map[string]any{"use_next_years_lora": true}, want: "use_next_years_lora", is: ErrUnsupported},
 		{name: "replicated layers", config: map[string]any{"layer_replication": [][]int{{0, 2}}}, want: "layer_replication", is: ErrUnsupported},
 		{name: "bad target expression", config: map[string]any{"target_modules": "(q"}, want: "adapter_config.json: target_modules: not a regular expression"},
@@ -292,6 +300,9 @@ func FuzzAdapterConfig(f *testing.F) {
 			f.Fatal(err)
 		}
 		f.Add(data)
+	}
+	for _, excluded := range []string{`"lm_head"`, `["lm_head"]`, `[]`, `""`, `null`} {
+		f.Add([]byte(`{"peft_type":"LORA","r":2,"lora_alpha":4,"target_modules":["q_proj"],"exclude_modules":` + excluded + `}`))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := parseAdapterConfig("adapter_config.json", data)
