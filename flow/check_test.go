@@ -43,7 +43,7 @@ func TestNewUpdateRefuses(t *testing.T) {
 		`group "a", sample 2: sample: found twice`: func(ts []Trajectory, _ *Objective) []Trajectory {
 			return append(ts, failed("a", 2, ""), failed("a", 2, ""))
 		},
-		`group "a", sample -1: sample: missing in 1 of the group's 2 rollouts`: func(ts []Trajectory, _ *Objective) []Trajectory {
+		`group "a": sample: missing in 1 of the group's 2 rollouts`: func(ts []Trajectory, _ *Objective) []Trajectory {
 			ts[1].Sample = -1
 			return ts
 		},

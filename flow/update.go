@@ -77,7 +77,11 @@ type TrajectoryError struct {
 
 // Error names the group, the sample and the field.
 func (e *TrajectoryError) Error() string {
-	return fmt.Sprintf("group %q, sample %d: %s: %s", e.Group, e.Sample, e.Field, e.Reason)
+	sample := ""
+	if e.Sample >= 0 { // else the line names none
+		sample = fmt.Sprintf(", sample %d", e.Sample)
+	}
+	return fmt.Sprintf("group %q%s: %s: %s", e.Group, sample, e.Field, e.Reason)
 }
 
 // NewUpdate forms groups, advantages and token weights from the trajectories of one update.
@@ -314,6 +318,19 @@ func (u *Update) warn(ts []Trajectory) {
 		u.Warnings = append(u.Warnings, fmt.Sprintf(
 			"%d of %d groups have one rollout with a reward, so nothing to compare it with: their advantage is 0 (%s)",
 			n, len(u.Groups), some(alone)))
+	}
+	rewarded := map[string]bool{}
+	for i := range ts {
+		rewarded[ts[i].Group] = rewarded[ts[i].Group] || !ts[i].Failed()
+	}
+	var failed []string
+	for _, name := range slices.Sorted(maps.Keys(rewarded)) {
+		if !rewarded[name] {
+			failed = append(failed, name)
+		}
+	}
+	if n := len(failed); n > 0 {
+		u.Warnings = append(u.Warnings, fmt.Sprintf("%d of %d groups have no rollout with a reward and are left out (%s)", n, len(rewarded), some(failed)))
 	}
 	if o := &u.Objective; u.Counts.ZeroSignal == u.Counts.Groups && (o.KLEstimator != K1 || o.KL == 0 || o.SkipZeroSignal) { // else the KL makes rewards differ
 		u.Warnings = append(u.Warnings, "in every group all rewards are equal: this update has no policy gradient")

@@ -276,6 +276,10 @@ func TestTrap10GroupSizeOne(t *testing.T) {
 	if len(u.Warnings) != 1 || !strings.Contains(u.Warnings[0], "1 of 2 groups have one rollout") {
 		t.Errorf("warnings: %q", u.Warnings)
 	}
+	u = mustUpdate(t, []Trajectory{rollout("a", 0, 1, 2), rollout("a", 1, 0, 2), failed("b", 0, "timeout"), failed("c", 0, "")}, o)
+	if len(u.Groups) != 1 || u.Counts.FailedGroups != 2 || len(u.Warnings) != 1 || !strings.Contains(u.Warnings[0], "2 of 3 groups have no rollout with a reward and are left out (b, c)") {
+		t.Errorf("%d groups, %d failed, warnings: %q", len(u.Groups), u.Counts.FailedGroups, u.Warnings)
+	}
 }
 
 // TestTrap12MissingReward: a failed rollout is nowhere but in the counts; a reward that is no number is an error.

@@ -113,6 +113,7 @@ func TestBadScoreLines(t *testing.T) {
 	}{
 		{good + `{"tokens":[1,2,3]}`, []string{"in.jsonl:2", "start"}},
 		{`{"start":1}`, []string{"in.jsonl:1", "tokens"}},
+		{`{"tokens":[7],"start":1}`, []string{"in.jsonl:1", "tokens: found 1, expected at least 2"}},
 		{`{"tokens":null,"start":1}`, []string{"in.jsonl:1", "tokens"}},
 		{`{"tokens":[1,2],"start":null}`, []string{"in.jsonl:1", "start"}},
 		{`{"tokens":[1,2],"start":0}`, []string{"in.jsonl:1", "start", "found 0", "1 <= start < 2"}},

@@ -141,6 +141,9 @@ func (l *scoreLine) sequence(c *ckpt.ModelConfig) (flow.Sequence, error) {
 	if l.Tokens == nil {
 		return flow.Sequence{}, errors.New("tokens: found none, expected a list of token ids")
 	}
+	if n := len(l.Tokens); n < 2 {
+		return flow.Sequence{}, fmt.Errorf("tokens: found %d, expected at least 2: one to score behind another", n)
+	}
 	if l.Start == nil {
 		return flow.Sequence{}, errors.New("start: found none, expected the index of the first token to score")
 	}
