@@ -17,7 +17,7 @@ type AdapterConfig struct {
 	UseRSLoRA           bool    // scale is alpha/sqrt(r), not alpha/r (Kalajdzievski 2023)
 	TargetModules       Targets
 	ExcludeModules      Targets // of the targets, those that have no adapter
-	LayersToTransform   []int // of the targets that the end of a name gives; nil for all
+	LayersToTransform   []int   // of the targets that the end of a name gives; nil for all
 	RankPattern         Patterns[int]
 	AlphaPattern        Patterns[float64]
 }

@@ -26,9 +26,14 @@ var ofWords = map[byte]string{
 
 func fromOniguruma(pattern string) (string, error) {
 	var out strings.Builder
+	folds := []bool{false} // whether (?i holds, within each group that is open
 	for i := 0; i < len(pattern); {
 		rest := pattern[i:]
 		n, written := 1, ""
+		if rest[0] == ')' && len(folds) > 1 {
+			folds = folds[:len(folds)-1]
+		}
+		fold := &folds[len(folds)-1]
 		switch {
 		case rest[0] == '\\' && len(rest) > 1:
 			n, written = 2, ofWords[rest[1]]
@@ -40,9 +45,20 @@ func fromOniguruma(pattern string) (string, error) {
 		case strings.HasPrefix(rest, "{,"):
 			return "", unsupported("a repetition without its least number, {,n}: write {0,n}")
 		case strings.HasPrefix(rest, "(?"):
-			if flags := rest[2 : len(rest)-len(strings.TrimLeft(rest[2:], "abcdefghijklmnopqrstuvwxyzDSWTP-#"))]; flags != "" && flags != "i" && flags != "-i" {
+			flags := rest[2 : len(rest)-len(strings.TrimLeft(rest[2:], "abcdefghijklmnopqrstuvwxyzDSWTP-#"))]
+			if flags != "" && flags != "i" && flags != "-i" {
 				return "", unsupported("(?%s found, of the options (?i is read", flags)
 			}
+			within := flags == "i" || flags == "" && *fold
+			if strings.HasPrefix(rest[2+len(flags):], ")") { // for the rest of this group
+				n, written, *fold = len("(?)")+len(flags), rest[:len("(?)")+len(flags)], within
+			} else {
+				folds = append(folds, within)
+			}
+		case rest[0] == '(':
+			folds = append(folds, *fold)
+		case *fold && (rest[0] == 's' || rest[0] == 'S'):
+			written = "[sſ]" // an s to Oniguruma, whose capital it shares
 		}
 		if written == "" {
 			written = rest[:n]

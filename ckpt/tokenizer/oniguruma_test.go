@@ -27,6 +27,10 @@ func TestSplitLikeOniguruma(t *testing.T) {
 		{`\d{1,3}(?=(?:\d{3})*\b)`, "1234567 89", []string{"1", "234", "567", " ", "89"}},
 		{`[^\S\n]+`, "a \n b", []string{"a", " ", "\n", " ", "b"}},
 		{`(?i:K)`, "kK", []string{"k", "K"}},
+		{`(?i:'s|'t|'re)|\p{L}+`, "it'ſa", []string{"it", "'ſ", "a"}},
+		{`(?i:'s)|s|\p{L}`, "'ſ ſ s", []string{"'ſ", " ", "ſ", " ", "s"}},
+		{`((?i)xs|b)s|.`, "xſs XSs bſ bs", []string{"xſs", " ", "XSs", " ", "b", "ſ", " ", "bs"}},
+		{`(?i:a(?-i:s)s)|.`, "asſ aſs AsS", []string{"asſ", " ", "a", "ſ", "s", " ", "AsS"}},
 	} {
 		s, err := newSplitter("", test.pattern)
 		if err != nil {
