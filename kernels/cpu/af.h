@@ -97,7 +97,7 @@ int af_rmsnorm(af_ctx *c, af_tensor y, float *rstd, af_tensor x, const float *w,
 // dx (+)= ..., dw += ... (dw may be NULL). dy, dx f32.
 int af_rmsnorm_back(af_ctx *c, af_tensor dx, float *dw, af_tensor dy, af_tensor x, const float *w, const float *rstd, int add);
 
-// Rotates heads of dh in place by the angle of positions[t]: cos/sin table [maxpos, dh/2] each; inverse != 0: by minus it.
+// Rotates heads of dh in place by the angle of positions[t]: a row of cos_sin [maxpos, dh] is dh/2 cosines, then dh/2 sines; inverse != 0: by minus it.
 int af_rope(af_ctx *c, af_tensor x, const int32_t *positions, const float *cos_sin, int64_t heads, int64_t dh, int inverse);
 
 // act = silu(gate) * up; backward gives dgate, dup from dact and may write over gate, up.

@@ -22,8 +22,6 @@ enum {
 	WIDE_BYTES = 768 << 10, // of hidden rows whose logits exist at a time, where they and W are widened (tile.c)
 };
 
-static int kind_of(int x, int w) { return x == AF_BF16 ? TILE_B : w == AF_BF16 ? TILE_X : TILE_F; }
-
 // Logits of tokens v0.. (at most `most` of a tile) for rows of ldx elements, of a kind of tile.c, into z [rows, TILE]; returns the padded width.
 // Columns past V are -inf after head_scale.
 static int64_t logits_of(af_ctx *c, int kind, const af_matrix *w, int64_t v0, int64_t most, const void *x, int64_t ldx, int64_t rows, float *z) {

@@ -22,6 +22,10 @@
 #define AF_X86 1
 #endif
 
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "pairs of bf16 are read as words of 32 bits, the first one in the lower half: a little-endian processor is expected"
+#endif
+
 typedef uint16_t bf16;
 
 #define AF_CAT2(a, b) a##_l##b

@@ -41,8 +41,6 @@ static int64_t equal_blocks(int64_t rows, int64_t most, int64_t parts, int64_t u
 	return max64(unit, ((rows + blocks - 1) / blocks + unit - 1) / unit * unit);
 }
 
-static int kind_of(int x, int w) { return x == AF_BF16 ? TILE_B : w == AF_BF16 ? TILE_X : TILE_F; }
-
 // y[t0.., n0..n0+n] = (or +=) buf (+ bias), buf of row width w.
 static void put(af_ctx *c, af_tensor y, int64_t t0, int64_t rows, int64_t n0, int64_t n, const float *buf, int64_t w,
                 const float *bias, int add) {

@@ -85,10 +85,11 @@ int af_products_matmul(af_ctx *c, int64_t m, int64_t n, int64_t k, int dtype, co
 	struct af_products *p = start(c);
 	if (!p) return AF_NOMEM;
 	omp_set_num_threads(c->threads);
-	desc da, db, dc, dbias;
+	int rc = AF_SHAPE; // unless all is made and done; what was not made is NULL, or nothing to free
+	desc da = {0}, db = {0}, dc = {0}, dbias = {0};
 	if (!desc_new(&da, m, k, lda, 1, dtype) || !desc_new(&db, k, n, b_transposed ? 1 : ldb, b_transposed ? ldb : 1, dtype) ||
 	    !desc_new(&dc, m, n, ldo, 1, out_dtype) || !desc_new(&dbias, 1, n, n, 1, AF_F32))
-		return AF_SHAPE;
+		goto end;
 	dnnl_primitive_attr_t attr;
 	dnnl_post_ops_t ops;
 	dnnl_primitive_attr_create(&attr);
@@ -99,25 +100,25 @@ int af_products_matmul(af_ctx *c, int64_t m, int64_t n, int64_t k, int dtype, co
 	}
 	dnnl_primitive_desc_t pd;
 	dnnl_primitive_t prim = NULL;
-	int rc = AF_SHAPE;
 	if (primitive(&pd, p->engine, &da, &db, bias ? &dbias : NULL, &dc, attr) == dnnl_success) {
-		dnnl_memory_t ma, mb, mc, mbias;
+		dnnl_memory_t ma = NULL, mb = NULL, mc = NULL, mbias = NULL;
 		if (dnnl_primitive_create(&prim, pd) == dnnl_success && memory(&ma, &da, p->engine, (void *)a) == dnnl_success &&
 		    memory(&mb, &db, p->engine, (void *)b) == dnnl_success && memory(&mc, &dc, p->engine, out) == dnnl_success &&
 		    memory(&mbias, &dbias, p->engine, (void *)bias) == dnnl_success) {
 			dnnl_exec_arg_t args[4] = {{DNNL_ARG_SRC, ma}, {DNNL_ARG_WEIGHTS, mb}, {DNNL_ARG_DST, mc}, {DNNL_ARG_BIAS, mbias}};
 			if (dnnl_primitive_execute(prim, p->stream, bias ? 4 : 3, args) == dnnl_success && dnnl_stream_wait(p->stream) == dnnl_success)
 				rc = AF_OK;
-			dnnl_memory_destroy(ma);
-			dnnl_memory_destroy(mb);
-			dnnl_memory_destroy(mc);
-			dnnl_memory_destroy(mbias);
 		}
+		dnnl_memory_destroy(ma);
+		dnnl_memory_destroy(mb);
+		dnnl_memory_destroy(mc);
+		dnnl_memory_destroy(mbias);
 		if (prim) dnnl_primitive_destroy(prim);
 		dnnl_primitive_desc_destroy(pd);
 	}
 	dnnl_post_ops_destroy(ops);
 	dnnl_primitive_attr_destroy(attr);
+end:
 	desc_free(&da);
 	desc_free(&db);
 	desc_free(&dc);

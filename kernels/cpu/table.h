@@ -5,7 +5,9 @@
 #include "af.h"
 
 // Kinds of a product, see tile.c: f32 x f32, bf16 x bf16, f32 x bf16; its own; a flag.
-enum { TILE_F = 0, TILE_B = 1, TILE_X = 2, TILE_P = 1, TILE_W = 3, TILE_AHEAD = 4 };
+enum { TILE_F, TILE_B, TILE_X, TILE_P, TILE_W, TILE_KINDS, TILE_AHEAD = 8 };
+
+static inline int kind_of(int x, int w) { return x == AF_BF16 ? TILE_B : w == AF_BF16 ? TILE_X : TILE_F; }
 
 struct head_args;
 struct attn_args;

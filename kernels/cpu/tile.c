@@ -190,7 +190,7 @@ BLOCKS(1, 8)
 static const int AF(most_rows)[NVMAX] = {[1] = 6, [3] = 3, [7] = 1};
 #define WIDTHS(STEP) {[1] = {SIX(STEP, 2)}, [3] = {NAME(STEP, 1, 4), NAME(STEP, 2, 4), NAME(STEP, 3, 4)}, [7] = {NAME(STEP, 1, 8)}}
 #endif
-static const AF(block_fn) AF(blocks)[4][NVMAX][8] = {
+static const AF(block_fn) AF(blocks)[TILE_KINDS][NVMAX][8] = {
     [TILE_F] = WIDTHS(F),
     [TILE_X] = WIDTHS(X),
 #if AF_LEVEL >= 4
