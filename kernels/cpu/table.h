@@ -5,7 +5,7 @@
 #include "af.h"
 
 // Kinds of a product, see tile.c: f32 x f32, bf16 x bf16, f32 x bf16; its own; a flag.
-enum { TILE_F, TILE_B, TILE_X, TILE_P, TILE_W, TILE_KINDS, TILE_AHEAD = 8 };
+enum { TILE_F, TILE_B, TILE_X, TILE_P, TILE_W, TILE_G, TILE_KINDS, TILE_AHEAD = 8 };
 
 static inline int kind_of(int x, int w) { return x == AF_BF16 ? TILE_B : w == AF_BF16 ? TILE_X : TILE_F; }
 

@@ -42,6 +42,18 @@
 			for (int j = 0; j < NV; j++) c[i][j] = vfma(x, bv[j], c[i][j]);                                            \
 		}                                                                                                              \
 	}
+// As F, and leaves b's columns side by side for the rows that follow, at `ahead`.
+#define STEP_G(MR, NV)                                                                                                 \
+	float *to = (float *)ahead;                                                                                        \
+	for (int64_t k = 0; k < K; k++, b += ldb, to += NV * VL) {                                                         \
+		vf bv[NV];                                                                                                     \
+		for (int j = 0; j < NV; j++) bv[j] = vload(b + VL * j);                                                        \
+		for (int j = 0; j < NV; j++) vstore(to + VL * j, bv[j]);                                                       \
+		_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++) {                                                         \
+			vf x = vset1(a[i * lda + k]);                                                                              \
+			for (int j = 0; j < NV; j++) c[i][j] = vfma(x, bv[j], c[i][j]);                                            \
+		}                                                                                                              \
+	}
 #define STEP_B(MR, NV)                                                                                                 \
 	for (int64_t k = 0; k + 1 < K; k += 2, b += 2 * ldb) {                                                             \
 		__builtin_prefetch(ahead + 32 * k, 0, 2);                                                                      \
@@ -163,9 +175,12 @@
 #if AF_LEVEL >= 4
 #define UPPER_FIRST 0
 #define BLOCKS(MR, NV) BLOCK(F, float, float, MR, NV) BLOCK(X, float, bf16, MR, NV) BLOCK(B, bf16, bf16, MR, NV)
-#else
+#elif VL == 16
 #define UPPER_FIRST 1
 #define BLOCKS(MR, NV) BLOCK(F, float, float, MR, NV) BLOCK(X, float, bf16, MR, NV) BLOCK(P, float, float, MR, NV) BLOCK(W, float, bf16, MR, NV)
+#else
+#define UPPER_FIRST 1
+#define BLOCKS(MR, NV) BLOCK(F, float, float, MR, NV) BLOCK(G, float, float, MR, NV) BLOCK(X, float, bf16, MR, NV) BLOCK(P, float, float, MR, NV) BLOCK(W, float, bf16, MR, NV)
 #endif
 
 typedef void (*AF(block_fn))(int64_t, const void *, int64_t, const void *, int64_t, float *, int64_t, int, const char *);
@@ -198,6 +213,9 @@ static const AF(block_fn) AF(blocks)[TILE_KINDS][NVMAX][8] = {
 #else
     [TILE_P] = WIDTHS(P),
     [TILE_W] = WIDTHS(W),
+#endif
+#if VL < 16
+    [TILE_G] = WIDTHS(G),
 #endif
 };
 
@@ -258,6 +276,26 @@ static void AF(tile_widened)(int kind, int64_t m, int64_t n, int64_t k, const vo
 }
 #endif
 
+#if VL < 16
+// TILE_F where a strip of B that a block takes lies apart in memory: its columns are brought together in the first-level cache.
+static void AF(tile_strips)(int64_t m, int64_t n, int64_t k, const float *A, int64_t lda, const float *B, int64_t ldb, float *C, int64_t ldc, int acc) {
+	enum { CHUNK = 512, STRIP = 2 * VL };
+	static _Thread_local float strip[CHUNK * STRIP] __attribute__((aligned(64)));
+	int64_t chunks = (k + CHUNK - 1) / CHUNK, chunk = (k + chunks - 1) / chunks;
+	for (int64_t k0 = 0; k0 < k; k0 += chunk) {
+		int64_t len = k - k0 < chunk ? k - k0 : chunk;
+		for (int64_t j = 0; j < n; j += STRIP) {
+			int64_t left = (m + AF(most_rows)[1] - 1) / AF(most_rows)[1];
+			for (int64_t i = 0, rows; i < m; i += rows, left--) {
+				rows = (m - i + left - 1) / left;
+				AF(blocks)[i ? TILE_F : TILE_G][1][rows - 1](len, A + i * lda + k0, lda, i ? strip : B + k0 * ldb + j, i ? STRIP : ldb, C + i * ldc + j, ldc,
+				                                             acc || k0 > 0, (const char *)strip);
+			}
+		}
+	}
+}
+#endif
+
 // n is a multiple of 16. ldb is the width of a panel row. With TILE_AHEAD in kind what follows the panel in memory, or in it where it is widened, is
 // brought near meanwhile.
 void AF(tile)(int kind, int64_t m, int64_t n, int64_t k, const void *A, int64_t lda, const void *B, int64_t ldb, float *C,
@@ -267,6 +305,12 @@ void AF(tile)(int kind, int64_t m, int64_t n, int64_t k, const void *A, int64_t 
 #if AF_LEVEL < 4
 	if (kind != TILE_F) {
 		AF(tile_widened)(kind, m, n, k, A, lda, B, ldb, C, ldc, acc, ahead);
+		return;
+	}
+#endif
+#if VL < 16
+	if (kind == TILE_F && !ahead && m >= 24 && k > 512 && n > 2 * VL) {
+		AF(tile_strips)(m, n, k, A, lda, B, ldb, C, ldc, acc);
 		return;
 	}
 #endif
@@ -290,6 +334,7 @@ void AF(tile)(int kind, int64_t m, int64_t n, int64_t k, const void *A, int64_t 
 #undef NVMAX
 #undef PAIR
 #undef STEP_F
+#undef STEP_G
 #undef STEP_B
 #undef STEP_X
 #undef STEP_W
