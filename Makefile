@@ -12,12 +12,15 @@ STEPS ?=
 # More flags for go test, such as -v.
 TESTFLAGS ?=
 
-.PHONY: all build tags test race demo bench peer planner ablations lint crashtest fuzz clean
+.PHONY: all build tags test race demo bench peer planner ablations lint crashtest fuzz cuda clean
 
 all: build
 
 build:
 	$(GO) build -tags '$(TAGS)' -o $(BIN) ./cmd/afctl
+
+cuda:
+	@echo 'cuda: this version has no GPU engine yet; make builds $(BIN), which runs on the CPU' >&2; exit 1
 
 tags:
 	@echo 'build tags: $(or $(TAGS),none)'

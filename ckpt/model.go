@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -69,6 +70,9 @@ func (f folder) model() (*Model, error) {
 	return m, nil
 }
 
+// Where names the file of a tensor, for messages.
+func (m *Model) Where(tensor string) string { return filepath.Join(m.Name, m.Weights.File(tensor)) }
+
 // Close releases the weights.
 func (m *Model) Close() error { return m.Weights.Close() }
 
@@ -93,10 +97,10 @@ func checkWeights(c *ModelConfig, weights Weights) error {
 			return fmt.Errorf("%w; config.json asks for it with shape %v", err, spec.Shape)
 		}
 		if !slices.Equal(t.Shape, spec.Shape) {
-			return fmt.Errorf("tensor %.100q: shape %v found, %v expected by config.json", spec.Name, t.Shape, spec.Shape)
+			return fmt.Errorf("%s: tensor %.100q: shape %v found, %v expected by config.json", weights.File(spec.Name), spec.Name, t.Shape, spec.Shape)
 		}
 		if !t.DType.Numeric() {
-			return fmt.Errorf("tensor %.100q: %w: %s found, F32, F16 or BF16 expected", spec.Name, ErrDType, t.DType)
+			return fmt.Errorf("%s: tensor %.100q: %w: %s found, F32, F16 or BF16 expected", weights.File(spec.Name), spec.Name, ErrDType, t.DType)
 		}
 		used[spec.Name] = true
 	}
@@ -107,7 +111,7 @@ func checkWeights(c *ModelConfig, weights Weights) error {
 			}
 		}
 		if !used[name] && !idleTensor(c, name) {
-			return fmt.Errorf("tensor %.100q: config.json has no place for it: the weights are of another architecture, or of another size", name)
+			return fmt.Errorf("%s: tensor %.100q: config.json has no place for it: the weights are of another architecture, or of another size", weights.File(name), name)
 		}
 	}
 	return nil

@@ -148,6 +148,9 @@ func (l *tensorList) Tensor(name string) (Tensor, error) {
 	return l.tensors[i], nil
 }
 
+// File is none: the tensors are in memory.
+func (l *tensorList) File(string) string { return "" }
+
 // Drop does nothing: the tensors are their maker's.
 func (l *tensorList) Drop(string) {}
 

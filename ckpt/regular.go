@@ -1,11 +1,13 @@
 package ckpt
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -73,6 +75,40 @@ func openRegular(path string) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// OpenWaiting opens a file for reading, of whatever kind. That of a named pipe waits for a writer, until ctx ends.
+func OpenWaiting(ctx context.Context, path string) (*os.File, error) {
+	if info, err := os.Stat(path); err != nil || info.Mode()&fs.ModeNamedPipe == 0 {
+		return os.Open(path)
+	}
+	type opened struct {
+		f   *os.File
+		err error
+	}
+	done := make(chan opened, 1)
+	go func() {
+		f, err := os.Open(path)
+		done <- opened{f, err}
+	}()
+	select {
+	case o := <-done:
+		return o.f, o.err
+	case <-ctx.Done():
+	}
+	for { // a writer of our own ends the waiting, once it has begun
+		if fd, err := unix.Open(path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0); err == nil {
+			unix.Close(fd)
+		}
+		select {
+		case o := <-done:
+			if o.err == nil {
+				o.f.Close()
+			}
+			return nil, &fs.PathError{Op: "open", Path: path, Err: context.Cause(ctx)}
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 // regularFS is os.DirFS of which only folders and regular files can be opened.

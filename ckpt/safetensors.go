@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"sync/atomic"
 
@@ -80,6 +81,9 @@ func (s *Safetensors) Tensor(name string) (Tensor, error) {
 	}
 	return s.tensors[i], nil
 }
+
+// File is the name of the file.
+func (s *Safetensors) File(string) string { return filepath.Base(s.name) }
 
 // Drop gives back the memory that a tensor's data takes, once it has been read and copied: it can be read again, from the file. It does nothing
 // for a file that is held in memory.

@@ -14,7 +14,7 @@ import (
 )
 
 // PhaseTrain is the phase of rollouts that an update trains on. Evaluations have names of their own, such as
-// "eval-gym".
+// "eval".
 const PhaseTrain = "train"
 
 // trajectoryRow is a trajectory as it lies in the store: encoded by the caller, so that the writer only writes.

@@ -19,6 +19,8 @@ type Weights interface {
 	Names() []string
 	// Tensor returns one tensor, whose data may alias a file and is valid until Close. ErrNoTensor if there is none.
 	Tensor(name string) (Tensor, error)
+	// File is the name of the file that a tensor lies in, for messages; "" where that says nothing.
+	File(name string) string
 	// Drop gives back the memory that a tensor's data takes until it is read again.
 	Drop(name string)
 	// Close releases the files.
@@ -67,6 +69,8 @@ type shards struct {
 func (s *shards) Names() []string { return slices.Clone(s.names) }
 
 func (s *shards) Tensor(name string) (Tensor, error) { return s.files[s.where[name]].Tensor(name) }
+
+func (s *shards) File(name string) string { return s.files[s.where[name]].name }
 
 func (s *shards) Drop(name string) { s.files[s.where[name]].Drop(name) }
 

@@ -91,8 +91,9 @@ func (w *benchWeights) Tensor(name string) (ckpt.Tensor, error) {
 	return ckpt.Tensor{}, fmt.Errorf("tensor %q: %w", name, ckpt.ErrNoTensor)
 }
 
-func (w *benchWeights) Drop(string)  {}
-func (w *benchWeights) Close() error { return nil }
+func (w *benchWeights) File(string) string { return "" }
+func (w *benchWeights) Drop(string)        {}
+func (w *benchWeights) Close() error       { return nil }
 
 // benchEngine is a model of the shape with an adapter of rank 16 whose B is not zero, on as many threads as go test's -cpu says.
 func benchEngine(b *testing.B, s benchShape) (*Engine, *cpu.Backend) {

@@ -71,7 +71,7 @@ func load(b kernels.Backend, m *ckpt.Model, o Options) (w *weights, err error) {
 			return t, err
 		}
 		if fmt.Sprint(t.Shape) != fmt.Sprint(spec.Shape) {
-			return t, fmt.Errorf("%s: tensor %s: found shape %v, expected %v of config.json", m.Name, spec.Name, t.Shape, spec.Shape)
+			return t, fmt.Errorf("%s: tensor %s: found shape %v, expected %v of config.json", m.Where(spec.Name), spec.Name, t.Shape, spec.Shape)
 		}
 		return t, nil
 	}
@@ -86,7 +86,7 @@ func load(b kernels.Backend, m *ckpt.Model, o Options) (w *weights, err error) {
 			err = w.loadMatrix(b, spec, t, o)
 		}
 		if err != nil {
-			return w, fmt.Errorf("%s: %w", m.Name, err)
+			return w, fmt.Errorf("%s: %w", m.Where(spec.Name), err)
 		}
 		m.Weights.Drop(spec.Name)
 	}

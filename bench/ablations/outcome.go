@@ -144,7 +144,7 @@ func readReport(path string) (*eval.Report, error) {
 		return nil, err
 	}
 	defer f.Close()
-	r, err := eval.ReadReport(f)
+	r, err := eval.ReadReport(path, f)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

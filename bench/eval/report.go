@@ -11,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"afctl/ckpt"
 	"afctl/flow"
 )
 
@@ -86,14 +87,18 @@ func (r *Report) WriteJSON(w io.Writer) error {
 	return err
 }
 
-// ReadReport reads what WriteJSON wrote, strictly.
-func ReadReport(in io.Reader) (*Report, error) {
+// ReadReport reads what WriteJSON wrote, strictly; name is for errors.
+func ReadReport(name string, in io.Reader) (*Report, error) {
+	data, err := io.ReadAll(in)
+	if err != nil {
+		return nil, err
+	}
 	var r Report
-	if err := json.UnmarshalRead(in, &r, json.RejectUnknownMembers(true)); err != nil {
-		return nil, fmt.Errorf("evaluation report: %w", err)
+	if err := ckpt.DecodeJSON(name, data, &r, ckpt.RefuseUnknown); err != nil {
+		return nil, err
 	}
 	if r.Repeats < 1 || len(r.Rows) == 0 {
-		return nil, fmt.Errorf("evaluation report: found %d rows and %d repeats, expected at least one of each", len(r.Rows), r.Repeats)
+		return nil, fmt.Errorf("%s: found %d rows and %d repeats, expected at least one of each", name, len(r.Rows), r.Repeats)
 	}
 	return &r, nil
 }

@@ -16,6 +16,8 @@ import (
 type Config struct {
 	// ChatTemplate is the Jinja template of chats, empty if the folder has none.
 	ChatTemplate string
+	// ChatTemplateFile is where it stands.
+	ChatTemplateFile string
 	// SpecialTokens are contents by the names that templates use: "bos_token", "eos_token", "pad_token", "unk_token".
 	SpecialTokens map[string]string
 	// AddBOS says that a text begins with bos_token. A text rendered by a chat template has its own.
@@ -95,7 +97,7 @@ func loadConfig(fsys fs.FS, folder string) (Config, error) {
 		if err := ckpt.DecodeJSON(path.Join(folder, configFile), data, &raw, ckpt.IgnoreUnknown); err != nil {
 			return c, err
 		}
-		c.ChatTemplate = raw.ChatTemplate.source
+		c.ChatTemplate, c.ChatTemplateFile = raw.ChatTemplate.source, path.Join(folder, configFile)
 		c.AddBOS = raw.AddBOSToken != nil && *raw.AddBOSToken
 		for name, token := range map[string]tokenJSON{
 			"bos_token": raw.BOSToken, "eos_token": raw.EOSToken, "pad_token": raw.PadToken, "unk_token": raw.UnkToken,
@@ -112,6 +114,6 @@ func loadConfig(fsys fs.FS, folder string) (Config, error) {
 	case err != nil:
 		return c, err
 	}
-	c.ChatTemplate = string(template)
+	c.ChatTemplate, c.ChatTemplateFile = string(template), path.Join(folder, templateFile)
 	return c, nil
 }

@@ -13,5 +13,5 @@
 //	prompt, err := tok.Encode(rendered, true)   // a rendered chat template: special tokens are read
 //	result, err := tok.Encode(untrusted, false) // "<|im_end|>" is plain text
 //	text := tok.Decode(ids, true)
-//	template, err := ckpt.ParseChatTemplate(dir, tok.Config.ChatTemplate, tok.Config.SpecialTokens)
+//	template, err := ckpt.ParseChatTemplate(tok.Config.ChatTemplateFile, tok.Config.ChatTemplate, tok.Config.SpecialTokens)
 package tokenizer

@@ -45,7 +45,7 @@ func newCodec(m *ckpt.Model) (*codec, error) {
 		}
 	}
 	if source := tok.Config.ChatTemplate; source != "" {
-		if c.template, err = ckpt.ParseChatTemplate(m.Name, source, tok.Config.SpecialTokens); err != nil {
+		if c.template, err = ckpt.ParseChatTemplate(tok.Config.ChatTemplateFile, source, tok.Config.SpecialTokens); err != nil {
 			return nil, err
 		}
 	}

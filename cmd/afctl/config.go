@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -187,8 +188,8 @@ const (
 	maxRollouts = 1 << 20
 )
 
-// maxThreads is far above any machine's cores: more is a slip of the hand.
-const maxThreads = 4096
+// maxThreads bounds the threads of products, which wait for one another: many more than there are cores only get in each other's way.
+var maxThreads = max(64, 4*runtime.NumCPU())
 
 // flowErrors takes flow's joined errors, each of which begins with its key, apart.
 func flowErrors(err error) []error {

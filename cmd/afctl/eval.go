@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -97,6 +96,7 @@ func evaluate(cmd *cobra.Command, c *Config, repeats int, out, compare string, r
 	defer func() { err = errors.Join(err, l.Close()) }()
 	view := newLiveView(cmd.ErrOrStderr(), 0)
 	defer view.Close()
+	view.Note(l.note())
 	r.Solver = l.solver(c.evalTurns())
 	r.Store = func(t flow.Trajectory) error {
 		view.Rollout(&t)
@@ -167,10 +167,11 @@ func openEval(ctx context.Context, dir, identity string, r *eval.Run) (*solves, 
 
 // readEval reads the report of an evaluation's folder.
 func readEval(dir string) (*eval.Report, error) {
-	f, err := os.Open(filepath.Join(dir, evalReport))
+	path := filepath.Join(dir, evalReport)
+	f, err := ckpt.OpenRegular(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return eval.ReadReport(f)
+	return eval.ReadReport(path, f)
 }

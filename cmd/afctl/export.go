@@ -4,17 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"afctl/ckpt"
 	"afctl/engine"
-	"afctl/flow"
 
 	"github.com/spf13/cobra"
 )
-
-// exportTargets are the values of --to.
-var exportTargets = []string{"peft", "merged", "gguf", "ollama"}
 
 func newExportCommand() *cobra.Command {
 	var f modelFlags
@@ -34,7 +29,7 @@ which eval, score and rollout take as --model. --dtype f32 keeps them to the bit
 	f.own = func(c *Config) { c.Trainable = engine.LoRA } // a run's own config may be given: nothing is trained
 	f.add(cmd)
 	cmd.Flags().Lookup("adapter").Usage = "PEFT folder of the adapter, or a checkpoint of a run with trainable: full"
-	cmd.Flags().StringVar(&to, "to", "", strings.Join(exportTargets, ", "))
+	cmd.Flags().StringVar(&to, "to", "", "peft or merged")
 	cmd.Flags().StringVar(&out, "out", "", "folder to make; it has to be absent or empty")
 	cmd.Flags().StringVar(&dtype, "dtype", "", "of merged weights: f32, bf16 or f16 (default: as the base's are stored)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -57,7 +52,7 @@ which eval, score and rollout take as --model. --dtype f32 keeps them to the bit
 		case to == "peft" && dtype != "":
 			return usagef("--dtype has no effect with --to peft: an adapter is written in float32")
 		case to != "peft" && to != "merged":
-			return usagef("--to: found %q, expected %s; did you mean %s?", to, strings.Join(exportTargets, ", "), flow.Nearest(to, exportTargets))
+			return usagef("--to: found %q, expected peft or merged", to)
 		}
 		if err := checkFolderOut("out", out); err != nil {
 			return err

@@ -31,7 +31,7 @@ is no regular file, and the file of the documents, is refused.`,
 		if err := checkFileOut("out", out, nil); err != nil { // the rest is BuildIndex's to refuse
 			return err
 		}
-		src, err := index.OpenSource(in)
+		src, err := index.OpenSource(cmd.Context(), in)
 		if err != nil {
 			return err
 		}

@@ -33,7 +33,11 @@ func newInitCommand() *cobra.Command {
 		if err := checkFileOut("out", out, nil); err != nil {
 			return err
 		}
-		if _, err := os.Stat(out); out != "-" && !errors.Is(err, fs.ErrNotExist) {
+		switch _, err := os.Stat(out); {
+		case out == "-" || errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return fmt.Errorf("--out: %w", err)
+		default:
 			return fmt.Errorf("--out: %s: %w: move it, or choose another name", out, fs.ErrExist)
 		}
 		c := DefaultConfig()

@@ -8,11 +8,11 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"os"
 	"reflect"
 	"strconv"
 	"strings"
 
+	"afctl/ckpt"
 	"afctl/flow"
 
 	"github.com/go-json-experiment/json"
@@ -40,7 +40,7 @@ func openInput(ctx context.Context, path string, stdin io.Reader) (r io.ReadClos
 	if path == "-" {
 		return io.NopCloser(&interruptible{ctx: ctx, r: stdin}), "stdin", nil
 	}
-	f, err := os.Open(path)
+	f, err := ckpt.OpenWaiting(ctx, path)
 	if err != nil {
 		return nil, path, err
 	}

@@ -132,8 +132,11 @@ func (v *liveView) Eval(step int, s eval.Summary) {
 	}
 }
 
-// Note says something in passing; on a terminal it stays above the panel.
+// Note says something in passing, if it is anything; on a terminal it stays above the panel.
 func (v *liveView) Note(text string) {
+	if text == "" {
+		return
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	text = printable(text)

@@ -32,7 +32,7 @@ func convertTensors(ctx context.Context, m *ckpt.Model, from func(name string) (
 			return nil, err
 		}
 		if err := ckpt.CheckFinite(t); err != nil {
-			return nil, fmt.Errorf("%s: %w", m.Name, err)
+			return nil, fmt.Errorf("%s: %w", m.Where(spec.Name), err)
 		}
 		to := dtype
 		if to == "" {
@@ -59,7 +59,11 @@ func convertTensors(ctx context.Context, m *ckpt.Model, from func(name string) (
 			err = ckpt.CheckFinite(t)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("as %s: %w", to, err)
+			of := m.Where(spec.Name)
+			if mod != nil {
+				of += " with its adapter"
+			}
+			return nil, fmt.Errorf("%s, merged as %s, which holds less: %w", of, to, err)
 		}
 		out = append(out, t)
 	}

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"afctl/ckpt"
 )
 
@@ -87,6 +89,32 @@ func TestInterruptedWhileReading(t *testing.T) {
 			checkRefusal(t, result{s, "", errs.String()}, exitFailed, "interrupted")
 		case <-time.After(time.Minute):
 			t.Fatalf("%s goes on reading", args[0])
+		}
+		checkOnly(t, dir)
+	}
+}
+
+// TestInterruptedWhileWaiting: the same of a named pipe that nobody has opened to write.
+func TestInterruptedWhileWaiting(t *testing.T) {
+	model := tinyModel(t, true, ckpt.F32)
+	for name, args := range map[string][]string{"d.jsonl": {"sft", "--model", model, "--data"}, "t.jsonl": {"update", "--model", model, "--trajectories"}, "docs.jsonl": {"index", "--in"}, "docs.xml": {"index", "--in"}} {
+		dir := t.TempDir()
+		pipe := filepath.Join(t.TempDir(), name)
+		if err := unix.Mkfifo(pipe, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(50*time.Millisecond, cancel)
+		var errs bytes.Buffer
+		status := make(chan int, 1)
+		go func() {
+			status <- run(ctx, append(args, pipe, "--out", filepath.Join(dir, "out")), nil, io.Discard, &errs)
+		}()
+		select {
+		case s := <-status:
+			checkRefusal(t, result{s, "", errs.String()}, exitFailed, "interrupted")
+		case <-time.After(time.Minute):
+			t.Fatalf("%s goes on waiting", args[0])
 		}
 		checkOnly(t, dir)
 	}

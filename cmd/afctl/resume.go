@@ -122,6 +122,8 @@ func hashTemplates(w io.Writer, c *Config) error {
 	return nil
 }
 
+var errNoneGood = errors.New("no checkpoint is good")
+
 // restore loads the newest good checkpoint, if there is one. A config with fewer updates than are done is a *valueError.
 func (t *trainer) restore() error {
 	found, rejected, err := ckpt.Latest(t.c.Run.Dir)
@@ -132,7 +134,7 @@ func (t *trainer) restore() error {
 		return nil
 	}
 	if errors.Is(err, ckpt.ErrNoCheckpoint) {
-		return fmt.Errorf("--resume: no checkpoint is good: %w; to begin again from step 0, remove them", rejected[0].Reason)
+		return fmt.Errorf("--resume: %w: %w; to begin again from step 0, remove them", errNoneGood, rejected[0].Reason)
 	}
 	if err != nil {
 		return err

@@ -131,6 +131,7 @@ func rollouts(cmd *cobra.Command, c *Config, out string) (err error) {
 	defer func() { err = errors.Join(err, l.Close()) }()
 	view := newLiveView(cmd.ErrOrStderr(), 0)
 	defer view.Close()
+	view.Note(l.note())
 	jobs := stream.jobs(0, c.Flow.GroupSize, c.Run.Seed)
 	dir, kept := out+solvesSuffix, true
 	if info, err := os.Stat(out); out == "-" || err == nil && !info.Mode().IsRegular() { // with nothing beside it

@@ -135,17 +135,18 @@ func (o *sftOptions) read(cmd *cobra.Command, m *ckpt.Model) (data, heldOut []fl
 
 // train takes all steps. Each epoch goes through the data in an order of its own; its last batch may be smaller.
 func (o *sftOptions) train(ctx context.Context, w io.Writer, e *engine.Engine, c *OptimizerConfig, data, heldOut []flow.Sequence) ([]sftMetrics, error) {
-	perEpoch := (len(data) + o.batch - 1) / o.batch
+	most := min(o.batch, len(data)) // sequences of a batch
+	perEpoch := (len(data) + most - 1) / most
 	steps := perEpoch * o.epochs
 	bar := newProgress(w, "sft", "steps", steps)
 	defer bar.end()
 	var metrics []sftMetrics
 	step, skipped := 0, 0
-	batch := make([]flow.Sequence, 0, o.batch)
+	batch := make([]flow.Sequence, 0, most)
 	for epoch := 1; epoch <= o.epochs; epoch++ {
 		order := flow.NewRand(flow.DeriveSeed(o.seed, "sft", strconv.Itoa(epoch))).Perm(len(data))
 		for len(order) > 0 {
-			n := min(o.batch, len(order))
+			n := min(most, len(order))
 			batch = batch[:0]
 			for _, i := range order[:n] {
 				batch = append(batch, data[i])

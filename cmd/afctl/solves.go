@@ -97,13 +97,22 @@ func openSolves(ctx context.Context, dir, what, identity string, tasks []flow.Ta
 	return s, nil
 }
 
+func readRegular(path string) ([]byte, error) {
+	f, err := ckpt.OpenRegular(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(f)
+}
+
 // identify writes what the solves of a new folder follow from, or checks that those of an old one follow from the same.
 func identify(dir, what, identity string) error {
 	file := filepath.Join(dir, solvesIdentity)
 	if err := ckpt.RemoveTemps(file); err != nil {
 		return err
 	}
-	before, err := os.ReadFile(file)
+	before, err := readRegular(file)
 	if errors.Is(err, os.ErrNotExist) {
 		return ckpt.WriteFileAtomic(file, 0o666, func(w io.Writer) error {
 			_, err := io.WriteString(w, identity)

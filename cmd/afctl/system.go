@@ -45,7 +45,9 @@ func newSystem(ctx context.Context, c *Config, s *session) (y *system, err error
 		MemoryBudget: c.Rollout.Planner.MemoryTokens, Count: y.codec.count}
 	switch {
 	case c.Rollout.Planner.Prompt != "":
-		y.planner.Template, err = rollout.LoadTemplate(c.Rollout.Planner.Prompt)
+		if y.planner.Template, err = rollout.LoadTemplate(c.Rollout.Planner.Prompt); err != nil {
+			err = fmt.Errorf("rollout.planner.prompt: %w", err)
+		}
 	case c.onGym():
 		y.planner.Template, err = gym.Template()
 	}
@@ -65,6 +67,14 @@ func newSystem(ctx context.Context, c *Config, s *session) (y *system, err error
 		return y, nil
 	}
 	return y, y.openTools(ctx)
+}
+
+// note is what whoever brings a model of their own should know about it; "" for nothing.
+func (y *system) note() string {
+	if y.codec.template != nil || y.c.Model == gymModel {
+		return ""
+	}
+	return y.s.model.Name + " has no chat template (chat_template.jinja, or chat_template in tokenizer_config.json): messages are put one after another, a line each"
 }
 
 // newModel starts a sampler, of the policy or of the base, as a model; the system's Close ends it.
@@ -99,7 +109,7 @@ func (y *system) frozenSlots() error {
 		var t *template.Template
 		if m.Prompt != "" {
 			if t, err = rollout.LoadTemplate(m.Prompt); err != nil {
-				return nil, err
+				return nil, fmt.Errorf("rollout.%s.prompt: %w", name, err)
 			}
 		}
 		return &rollout.ModelSlot{Model: model, Template: t, MaxTokens: m.MaxTokens, Temperature: m.Temperature, MemoryBudget: m.MemoryTokens,

@@ -77,7 +77,11 @@ func train(cmd *cobra.Command, s *settings, resume bool) (err error) {
 		return err
 	}
 	defer func() {
-		if errors.Is(err, unix.ENOSPC) {
+		switch {
+		case !errors.Is(err, unix.ENOSPC):
+		case isMissing(filepath.Join(dir, configFile)):
+			err = fmt.Errorf("the disk is full: %w; nothing is lost: once there is room, start it again", err)
+		default:
 			err = fmt.Errorf("the disk is full: %w; once there is room, afctl train --resume --run %s goes on", err, dir)
 		}
 	}()
@@ -87,7 +91,7 @@ func train(cmd *cobra.Command, s *settings, resume bool) (err error) {
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
 	t, err := newTrainer(ctx, c, cmd.ErrOrStderr())
-	if resume && errors.Is(err, fs.ErrNotExist) {
+	if resume && errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errNoneGood) {
 		err = fmt.Errorf("--resume: %w; where it has moved, say so by --model, --adapter or --set, such as --set tasks.train=FILE", err)
 	}
 	if value := (*valueError)(nil); resume && errors.As(err, &value) && value.key == "run.steps" {
@@ -100,6 +104,7 @@ func train(cmd *cobra.Command, s *settings, resume bool) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, t.Close()) }()
+	t.view.Note(t.y.note())
 	if err = t.run(ctx); err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		t.view.Note(fmt.Sprintf("stopped; afctl train --resume --run %s goes on", dir))
 	}

@@ -17,9 +17,9 @@ func TestNormalURL(t *testing.T) {
 		"https://a.example:443/./x/../b#c": "https://a.example/b", "https://a.example:8080/b": "https://a.example:8080/b", "https://a.example/b?q=1&r": "https://a.example/b?q=1&r",
 		"\"https://a.example/b\".": "https://a.example/b", "https://a.example/B": "https://a.example/B", "https://a.example/a%20b": "https://a.example/a%20b", "a.example/a b": "https://a.example/a%20b",
 		"https://a.example/Miro_(river)": "https://a.example/Miro_%28river%29",
-		"(https://a.example/b)": "https://a.example/b", "https://a.example/b).": "https://a.example/b", "[https://a.example/b]": "https://a.example/b",
+		"(https://a.example/b)":          "https://a.example/b", "https://a.example/b).": "https://a.example/b", "[https://a.example/b]": "https://a.example/b",
 		"[the page](https://a.example/b)": "https://a.example/b", "[a](a.example/Miro_(river) \"title\").": "https://a.example/Miro_%28river%29", "[::1]/b": "https://[::1]/b",
-		"https://u:p@a.example/b":        "https://a.example/b",
+		"https://u:p@a.example/b": "https://a.example/b",
 	} {
 		if got, err := NormalURL(address); err != nil || got != want {
 			t.Errorf("%s: %s, %v; expected %s", address, got, err, want)

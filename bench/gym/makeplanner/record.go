@@ -21,7 +21,7 @@ func writeRecord(folder, report string) error {
 		return err
 	}
 	defer f.Close()
-	r, err := eval.ReadReport(f)
+	r, err := eval.ReadReport(report, f)
 	if err != nil {
 		return fmt.Errorf("%s: %w", report, err)
 	}

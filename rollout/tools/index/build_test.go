@@ -42,7 +42,7 @@ func TestBuildIsAtomic(t *testing.T) {
 	if err := os.WriteFile(path, []byte(`{"title": "A"}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	blank, err := OpenSource(path)
+	blank, err := OpenSource(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +160,7 @@ func TestBuildRefusesTargets(t *testing.T) {
 	}
 	before := listing(t, dir)
 	for name, want := range wants {
-		src, err := OpenSource(at("docs.jsonl"))
+		src, err := OpenSource(t.Context(), at("docs.jsonl"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -262,7 +262,7 @@ func TestOpenRefuses(t *testing.T) {
 
 func readAll(t *testing.T, path string) ([]Doc, error) {
 	t.Helper()
-	src, err := OpenSource(path)
+	src, err := OpenSource(t.Context(), path)
 	if err != nil {
 		return nil, err
 	}
@@ -318,12 +318,12 @@ func TestJSONLSource(t *testing.T) {
 			t.Errorf("%s: %.300v, expected %q", name, err, c.want)
 		}
 	}
-	if _, err := OpenSource(filepath.Join(t.TempDir(), "x.csv")); err == nil {
+	if _, err := OpenSource(t.Context(), filepath.Join(t.TempDir(), "x.csv")); err == nil {
 		t.Error("an absent file is opened")
 	}
 	csv := filepath.Join(t.TempDir(), "x.csv")
 	os.WriteFile(csv, nil, 0o600)
-	if _, err := OpenSource(csv); err == nil || !strings.Contains(err.Error(), ".jsonl") {
+	if _, err := OpenSource(t.Context(), csv); err == nil || !strings.Contains(err.Error(), ".jsonl") {
 		t.Errorf("%v", err)
 	}
 }

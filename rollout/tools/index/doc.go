@@ -6,7 +6,7 @@
 // are Index, which is opened and searched, Passage, what a search gives, and Source, where documents come from: JSON
 // Lines or a MediaWiki XML dump.
 //
-//	src, err := index.OpenSource("enwiki-latest-pages-articles.xml.bz2")
+//	src, err := index.OpenSource(ctx, "enwiki-latest-pages-articles.xml.bz2")
 //	err = index.BuildIndex(ctx, "wiki.db", src, func(p index.Progress) { log.Print(p.Docs) })
 //	ix, err := index.Open("wiki.db")
 //	defer ix.Close()

@@ -54,8 +54,8 @@ func (s *sliceSource) Close() error                { return nil }
 
 // OpenSource opens a file of documents, by its name: JSON Lines (.jsonl) of {"title", "text", "url"}, url being
 // optional and other keys refused, or a MediaWiki XML dump (.xml, .xml.bz2).
-func OpenSource(path string) (Source, error) {
-	f, err := os.Open(path)
+func OpenSource(ctx context.Context, path string) (Source, error) {
+	f, err := ckpt.OpenWaiting(ctx, path)
 	if err != nil {
 		return nil, fmt.Errorf("index source: %w", err)
 	}
