@@ -13,9 +13,11 @@ import (
 	"afctl/flow"
 )
 
-// PhaseTrain is the phase of rollouts that an update trains on. Evaluations have names of their own, such as
-// "eval".
-const PhaseTrain = "train"
+// Phases: rollouts that an update trains on, and those of evaluations. Any other is taken for an evaluation's.
+const (
+	PhaseTrain = "train"
+	PhaseEval  = "eval"
+)
 
 // trajectoryRow is a trajectory as it lies in the store: encoded by the caller, so that the writer only writes.
 type trajectoryRow struct {

@@ -40,9 +40,6 @@ type point struct {
 	Accuracy float64 `json:"accuracy"`
 }
 
-// evalPhase is the phase of held-out solves in a run store.
-const evalPhase = "eval"
-
 var errUnfinished = errors.New("not finished")
 
 // readOutcome reads the figures of a finished arm. demonstrated is how many tasks were demonstrated, in the arm where they were.
@@ -81,9 +78,9 @@ func readRun(ctx context.Context, dir string) (o outcome, err error) {
 		switch c.Phase {
 		case ckpt.PhaseTrain:
 			o.Rollouts += c.Rollouts
-		case evalPhase:
+		case ckpt.PhaseEval:
 			steps = append(steps, c.Step)
-			for t, err := range store.Trajectories(ctx, ckpt.Query{Phase: evalPhase, From: c.Step, To: c.Step + 1}) {
+			for t, err := range store.Trajectories(ctx, ckpt.Query{Phase: ckpt.PhaseEval, From: c.Step, To: c.Step + 1}) {
 				if err != nil {
 					return o, err
 				}

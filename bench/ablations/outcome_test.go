@@ -63,7 +63,7 @@ func makeRun(t *testing.T, dir string, evaluated ...int) map[int][]flow.Trajecto
 			}
 			r := solve(task.ID, 0, 1+i%2, reward)
 			solves[step] = append(solves[step], r)
-			put(step, evalPhase, r)
+			put(step, ckpt.PhaseEval, r)
 		}
 	}
 	for sample := range 4 {

@@ -24,7 +24,7 @@ import (
 // Phases of the run store, and names in a run folder. ckpt/FORMAT.md specifies them.
 const (
 	phaseTrain = ckpt.PhaseTrain
-	phaseEval  = "eval"
+	phaseEval  = ckpt.PhaseEval
 	storeFile  = "run.db"
 	boardDir   = "tb"
 )
