@@ -60,8 +60,9 @@ def main():
         return adv
 
     model = AutoModelForCausalLM.from_pretrained(o.model, dtype={"bf16": torch.bfloat16, "f32": torch.float32}[o.dtype], attn_implementation=o.attn)
+    scratch = tempfile.TemporaryDirectory(dir=o.out if os.path.isdir(o.out) else None)  # goes with the process
     args = GRPOConfig(
-        output_dir=tempfile.mkdtemp(dir=o.out if os.path.isdir(o.out) else None), use_cpu=True, bf16=o.dtype == "bf16", max_steps=o.repeat,
+        output_dir=scratch.name, use_cpu=True, bf16=o.dtype == "bf16", max_steps=o.repeat,
         report_to="none", save_strategy="no", logging_steps=1, disable_tqdm=True, per_device_train_batch_size=o.batch,
         gradient_accumulation_steps=n // o.batch, num_generations=n, num_iterations=1, beta=0.001, epsilon=0.2, epsilon_high=0.3,
         temperature=0.7, loss_type="grpo", scale_rewards="none", learning_rate=1e-5, weight_decay=0.01, lr_scheduler_type="constant",

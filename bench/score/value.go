@@ -1,8 +1,11 @@
 package score
 
 import (
+	"cmp"
+	"maps"
 	"math"
 	"math/big"
+	"slices"
 )
 
 // value is a number: exactly, as a sum of rational multiples of √n·πᵏ, where that is possible, and always as a
@@ -38,7 +41,11 @@ func inexact(f float64) value { return value{f: f} }
 // build drops zero terms and gives the float64, or the float64 alone where a bound is passed.
 func build(terms map[irrational]*big.Rat) value {
 	v := value{terms: terms}
-	for k, c := range terms {
+	order := slices.SortedFunc(maps.Keys(terms), func(a, b irrational) int { // the same sum each time
+		return cmp.Or(cmp.Compare(a.root, b.root), cmp.Compare(a.pi, b.pi))
+	})
+	for _, k := range order {
+		c := terms[k]
 		if c.Sign() == 0 {
 			delete(terms, k)
 			continue

@@ -105,7 +105,7 @@ var keyHelp = map[string]string{
 	"optimizer.eps":           "Added to the root of the latter.",
 	"optimizer.weight_decay":  "Shrinks every trained value by lr * weight_decay per step.",
 	"optimizer.max_grad_norm": "Gradients are scaled down to this norm over all trained values; 0 is off.",
-	"optimizer.schedule":      "constant, linear or cosine (both to 0 at the end).",
+	"optimizer.schedule":      "constant, linear or cosine (both reach 0 behind the last step).",
 	"optimizer.warmup_steps":  "Optimizer steps in which the learning rate rises to its value.",
 
 	"engine":                    "What computes, and in how much memory.",
