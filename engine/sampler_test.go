@@ -3,10 +3,12 @@ package engine
 import (
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -304,6 +306,49 @@ func TestWeightsChangeUnderWay(t *testing.T) {
 	lp, err := e.Score(context.Background(), []flow.Sequence{{Tokens: append(slices.Clone(long.Prompt), r.Action...), Start: len(long.Prompt)}}, 1, true)
 	if err != nil || !slices.Equal(lp, r.LogProbs) {
 		t.Errorf("%v: a completion of two policies", err)
+	}
+}
+
+// patient is a context that ends itself when it has been asked for its end so often.
+type patient struct {
+	context.Context
+	cancel context.CancelFunc
+	left   *atomic.Int32
+}
+
+func (p patient) Err() error {
+	if p.left.Add(-1) == 0 {
+		p.cancel()
+	}
+	return p.Context.Err()
+}
+
+// TestCancelledSpoilsNothing: what a cancelled request has drawn from was finite, so that the cache stays as it is.
+func TestCancelledSpoilsNothing(t *testing.T) {
+	m := randomModel(t, tiny(true), ckpt.F32, 16)
+	s := newSampler(t, newEngine(t, m, 1, Options{}), SamplerOptions{})
+	p := patient{left: new(atomic.Int32)}
+	p.left.Store(20)
+	p.Context, p.cancel = context.WithCancel(t.Context())
+	r := SampleRequest{Prompt: tokens(rand.New(rand.NewPCG(7, 7)), 30, m.Config.VocabSize), MaxTokens: 450, Temperature: 1, Stop: []int32{}}
+	if _, err := s.Sample(p, r); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	next := SampleRequest{Prompt: tokens(rand.New(rand.NewPCG(8, 8)), 30, m.Config.VocabSize), MaxTokens: 2, Temperature: 1}
+	if _, err := s.Sample(t.Context(), next); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	if _, fresh, ok := s.tree.insert(r.Prompt[:len(r.Prompt)-1]); !ok || fresh != nil {
+		t.Error("the cancelled request's prompt is no longer in the cache")
+	}
+}
+
+// A cache is no larger than slots can be numbered.
+func TestSamplerCacheHasABound(t *testing.T) {
+	e := newEngine(t, randomModel(t, tiny(true), ckpt.F32, 16), 1, Options{})
+	if _, err := e.NewSampler(SamplerOptions{CacheTokens: math.MaxInt32 + 65}); err == nil || !strings.Contains(err.Error(), "engine.kv_tokens: found 2147483712") {
+		t.Errorf("error %v", err)
 	}
 }
 

@@ -73,24 +73,9 @@ func TestBrokenPipes(t *testing.T) {
 func TestInterruptedWhileReading(t *testing.T) {
 	model := tinyModel(t, true, ckpt.F32)
 	for _, args := range [][]string{{"score", "--in", "-"}, {"update", "--trajectories", "-"}, {"sft", "--data", "-"}} {
-		dir := t.TempDir()
 		stdin := &silent{reading: make(chan struct{}), ends: make(chan struct{})}
 		defer close(stdin.ends)
-		ctx, cancel := context.WithCancel(t.Context())
-		var errs bytes.Buffer
-		status := make(chan int, 1)
-		go func() {
-			status <- run(ctx, append(args, "--model", model, "--out", filepath.Join(dir, "out")), stdin, io.Discard, &errs)
-		}()
-		<-stdin.reading
-		cancel()
-		select {
-		case s := <-status:
-			checkRefusal(t, result{s, "", errs.String()}, exitFailed, "interrupted")
-		case <-time.After(time.Minute):
-			t.Fatalf("%s goes on reading", args[0])
-		}
-		checkOnly(t, dir)
+		endsWhenAsked(t, stdin, func() { <-stdin.reading }, append(args, "--model", model)...)
 	}
 }
 
@@ -98,26 +83,33 @@ func TestInterruptedWhileReading(t *testing.T) {
 func TestInterruptedWhileWaiting(t *testing.T) {
 	model := tinyModel(t, true, ckpt.F32)
 	for name, args := range map[string][]string{"d.jsonl": {"sft", "--model", model, "--data"}, "t.jsonl": {"update", "--model", model, "--trajectories"}, "docs.jsonl": {"index", "--in"}, "docs.xml": {"index", "--in"}} {
-		dir := t.TempDir()
 		pipe := filepath.Join(t.TempDir(), name)
 		if err := unix.Mkfifo(pipe, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithCancel(t.Context())
-		time.AfterFunc(50*time.Millisecond, cancel)
-		var errs bytes.Buffer
-		status := make(chan int, 1)
-		go func() {
-			status <- run(ctx, append(args, pipe, "--out", filepath.Join(dir, "out")), nil, io.Discard, &errs)
-		}()
-		select {
-		case s := <-status:
-			checkRefusal(t, result{s, "", errs.String()}, exitFailed, "interrupted")
-		case <-time.After(time.Minute):
-			t.Fatalf("%s goes on waiting", args[0])
-		}
-		checkOnly(t, dir)
+		endsWhenAsked(t, nil, func() { time.Sleep(50 * time.Millisecond) }, append(args, pipe)...) // before or after it waits: it ends
 	}
+}
+
+// endsWhenAsked runs a command with an --out, and asks for its end when begun returns.
+func endsWhenAsked(t *testing.T, stdin io.Reader, begun func(), args ...string) {
+	t.Helper()
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	var errs bytes.Buffer
+	status := make(chan int, 1)
+	go func() {
+		status <- run(ctx, append(args, "--out", filepath.Join(dir, "out")), stdin, io.Discard, &errs)
+	}()
+	begun()
+	cancel()
+	select {
+	case s := <-status:
+		checkRefusal(t, result{s, "", errs.String()}, exitFailed, "interrupted")
+	case <-time.After(time.Minute):
+		t.Fatalf("%s goes on", args[0])
+	}
+	checkOnly(t, dir)
 }
 
 // silent is an input that says when it is read, and gives nothing until it ends.
