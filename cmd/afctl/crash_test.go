@@ -234,6 +234,21 @@ func gymLikeModel(t *testing.T, dir string) string {
 	return dir
 }
 
+// TestTrainWhereAKillLeftNothing: what is left of a config that was being written when it came is in nobody's way, and goes; anything else stands in it.
+func TestTrainWhereAKillLeftNothing(t *testing.T) {
+	run := t.TempDir()
+	left := filepath.Join(run, ".tmp-"+configFile+"-3guh")
+	if err := os.WriteFile(left, []byte("model: "), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	must(t, smallTrain(run, gymModel, "--steps", "1", "--set", "tasks.eval=")...)
+	if !isMissing(left) {
+		t.Error("the torn config is still there")
+	}
+	other := filepath.Dir(writeFile(t, ".tmp-thesis.txt-3guh", "mine"))
+	fails(t, smallTrain(other, gymModel, "--steps", "1"), ".tmp-thesis.txt-3guh")
+}
+
 // TestSecondTrainerIsRefused: two trainers on one run folder.
 func TestSecondTrainerIsRefused(t *testing.T) {
 	dir := t.TempDir()

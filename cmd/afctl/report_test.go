@@ -63,6 +63,30 @@ func runReport(t testing.TB, args ...string) error {
 	return cmd.ExecuteContext(t.Context())
 }
 
+// Of the first evaluation, the command knows from the file of its tasks whether it is whole.
+func TestReportKnowsTheTasksAskedFor(t *testing.T) {
+	tasks := ""
+	for _, q := range []string{"one", "two", "three"} {
+		tasks += `{"question":"` + q + `?","answer":"a"}` + "\n"
+	}
+	file := writeFile(t, "held.jsonl", tasks)
+	for limit, under := range map[int]bool{0: true, 2: false, 9: true} {
+		in, c := inputOf(), DefaultConfig()
+		c.Tasks.Eval, c.Tasks.EvalLimit = file, limit
+		in.config, in.metrics, in.policies = &c, nil, nil
+		in.batches = batchesOf(reportBatch{phaseEval, 0, []flow.Trajectory{solveOf("one", 0, 1, "Calc"), solveOf("two", 0, 0, "Calc")}})
+		dir := runFolder(t, in)
+		if err := runReport(t, "--run", dir); err != nil {
+			t.Fatal(err)
+		}
+		var d reportData
+		readJSON(t, filepath.Join(dir, "report.json"), &d)
+		if d.Evaluations[0].Incomplete != under {
+			t.Errorf("2 solves, 3 tasks and a limit of %d: incomplete %v", limit, d.Evaluations[0].Incomplete)
+		}
+	}
+}
+
 // The command gives, through a run folder, the figures that buildReport gives.
 func TestReportCommand(t *testing.T) {
 	dir := runFolder(t, inputOf())
