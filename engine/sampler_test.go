@@ -197,13 +197,14 @@ func TestSamplerPublish(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	base := newSampler(t, e, SamplerOptions{Base: true})
 	if err := e.SetAdapter(randomAdapter(t, m.Config, 4, 99)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Sample(ctx, req); err == nil || !strings.Contains(err.Error(), "since policy version 1 was published") {
 		t.Errorf("a request between new weights and Publish: error %v", err)
 	}
-	if _, err := newSampler(t, e, SamplerOptions{Base: true}).Sample(ctx, req); err != nil {
+	if _, err := base.Sample(ctx, req); err != nil {
 		t.Errorf("of the base, which does not change: %v", err)
 	}
 	if err := s.Publish(ctx, 2, "two"); err != nil {
@@ -270,6 +271,44 @@ func TestPublishWaits(t *testing.T) {
 	}
 	if r.PolicyVersion != 0 || !slices.Equal(lp, r.LogProbs) {
 		t.Errorf("a sample that was under way: version %d, log-probs those of the model: %v", r.PolicyVersion, slices.Equal(lp, r.LogProbs))
+	}
+}
+
+// TestEveryChangeIsPublished (trap 26): an optimizer step and a state that is set are new weights, too.
+func TestEveryChangeIsPublished(t *testing.T) {
+	for _, trainable := range []Trainable{LoRA, Full} {
+		m := randomModel(t, tiny(true), ckpt.F32, 16)
+		e := newEngine(t, m, 1, Options{Trainable: trainable})
+		if trainable == LoRA {
+			if err := e.SetAdapter(randomAdapter(t, m.Config, 4, 3)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s := newSampler(t, e, SamplerOptions{})
+		seq := flow.Sequence{Tokens: tokens(rand.New(rand.NewPCG(7, 7)), 12, m.Config.VocabSize), Start: 6}
+		for what, change := range map[string]func() error{
+			"a step": func() error {
+				_, err := e.SupervisedStep(t.Context(), []flow.Sequence{seq}, DefaultOptimizer())
+				return err
+			},
+			"a state": func() error {
+				state, err := e.State()
+				if err != nil {
+					return err
+				}
+				return e.SetState(state)
+			},
+		} {
+			if err := s.Publish(t.Context(), 1, "one"); err != nil {
+				t.Fatal(err)
+			}
+			if err := change(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Sample(t.Context(), SampleRequest{Prompt: seq.Tokens, MaxTokens: 2, Temperature: 1}); err == nil || !strings.Contains(err.Error(), "was published") {
+				t.Errorf("%s, trainable %v: error %v", what, trainable, err)
+			}
+		}
 	}
 }
 

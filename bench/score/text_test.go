@@ -132,7 +132,7 @@ func TestYesNo(t *testing.T) {
 		{"no", "It isn't true that they are not", 1},
 		{"no", "They aren't", 1}, {"no", "No, I cannot say yes", 1}, {"yes", "We cannot answer yes", 0}, {"no", "It would be wrong to say yes", 0},
 		{"yes", "It would be wrong to say yes", 0},
-		{"no", "Not really, no.", 1}, {"yes", "Not really, no.", 0}, {"no", "It isn't, no.", 1}, {"no", "I don't think so, no.", 1}, {"no", "They were not, no.", 1},
+		{"no", "I do not think so no", 1}, {"no", "Not really, no.", 1}, {"yes", "Not really, no.", 0}, {"no", "It isn't, no.", 1}, {"no", "I don't think so, no.", 1}, {"no", "They were not, no.", 1},
 		{"no", "Never, no.", 1}, {"no", "It doesn't, so no", 1}, {"no", "It is not the case, so no", 1}, {"no", "They are both not American, so: no", 1},
 		{"no", "Correct: no", 1}, {"yes", "Correct: yes", 1}, {"no", "It is not, in fact, true", 1}, {"no", "I don't think so, that is incorrect", 1},
 		{"yes", "It isn't false; it is true", 1}, {"no", "I do not think so. The answer is no", 1}, {"yes", "True, no evidence speaks against it", 1},
