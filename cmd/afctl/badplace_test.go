@@ -81,3 +81,27 @@ func TestNoCheckpointIsGood(t *testing.T) {
 		t.Errorf("status %d: %s", r.status, last)
 	}
 }
+
+// TestModelsWithoutAChatTemplate: whoever brings one is told, but for the planner of the gym.
+func TestModelsWithoutAChatTemplate(t *testing.T) {
+	dir := t.TempDir()
+	model := gymLikeModel(t, filepath.Join(dir, "model"))
+	solve := func(more ...string) string {
+		t.Helper()
+		return must(t, append([]string{"eval", "--suite", "gym:heldout", "--n", "1", "--set", "flow.max_action_tokens=4", "--set", "rollout.eval_max_turns=1",
+			"--set", "engine.kv_tokens=20000"}, more...)...).stderr
+	}
+	const told = "has no chat template"
+	if got := solve("--model", model); !strings.Contains(got, model+" "+told) {
+		t.Errorf("without one: %s", got)
+	}
+	if got := solve(); strings.Contains(got, told) {
+		t.Errorf("the gym's: %s", got)
+	}
+	if err := os.WriteFile(filepath.Join(model, "chat_template.jinja"), []byte("{% for m in messages %}{{ m.content }}{% endfor %}"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if got := solve("--model", model); strings.Contains(got, told) {
+		t.Errorf("with one: %s", got)
+	}
+}
