@@ -81,7 +81,7 @@ func (s *Sampler) place(r *request) bool {
 		return false
 	}
 	r.leaf, r.from, r.start, r.taken, r.length, r.next = leaf, from, start, int32(r.MaxTokens), 0, r.Prompt[n]
-	r.path = append(leaf.whole(r.path[:0], n), kernels.Seg{Row: start, Slot: start, Len: 1})
+	r.path = append(leaf.whole(r.path[:0], n), kernels.Seg{Slot: start, Len: 1})
 	r.out.PolicyVersion, r.out.AdapterHash = s.version, s.hash
 	return true
 }
@@ -121,8 +121,8 @@ func (s *Sampler) cleanse() (err error) {
 	}
 	s.e.mu.Lock()
 	defer s.e.mu.Unlock()
-	for _, vt := range s.cache.vt {
-		err = errors.Join(err, s.e.b.Zero(vt))
+	for _, kv := range s.cache {
+		err = errors.Join(err, s.e.b.KVZero(kv))
 	}
 	s.spoiled = err != nil
 	return err
@@ -130,13 +130,12 @@ func (s *Sampler) cleanse() (err error) {
 
 // prefill computes keys and values of the fresh nodes, PrefillTokens rows at a time.
 func (s *Sampler) prefill() error {
-	group := s.e.cfg.NumAttentionHeads / s.e.cfg.NumKeyValueHeads
 	s.reset()
 	for at := int32(0); len(s.fresh) > 0; {
-		n, row, seg := s.fresh[0], len(s.tokens), int32(len(s.p.plan.Segs))
-		k := min(int32(len(n.tokens))-at, int32(s.o.PrefillTokens-row))
-		s.p.plan.Segs = n.segments(s.p.plan.Segs)
-		s.p.plan.Add(int32(row), k, seg, int32(len(s.p.plan.Segs))-seg, n.start, n.start, at, n.depth, group)
+		n := s.fresh[0]
+		k := min(int32(len(n.tokens))-at, int32(s.o.PrefillTokens-len(s.tokens)))
+		s.path = append(n.segments(s.path[:0]), kernels.Seg{Slot: n.start, Len: at + k})
+		s.p.plan.Add(int(k), s.path)
 		for i := at; i < at+k; i++ {
 			s.row(n.tokens[i], n.depth+i, n.start+i)
 		}

@@ -1,10 +1,6 @@
 package engine
 
-import (
-	"math"
-
-	"afctl/kernels"
-)
+import "afctl/kernels"
 
 // back goes from dloss/dlp of each target (grad) and dloss/dH of each row (dent, used where the entropy has a gradient) to the gradients
 // of what is trained, which are added to.
@@ -109,9 +105,8 @@ func (p *pass) backLayer(i int) {
 	p.lowRankInput(g, t.du[groupO], k.o)
 	p.gradFull(i, projO, dy, k.o)
 	p.input(i, projO, dout, dy, g, t.du[groupO], false)
-	p.do(b.Transpose(t.kt, k.k, p.plan.Slots))
 	dq := t.dq.RowRange(0, S)
-	p.do(b.AttentionBack(dq, t.dk, t.dv, dout, k.o, k.lse, k.q, p.kv(k), p.planOf(i), 1/math.Sqrt(float64(c.HeadDim))))
+	p.do(b.AttentionBack(dq, t.dk, t.dv, dout, k.o, k.lse, k.q, k.k, k.v, p.planOf(i), e.scale()))
 	pos := t.positions
 	if selected {
 		pos = t.rowPos

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 
 	"afctl/ckpt"
@@ -47,9 +48,12 @@ func New(b kernels.Backend, m *ckpt.Model, o Options) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{b: b, cfg: m.Config, opts: o, name: m.Name}
-	e.p.e = e
+	if err := e.p.open(e); err != nil {
+		return nil, err
+	}
 	var err error
 	if e.w, err = load(b, m, o); err != nil {
+		e.p.close()
 		return nil, err
 	}
 	e.ref = e.w
@@ -82,7 +86,7 @@ func (e *Engine) Close() {
 		e.full.params.free(e.b)
 	}
 	freeTensor(e.b, e.rope)
-	e.p.arena.Free()
+	e.p.close()
 	e.w, e.ref, e.lora, e.full, e.rope, e.ropeLen = nil, nil, nil, nil, kernels.Tensor{}, 0
 	e.broken = errors.New("it was closed")
 }
@@ -174,6 +178,14 @@ func (e *Engine) trained() *params {
 	}
 	return nil
 }
+
+// heads are those of attention.
+func (e *Engine) heads() kernels.Heads {
+	return kernels.Heads{Query: e.cfg.NumAttentionHeads, KeyValue: e.cfg.NumKeyValueHeads, Dim: e.cfg.HeadDim}
+}
+
+// scale is attention's.
+func (e *Engine) scale() float64 { return 1 / math.Sqrt(float64(e.cfg.HeadDim)) }
 
 // weightsOf are the policy's or the reference's.
 func (e *Engine) weightsOf(policy bool) *weights {

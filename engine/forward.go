@@ -1,10 +1,6 @@
 package engine
 
-import (
-	"math"
-
-	"afctl/kernels"
-)
+import "afctl/kernels"
 
 // forward runs the model on the rows that the pass holds, up to the final norm: p.t.fin.
 func (p *pass) forward() {
@@ -13,13 +9,6 @@ func (p *pass) forward() {
 	}
 	b, t, w := p.e.b, &p.t, p.w
 	p.do(b.Gather(t.x, w.embed, t.tokens))
-	if p.cache == nil {
-		// Slots without a row meet a weight of 0, so they must be finite.
-		p.do(b.Zero(t.vt))
-		if p.backward {
-			p.do(b.Zero(t.kt))
-		}
-	}
 	for i := 0; i < len(w.layers) && p.err == nil; i++ {
 		p.forwardLayer(i)
 	}
@@ -82,7 +71,7 @@ func (p *pass) forwardLayer(i int) {
 	p.project(i, projQ, k.q, h, w.bias[projQ], g, u, false)
 	p.do(b.RoPE(k.q, pos, e.rope, c.HeadDim, false))
 	p.do(b.RoPE(k.k, t.positions, e.rope, c.HeadDim, false))
-	p.do(b.Attention(k.o, k.lse, k.q, p.keysValues(i, k), p.planOf(i), 1/math.Sqrt(float64(c.HeadDim))))
+	p.attend(i, k)
 	g = p.adapted(i, groupO)
 	u = p.lowRank(g, k.u[groupO], k.o)
 	p.project(i, projO, x, k.o, kernels.Tensor{}, g, u, true)
@@ -103,21 +92,15 @@ func (p *pass) forwardLayer(i int) {
 	p.project(i, projDown, x, act, kernels.Tensor{}, g, u, true)
 }
 
-// keysValues puts layer i's keys and values where attention finds them: the cache, or transposed copies of the pass's rows.
-func (p *pass) keysValues(i int, k kept) kernels.KV {
-	if p.cache != nil {
-		kv := p.cache.layer(i)
-		p.do(p.e.b.KVPut(kv, k.k, k.v, p.slots))
-		return kv
+// attend is layer i's attention, over the pass's rows or the cache, where its keys and values are put first.
+func (p *pass) attend(i int, k kept) {
+	b, plan, scale := p.e.b, p.planOf(i), p.e.scale()
+	if p.cache == nil {
+		p.do(b.Attention(k.o, k.lse, k.q, k.k, k.v, plan, scale))
+		return
 	}
-	p.do(p.e.b.Transpose(p.t.vt, k.v, p.plan.Slots))
-	return p.kv(k)
-}
-
-// kv is attention's view of a layer of the pass itself.
-func (p *pass) kv(k kept) kernels.KV {
-	c := &p.e.cfg
-	return kernels.KV{K: k.k, V: k.v, VT: p.t.vt, KT: p.t.kt, NumKeyValueHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim}
+	p.do(b.KVPut(p.cache[i], k.k, k.v, p.slots))
+	p.do(b.AttentionKV(k.o, k.lse, k.q, p.cache[i], plan, scale))
 }
 
 // head is the log-probs of the pass's targets at a temperature, with what their gradient needs if the pass is one with backward; lp per

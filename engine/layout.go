@@ -22,7 +22,6 @@ type tensors struct {
 	x, h    kernels.Tensor // residual stream [T, D] f32; normed [T, D] op
 	xs, hs  kernels.Tensor // the selection's [S, D]; x and h themselves where all rows are selected
 	act     kernels.Tensor // [T, F] op; in the backward pass its gradient, then itself
-	vt, kt  kernels.Tensor // [KV, slots] op; kt for the backward pass
 	layers  []kept
 	fin     kernels.Tensor // [S, D] op: final hidden states, normed
 	rstd    kernels.Tensor // [1, S]
@@ -65,9 +64,6 @@ func (p *pass) layout(a *kernels.Arena) {
 	if p.some() {
 		t.xs, t.hs = f32(p.S, D), op(p.S, D)
 	}
-	if p.cache == nil {
-		t.vt = op(KV, p.plan.NumSlots)
-	}
 	n := 1
 	if p.backward {
 		n = c.NumHiddenLayers
@@ -97,7 +93,7 @@ func (p *pass) layout(a *kernels.Arena) {
 	if p.entropy {
 		t.elw = f32(p.S, wide).ColRange(0, D)
 	}
-	t.g, t.dent, t.kt, t.finBack = f32(1, p.N), f32(1, p.S), op(KV, p.plan.NumSlots), f32(p.S, D)
+	t.g, t.dent, t.finBack = f32(1, p.N), f32(1, p.S), f32(p.S, D)
 	t.dx, t.dh = f32(p.T, D), f32(p.T, D)
 	t.dxs, t.dhs, t.dy = t.dx, t.dh, t.dx
 	if p.some() {

@@ -17,7 +17,7 @@ type pass struct {
 	w        *weights // of the policy or of the reference: one and the same unless all weights are trained
 	backward bool     // keep what the backward pass needs
 	entropy  bool     // the entropy has a gradient
-	cache    *kvCache // where keys and values live beyond the pass; nil: among its rows alone
+	cache    kvCache  // where keys and values live beyond the pass; nil: among its rows alone
 
 	// On the host.
 	runs       []kernels.Run
@@ -37,6 +37,27 @@ type pass struct {
 	t     tensors
 }
 
+// open gives a pass its engine and empty plans; close frees what it holds.
+func (p *pass) open(e *Engine) (err error) {
+	p.e = e
+	for _, plan := range []*kernels.Plan{&p.plan, &p.last} {
+		if *plan, err = e.b.NewPlan(e.heads()); err != nil {
+			p.close()
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *pass) close() {
+	p.arena.Free()
+	for _, plan := range []kernels.Plan{p.plan, p.last} {
+		if plan != nil {
+			p.e.b.FreePlan(plan)
+		}
+	}
+}
+
 // some reports whether the last layer's queries are a selection.
 func (p *pass) some() bool { return p.S < p.T }
 
@@ -49,11 +70,11 @@ func (p *pass) queries(i int) int {
 }
 
 // planOf is the attention plan of layer i.
-func (p *pass) planOf(i int) *kernels.Plan {
+func (p *pass) planOf(i int) kernels.Plan {
 	if p.some() && i == p.e.cfg.NumHiddenLayers-1 {
-		return &p.last
+		return p.last
 	}
-	return &p.plan
+	return p.plan
 }
 
 // do keeps the first error.
@@ -83,16 +104,9 @@ func (p *pass) setForest(f *flow.Forest) {
 	}
 	p.firsts = append(p.firsts, int32(p.N))
 	p.S = len(p.selected)
-	p.plans()
-}
-
-// plans builds the attention plans from runs and selected.
-func (p *pass) plans() {
-	c := &p.e.cfg
-	group := c.NumAttentionHeads / c.NumKeyValueHeads
-	p.plan.Build(p.runs, nil, group, c.NumKeyValueHeads)
+	p.plan.Forest(p.runs, nil)
 	if p.some() {
-		p.last.Build(p.runs, p.selected, group, c.NumKeyValueHeads)
+		p.last.Forest(p.runs, p.selected)
 	}
 }
 

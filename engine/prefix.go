@@ -168,7 +168,7 @@ func (n *prefixNode) segments(s []kernels.Seg) []kernels.Seg {
 		return s
 	}
 	s = n.parent.segments(s)
-	return append(s, kernels.Seg{Row: n.parent.start, Slot: n.parent.start, Len: int32(len(n.parent.tokens))})
+	return append(s, kernels.Seg{Slot: n.parent.start, Len: int32(len(n.parent.tokens))})
 }
 
 // whole is the path to the end of the first `length` tokens that n's path spells: n may reach further.
@@ -177,5 +177,5 @@ func (n *prefixNode) whole(s []kernels.Seg, length int32) []kernels.Seg {
 		return s
 	}
 	s = n.segments(s)
-	return append(s, kernels.Seg{Row: n.start, Slot: n.start, Len: min(int32(len(n.tokens)), length-n.depth)})
+	return append(s, kernels.Seg{Slot: n.start, Len: min(int32(len(n.tokens)), length-n.depth)})
 }

@@ -75,7 +75,7 @@ type request struct {
 type Sampler struct {
 	e       *Engine
 	o       SamplerOptions
-	cache   *kvCache
+	cache   kvCache
 	tree    *prefixTree
 	p       pass
 	stop    []int32
@@ -97,6 +97,7 @@ type Sampler struct {
 	changes   uint64          // of the engine's weights, that the last Publish was for
 	paths     [][]kernels.Seg // theirs
 	fresh     []*prefixNode   // to be computed
+	path      []kernels.Seg   // of one of them
 	tokens    []int32
 	positions []int32
 	temps, us []float64
@@ -139,7 +140,10 @@ func (e *Engine) NewSampler(o SamplerOptions) (*Sampler, error) {
 	}
 	s := &Sampler{e: e, o: o, cache: kv, tree: newPrefixTree(newSlotPool(o.CacheTokens)), stop: c.EOSTokenIDs, wake: make(chan struct{}, 1),
 		ended: make(chan struct{}), changes: e.changes}
-	s.p.e = e
+	if err := s.p.open(e); err != nil {
+		kv.free(e.b)
+		return nil, err
+	}
 	go s.loop()
 	return s, nil
 }
@@ -240,7 +244,7 @@ func (s *Sampler) Close() {
 	defer s.e.mu.Unlock()
 	if s.cache != nil {
 		s.cache.free(s.e.b)
-		s.p.arena.Free()
+		s.p.close()
 		s.cache = nil
 	}
 }
@@ -298,7 +302,6 @@ func (s *Sampler) closing() bool {
 
 // decode draws one token of every active request, and lets go of those that are done.
 func (s *Sampler) decode() error {
-	group := s.e.cfg.NumAttentionHeads / s.e.cfg.NumKeyValueHeads
 	s.reset()
 	s.active = slices.DeleteFunc(s.active, s.gone)
 	if len(s.active) == 0 {
@@ -314,7 +317,7 @@ func (s *Sampler) decode() error {
 		r.path[len(r.path)-1].Len = r.length + 1
 		s.temps, s.us, s.paths = append(s.temps, r.Temperature), append(s.us, r.rng.Float64()), append(s.paths, r.path)
 	}
-	s.p.plan.AddBatch(0, s.paths, group, s.e.cfg.NumKeyValueHeads)
+	s.p.plan.AddBatch(s.paths)
 	n := len(s.active)
 	if err := s.run(n); err != nil {
 		return err
@@ -347,7 +350,6 @@ func (s *Sampler) decode() error {
 
 func (s *Sampler) reset() {
 	s.p.plan.Reset()
-	s.p.plan.NumSlots = s.o.CacheTokens
 	s.tokens, s.positions, s.p.slots = s.tokens[:0], s.positions[:0], s.p.slots[:0]
 }
 
@@ -372,7 +374,6 @@ func (s *Sampler) run(draw int) error {
 	p.err, p.adapter, p.w, p.backward, p.entropy, p.cache = nil, !s.o.Base, e.weightsOf(!s.o.Base), false, false, s.cache
 	p.T, p.S, p.N = len(s.tokens), draw, 0
 	p.last.Reset()
-	p.last.NumSlots = s.o.CacheTokens
 	if p.prepare(); p.err != nil {
 		return fmt.Errorf("%s: %d rows of a sampler: %w", e.name, p.T, p.err) // nothing was begun
 	}

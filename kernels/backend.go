@@ -40,45 +40,6 @@ type LinearBack struct {
 	Add bool
 }
 
-// Tile is a block of query rows, as attention works through it: Row..Row+Rows attend to segments Seg0..Seg0+NSeg of the plan (the
-// ancestors, by depth), and query i to the first Before+i+1 keys of a run that the tile belongs to, whose first key is row OwnRow (slot
-// OwnSlot); Before is -Rows in a tile without such a run, whose segments say which queries they are for. Keys counts all that the last query
-// sees, without such a run the most that any does.
-type Tile struct {
-	Row, Rows       int32
-	Seg0, NSeg      int32
-	OwnRow, OwnSlot int32
-	Before, Keys    int32
-}
-
-// Seg is a stretch of keys: rows Row..Row+Len, at slots Slot..Slot+Len of the transposed copies. Queries From..To of a tile attend to it, all
-// of them where To is 0.
-type Seg struct{ Row, Slot, Len, From, To int32 }
-
-// Plan says who attends to whom: Build makes one for a forest, AddBatch for single queries on paths that share their beginnings.
-type Plan struct {
-	Tiles []Tile
-	Segs  []Seg
-	// Chunks cut Tiles for the backward pass: chunk i is Tiles[Chunks[i]:Chunks[i+1]]. The cut depends on the plan alone, never on
-	// the threads.
-	Chunks []int32
-	// Slots [T] is where each row stands in the transposed copies: a slot has the parity of its row's position.
-	Slots    []int32
-	NumSlots int
-
-	cursors []cursor // of AddBatch
-}
-
-// KV is what attention reads keys and values from.
-type KV struct {
-	K  Tensor // [rows, K*Dh]
-	V  Tensor // [rows, K*Dh], for the backward pass (and where transposed copies are made from)
-	KT Tensor // [K*Dh, slots], for the backward pass
-	VT Tensor // [K*Dh, slots]
-	// NumKeyValueHeads and HeadDim cut the columns.
-	NumKeyValueHeads, HeadDim int
-}
-
 // Targets are rows of the head's input with the tokens that each predicts: row i has targets First[i]..First[i+1] of Tokens.
 type Targets struct {
 	First  Tensor // [1, rows+1] i32
@@ -208,13 +169,21 @@ type Backend interface {
 	// f32 holds dh/2 cosines and then dh/2 sines per position. inverse is the backward pass.
 	RoPE(x, positions, table Tensor, dh int, inverse bool) error
 
-	// Transpose writes x [T, C] to xt [C, slots] at slots[t]; KVPut stores k, v [T, K*Dh] at slots of a cache (rows of K, columns of VT).
-	Transpose(xt, x Tensor, slots []int32) error
+	// NewPlan makes an empty plan, NewKV memory for `slots` tokens, zero.
+	NewPlan(h Heads) (Plan, error)
+	FreePlan(p Plan)
+	NewKV(d DType, slots int, h Heads) (KV, error)
+	FreeKV(kv KV)
+	// KVPut stores rows of k, v [T, K*Dh] at slots, KVZero zeroes all.
 	KVPut(kv KV, k, v Tensor, slots []int32) error
-	// Attention: o[t,h] = sum_j p_j v_j, p = softmax(q.k * scale) over the keys that the plan gives t; lse [T, H] f32. q, o [T, H*Dh].
-	Attention(o, lse, q Tensor, kv KV, p *Plan, scale float64) error
+	KVZero(kv KV) error
+	// Attention: o[t,h] = sum_j p_j v_j, p = softmax(q.k * scale) over the rows of k, v [T, K*Dh] that the plan of a forest gives query t;
+	// q, o [queries, H*Dh] in the dtype of k and v; lse [queries, H] f32. AttentionKV is the same over the slots of kv, with the same bits for
+	// the same keys.
+	Attention(o, lse, q, k, v Tensor, p Plan, scale float64) error
+	AttentionKV(o, lse, q Tensor, kv KV, p Plan, scale float64) error
 	// AttentionBack writes dq, dk, dv from dout; a back end may use o and lse of the forward pass, or compute them again.
-	AttentionBack(dq, dk, dv, dout, o, lse, q Tensor, kv KV, p *Plan, scale float64) error
+	AttentionBack(dq, dk, dv, dout, o, lse, q, k, v Tensor, p Plan, scale float64) error
 
 	// SwiGLU: act = silu(gate) * up (Shazeer 2020). SwiGLUBack gives act again, for whoever did not keep it; it may write dgate over gate, dup
 	// over up and act over dact.

@@ -125,89 +125,89 @@ func CheckRoPE(x, positions, table Tensor, dh int) error {
 	return nil
 }
 
-func (kv KV) check(op string, back bool) error {
-	w := kv.NumKeyValueHeads * kv.HeadDim
-	d := kv.K.DType
-	ok := kv.NumKeyValueHeads > 0 && kv.HeadDim > 0 && kv.HeadDim%2 == 0 && float(d) && kv.K.Cols == w && kv.VT.Rows == w && kv.VT.DType == d &&
-		kv.VT.Dense() && kv.VT.Cols%2 == 0
-	if ok && back {
-		ok = kv.V.Cols == w && kv.V.Rows == kv.K.Rows && kv.V.DType == d && kv.KT.Rows == w && kv.KT.DType == d && kv.KT.Cols == kv.VT.Cols && kv.KT.Dense()
-	}
-	if !ok {
-		return shapeErr(op, "k %v, v %v, kt %v, vt %v for %d kv heads of %d", kv.K, kv.V, kv.KT, kv.VT, kv.NumKeyValueHeads, kv.HeadDim)
+// Check checks that heads can be shared, and their elements rotated in pairs.
+func (h Heads) Check(op string) error {
+	if h.Query < 1 || h.KeyValue < 1 || h.Query%h.KeyValue != 0 || h.Dim < 1 || h.Dim%2 != 0 {
+		return shapeErr(op, "%d query heads on %d of keys and values, of %d elements (an even number)", h.Query, h.KeyValue, h.Dim)
 	}
 	return nil
 }
 
-// CheckAttention checks the forward pass.
-func CheckAttention(o, lse, q Tensor, kv KV, p *Plan) error {
-	if err := kv.check("attention", false); err != nil {
+// checkQueries checks what is there for each query, against the dtype of the keys.
+func checkQueries(op string, o, lse, q Tensor, keys DType, h Heads) error {
+	if err := h.Check(op); err != nil {
 		return err
 	}
-	w := kv.NumKeyValueHeads * kv.HeadDim
-	if o.Rows != q.Rows || o.Cols != q.Cols || q.Cols%w != 0 || q.DType != kv.K.DType || o.DType != q.DType ||
-		lse.DType != F32 || lse.Rows != q.Rows || lse.Cols*kv.HeadDim != q.Cols || !lse.Dense() {
-		return shapeErr("attention", "o %v, lse %v, q %v, k %v", o, lse, q, kv.K)
+	if q.Cols != h.Query*h.Dim || !float(q.DType) || q.DType != keys || o.Rows != q.Rows || o.Cols != q.Cols || o.DType != q.DType ||
+		lse.DType != F32 || lse.Rows != q.Rows || lse.Cols != h.Query || !lse.Dense() {
+		return shapeErr(op, "o %v, lse %v, q %v, keys %v, %d heads of %d", o, lse, q, keys, h.Query, h.Dim)
 	}
-	if p.NumSlots > kv.VT.Cols {
-		return shapeErr("attention", "%d slots, room for %d", p.NumSlots, kv.VT.Cols)
+	return nil
+}
+
+// checkKeys checks rows of keys and values.
+func checkKeys(op string, k, v Tensor, d DType, h Heads) error {
+	if w := h.KeyValue * h.Dim; k.Cols != w || v.Cols != w || v.Rows != k.Rows || k.DType != d || v.DType != d || !float(d) {
+		return shapeErr(op, "k %v, v %v for %d heads of %d in %v", k, v, h.KeyValue, h.Dim, d)
+	}
+	return nil
+}
+
+// CheckAttention checks the forward pass over rows. That the plan is for as many queries and keys is a back end's to check.
+func CheckAttention(o, lse, q, k, v Tensor, h Heads) error {
+	if err := checkQueries("attention", o, lse, q, k.DType, h); err != nil {
+		return err
+	}
+	return checkKeys("attention", k, v, k.DType, h)
+}
+
+// CheckAttentionKV checks the forward pass over a KV.
+func CheckAttentionKV(o, lse, q Tensor, kv KV, h Heads) error {
+	const op = "attention of a cache"
+	if err := checkQueries(op, o, lse, q, kv.DType(), h); err != nil {
+		return err
+	}
+	if of := kv.Heads(); of != h {
+		return shapeErr(op, "a cache for heads %+v, a plan for %+v", of, h)
 	}
 	return nil
 }
 
 // CheckAttentionBack checks the backward pass.
-func CheckAttentionBack(dq, dk, dv, dout, o, lse, q Tensor, kv KV, p *Plan) error {
-	if err := CheckAttention(o, lse, q, kv, p); err != nil {
-		return err
-	}
-	if err := kv.check("attention backward", true); err != nil {
+func CheckAttentionBack(dq, dk, dv, dout, o, lse, q, k, v Tensor, h Heads) error {
+	if err := CheckAttention(o, lse, q, k, v, h); err != nil {
 		return err
 	}
 	if dq.Rows != q.Rows || dq.Cols != q.Cols || dout.Rows != q.Rows || dout.Cols != q.Cols || dout.DType != q.DType || dq.DType != q.DType ||
-		dk.Rows != kv.K.Rows || dk.Cols != kv.K.Cols || dv.Rows != dk.Rows || dv.Cols != dk.Cols || !float(dk.DType) || !float(dv.DType) {
-		return shapeErr("attention backward", "dq %v, dk %v, dv %v, do %v, q %v, k %v", dq, dk, dv, dout, q, kv.K)
-	}
-	if len(p.Chunks) == 0 {
-		return shapeErr("attention backward", "a plan without chunks, which Build makes")
-	}
-	for _, s := range p.Segs {
-		if s.To != 0 {
-			return shapeErr("attention backward", "a plan of a batch (segment %v)", s)
-		}
+		dk.Rows != k.Rows || dk.Cols != k.Cols || dv.Rows != dk.Rows || dv.Cols != dk.Cols || !float(dk.DType) || !float(dv.DType) {
+		return shapeErr("attention backward", "dq %v, dk %v, dv %v, do %v, q %v, k %v", dq, dk, dv, dout, q, k)
 	}
 	return nil
 }
 
-// CheckSlots checks that every row of a copy has its slot within the room for them.
-func CheckSlots(op string, slots []int32, rows, room int) error {
-	if len(slots) != rows {
-		return shapeErr(op, "%d slots for %d rows", len(slots), rows)
+// CheckNewKV checks what a KV is asked to be.
+func CheckNewKV(d DType, slots int, h Heads) error {
+	if !float(d) || slots < 0 {
+		return shapeErr("kv", "%d slots of %v", slots, d)
 	}
-	for i, s := range slots {
-		if s < 0 || int(s) >= room {
-			return shapeErr(op, "row %d at slot %d of %d", i, s, room)
-		}
-	}
-	return nil
+	return h.Check("kv")
 }
 
-// CheckTranspose checks a copy of rows to columns; in bf16 columns go in pairs.
-func CheckTranspose(xt, x Tensor, slots []int32) error {
-	if xt.Rows != x.Cols || !float(x.DType) || xt.DType != x.DType || !xt.Dense() || (x.DType == BF16 && xt.Cols%2 != 0) {
-		return shapeErr("transpose", "%v to %v", x, xt)
-	}
-	return CheckSlots("transpose", slots, x.Rows, xt.Cols)
-}
-
-// CheckKVPut checks what is stored in a cache, and where.
+// CheckKVPut checks what is stored in a KV, and where.
 func CheckKVPut(kv KV, k, v Tensor, slots []int32) error {
-	if err := kv.check("kv put", false); err != nil {
+	const op = "kv put"
+	if err := checkKeys(op, k, v, kv.DType(), kv.Heads()); err != nil {
 		return err
 	}
-	if k.Cols != kv.K.Cols || v.Cols != kv.K.Cols || k.DType != kv.K.DType || v.DType != kv.K.DType || v.Rows != k.Rows {
-		return shapeErr("kv put", "k %v, v %v, cache %v", k, v, kv.K)
+	if len(slots) != k.Rows {
+		return shapeErr(op, "%d slots for %d rows", len(slots), k.Rows)
 	}
-	return CheckSlots("kv put", slots, k.Rows, min(kv.K.Rows, kv.VT.Cols))
+	for i, s := range slots {
+		if s < 0 || int(s) >= kv.Slots() {
+			return shapeErr(op, "row %d at slot %d of %d", i, s, kv.Slots())
+		}
+	}
+	return nil
 }
 
 // CheckSwiGLU checks tensors of one shape.

@@ -11,8 +11,8 @@
 // # Memory
 //
 // A back end owns its memory. A Tensor is a view on it and may be copied freely; nothing here is collected by Go. Arena lays
-// tensors over one allocation, so that a step allocates nothing. A Matrix is a weight in whatever layout the back end
-// prefers.
+// tensors over one allocation, so that a step allocates nothing. A Matrix is a weight, a KV a layer's cached keys and values, a Plan the
+// geometry of an attention, each in whatever form the back end prefers.
 //
 // # Exactness
 //

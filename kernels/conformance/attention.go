@@ -116,62 +116,63 @@ func cacheCase(n ref.Heads, d kernels.DType, seed int) Case {
 	}, func(p *probe, in cacheInput) {
 		f, t := in.forest, in.forest.T()
 		x := f.lay(p, in.forestInput)
-		p.must(p.Attention(x.o.Tensor, x.lse.Tensor, x.q.Tensor, x.kv, &x.plan, f.scale()))
+		p.must(x.attend(p))
 		o, lse := p.read(x.o), p.read(x.lse)
 
-		k, vt := p.buffer("cache k", d, cacheSlots, wk, 0, in.garbage), p.buffer("cache vt", d, wk, cacheSlots, 0, in.garbage)
-		kv := kernels.KV{K: k.Tensor, VT: vt.Tensor, NumKeyValueHeads: n.KeyValue, HeadDim: n.Dim}
+		kv := p.newKV(d, cacheSlots, n)
+		var all []int32
+		for s := range int32(cacheSlots) {
+			all = append(all, s)
+		}
+		garbage := p.in("garbage", d, cacheSlots, wk, 0, in.garbage)
+		p.must(p.KVPut(kv, garbage.Tensor, garbage.Tensor, all))
 		for from := 0; from < t; from += 40 { // in several calls, as a sampler fills it
 			to := min(t, from+40)
 			p.must(p.KVPut(kv, x.k.RowRange(from, to), x.v.RowRange(from, to), in.slots[from:to]))
 		}
-		var plan kernels.Plan
-		// query adds queries from..from+rows of the sequence, rows q.. of the call's q.
-		query := func(q, from, rows int32) {
-			first, s := int32(len(plan.Segs)), 0
-			for ; in.starts[s+1] <= from; s++ {
+		// path is the keys of position row, cut as they stand in the cache.
+		path := func(row int32) (path []kernels.Seg) {
+			for s := 0; in.starts[s] <= row; s++ {
 				at := in.starts[s]
-				plan.Segs = append(plan.Segs, kernels.Seg{Row: in.slots[at], Slot: in.slots[at], Len: in.starts[s+1] - at})
+				path = append(path, kernels.Seg{Slot: in.slots[at], Len: min(in.starts[s+1], row+1) - at})
 			}
-			own := in.starts[s]
-			plan.Add(q, rows, first, int32(len(plan.Segs))-first, in.slots[own], in.slots[own], from-own, own, n.Query/n.KeyValue)
-		}
-		for i, row := range in.order {
-			query(int32(i), int32(row), 1)
+			return path
 		}
 		var order []int32
+		var paths [][]kernels.Seg
 		for _, row := range in.order {
 			order = append(order, int32(row))
+			paths = append(paths, path(int32(row)))
 		}
 		wq := n.Query * n.Dim
+		plan := p.newPlan(n)
 		attend := func(what string, rows []int32) {
 			q := p.in("q of "+what, d, len(rows), wq, 0, take(in.q, rows, wq))
 			got, gotLSE := p.out("o of "+what, d, len(rows), wq, 0), p.out("lse of "+what, kernels.F32, len(rows), n.Query, 0)
-			p.must(p.Attention(got.Tensor, gotLSE.Tensor, q.Tensor, kv, &plan, f.scale()))
+			p.must(p.AttentionKV(got.Tensor, gotLSE.Tensor, q.Tensor, kv, plan, f.scale()))
 			p.same("o of "+what, p.read(got), pick(o, rows, wq))
 			p.same("lse of "+what, p.read(gotLSE), pick(lse, rows, n.Query))
+			plan.Reset()
+		}
+		for _, path := range paths {
+			plan.Add(1, path)
 		}
 		attend("single queries", order)
 		// The same queries as requests that are decoded together: each with a path of its own, which begins like the others'.
-		plan.Reset()
-		paths := make([][]kernels.Seg, len(order))
-		for i, row := range order {
-			for s := 0; in.starts[s] <= row; s++ {
-				at := in.starts[s]
-				paths[i] = append(paths[i], kernels.Seg{Row: in.slots[at], Slot: in.slots[at], Len: min(in.starts[s+1], row+1) - at})
-			}
-		}
-		plan.AddBatch(0, paths, n.Query/n.KeyValue, n.KeyValue)
+		plan.AddBatch(paths)
 		attend("queries of a batch in any order", order)
-		plan.Reset()
 		slices.SortFunc(paths, kernels.ComparePaths)
-		plan.AddBatch(0, paths, n.Query/n.KeyValue, n.KeyValue)
+		plan.AddBatch(paths)
 		attend("queries of a batch", f.queries())
-		plan.Reset()
-		for i := range len(in.starts) - 1 {
-			query(in.starts[i], in.starts[i], in.starts[i+1]-in.starts[i])
+		for i, last := range in.starts[1:] {
+			plan.Add(int(last-in.starts[i]), path(last-1))
 		}
 		attend("whole stretches", f.queries())
+		p.must(p.KVZero(kv))
+		plan.Add(1, []kernels.Seg{{Len: 5}})
+		zero := p.out("o of zeros", d, 1, wq, 0)
+		p.must(p.AttentionKV(zero.Tensor, p.out("lse of zeros", kernels.F32, 1, n.Query, 0).Tensor, x.q.RowRange(0, 1), kv, plan, f.scale()))
+		p.same("o of a zeroed cache", p.read(zero), make([]float32, wq))
 	}))
 }
 

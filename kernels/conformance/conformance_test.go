@@ -15,7 +15,8 @@ type broken struct {
 	convert      func(y, x kernels.Tensor) error
 	linear       func(a kernels.Linear) error
 	rmsNorm      func(y, rstd, x, w kernels.Tensor, eps float64) error
-	attention    func(o, lse, q kernels.Tensor, kv kernels.KV, p *kernels.Plan, scale float64) error
+	attention    func(o, lse, q, k, v kernels.Tensor, p kernels.Plan, scale float64) error
+	newPlan      func(h kernels.Heads) (kernels.Plan, error)
 	logProbs     func(a kernels.LogProbs) error
 	loss         func(a kernels.Loss, sums *kernels.LossSums) error
 	sample       func(h kernels.Tensor, w kernels.Matrix, temperature, u []float64, tokens []int32, lp []float32) error
@@ -44,15 +45,33 @@ func (b *broken) RMSNorm(y, rstd, x, w kernels.Tensor, eps float64) error {
 	return b.Backend.RMSNorm(y, rstd, x, w, eps)
 }
 
-func (b *broken) Attention(o, lse, q kernels.Tensor, kv kernels.KV, p *kernels.Plan, scale float64) error {
+func (b *broken) Attention(o, lse, q, k, v kernels.Tensor, p kernels.Plan, scale float64) error {
 	if b.attention != nil {
-		return b.attention(o, lse, q, kv, p, scale)
+		return b.attention(o, lse, q, k, v, p, scale)
 	}
-	return b.Backend.Attention(o, lse, q, kv, p, scale)
+	return b.Backend.Attention(o, lse, q, k, v, p, scale)
 }
 
-func (b *broken) AttentionBack(dq, dk, dv, dout, o, lse, q kernels.Tensor, kv kernels.KV, p *kernels.Plan, scale float64) error {
-	err := b.Backend.AttentionBack(dq, dk, dv, dout, o, lse, q, kv, p, scale)
+func (b *broken) NewPlan(h kernels.Heads) (kernels.Plan, error) {
+	if b.newPlan != nil {
+		return b.newPlan(h)
+	}
+	return b.Backend.NewPlan(h)
+}
+
+// orphans plans for runs without parents, whose positions are as they were.
+type orphans struct{ kernels.Plan }
+
+func (p orphans) Forest(runs []kernels.Run, rows []int32) {
+	runs = append([]kernels.Run(nil), runs...)
+	for i := range runs {
+		runs[i].Parent = -1
+	}
+	p.Plan.Forest(runs, rows)
+}
+
+func (b *broken) AttentionBack(dq, dk, dv, dout, o, lse, q, k, v kernels.Tensor, p kernels.Plan, scale float64) error {
+	err := b.Backend.AttentionBack(dq, dk, dv, dout, o, lse, q, k, v, p, scale)
 	if err == nil && b.attentionDKV != nil {
 		return b.attentionDKV(dk, dv)
 	}
@@ -141,14 +160,11 @@ func TestSuiteNotices(t *testing.T) {
 			return err
 		}}},
 		{"a shape not refused", "shapes/convert/", broken{convert: func(y, x kernels.Tensor) error { return nil }}},
-		{"a child that does not see its parents", "attention/", broken{attention: func(o, lse, q kernels.Tensor, kv kernels.KV, p *kernels.Plan, scale float64) error {
-			orphans := *p
-			orphans.Tiles = append([]kernels.Tile(nil), p.Tiles...)
-			for i := range orphans.Tiles {
-				t := &orphans.Tiles[i]
-				t.NSeg, t.Keys = 0, t.Before+t.Rows
-			}
-			return good.Attention(o, lse, q, kv, &orphans, scale)
+		{"a child that does not see its parents", "attention/", broken{newPlan: func(h kernels.Heads) (kernels.Plan, error) {
+			p, err := good.NewPlan(h)
+			return orphans{p}, err
+		}, attention: func(o, lse, q, k, v kernels.Tensor, p kernels.Plan, scale float64) error {
+			return good.Attention(o, lse, q, k, v, p.(orphans).Plan, scale)
 		}}},
 		{"a gradient of the values that is lost", "attention/", broken{attentionDKV: func(_, dv kernels.Tensor) error {
 			if dv.Rows > 3 {

@@ -86,7 +86,7 @@ func exactForest(f Forest) Case {
 		wq, wk := n.Query*n.Dim, n.KeyValue*n.Dim
 		attend := func(f Forest, in forestInput) (o, lse []float32) {
 			x := f.lay(p, in)
-			p.must(p.Attention(x.o.Tensor, x.lse.Tensor, x.q.Tensor, x.kv, &x.plan, f.scale()))
+			p.must(x.attend(p))
 			return p.read(x.o), p.read(x.lse)
 		}
 		whole := f

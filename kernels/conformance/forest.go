@@ -202,38 +202,51 @@ func (f Forest) Case() Case {
 type forestTensors struct {
 	q, k, v *buffer
 	o, lse  *buffer
-	kv      kernels.KV
 	plan    kernels.Plan
+	scale   float64
 }
 
-// lay uploads q, k, v and makes the transposed copies, with garbage where no row's slot is.
+// attend is the forward pass.
+func (x *forestTensors) attend(p *probe) error {
+	return p.Attention(x.o.Tensor, x.lse.Tensor, x.q.Tensor, x.k.Tensor, x.v.Tensor, x.plan, x.scale)
+}
+
+// lay uploads q, k and v and fills a plan.
 func (f Forest) lay(p *probe, in forestInput) *forestTensors {
 	n, t, rows, gap := f.Heads, f.T(), f.queries(), spare(f.Gap)
 	wq, wk := n.Query*n.Dim, n.KeyValue*n.Dim
-	x := &forestTensors{}
-	x.plan.Build(f.Runs, f.Rows, n.Query/n.KeyValue, n.KeyValue)
-	slots := x.plan.NumSlots + 2*f.Gap
-	garbage := fill(wk*slots, 300)
-	kt, vt := p.buffer("kt", f.DType, wk, slots, 0, garbage), p.buffer("vt", f.DType, wk, slots, 0, garbage)
+	x := &forestTensors{plan: p.newPlan(n), scale: f.scale()}
+	x.plan.Forest(f.Runs, f.Rows)
 	x.q = p.in("q", f.DType, len(rows), wq, gap, take(in.q, rows, wq))
 	x.k, x.v = p.in("k", f.DType, t, wk, gap, in.k), p.in("v", f.DType, t, wk, gap, in.v)
 	x.o, x.lse = p.out("o", f.DType, len(rows), wq, gap), p.out("lse", kernels.F32, len(rows), n.Query, 0)
-	x.kv = kernels.KV{K: x.k.Tensor, V: x.v.Tensor, KT: kt.Tensor, VT: vt.Tensor, NumKeyValueHeads: n.KeyValue, HeadDim: n.Dim}
-	p.must(p.Transpose(vt.Tensor, x.v.Tensor, x.plan.Slots))
-	p.must(p.Transpose(kt.Tensor, x.k.Tensor, x.plan.Slots))
 	return x
+}
+
+// spoil has a back end work on a sequence of NaN and as many rows, whose remains nothing else may see.
+func (f Forest) spoil(p *probe) {
+	n, t := f.Heads, f.T()+2*len(f.Runs)
+	wq, wk := n.Query*n.Dim, n.KeyValue*n.Dim
+	plan := p.newPlan(n)
+	plan.Forest(Chain(int32(t)), nil)
+	tensor := func(d kernels.DType, cols int) kernels.Tensor { return p.out("spoilt", d, t, cols, 0).Tensor }
+	q, k, v := p.in("nan q", f.DType, t, wq, 0, fill(t*wq, nan())), p.in("nan k", f.DType, t, wk, 0, fill(t*wk, nan())), p.in("nan v", f.DType, t, wk, 0, fill(t*wk, nan()))
+	o, lse := tensor(f.DType, wq), tensor(kernels.F32, n.Query)
+	p.must(p.Attention(o, lse, q.Tensor, k.Tensor, v.Tensor, plan, f.scale()))
+	p.must(p.AttentionBack(tensor(f.DType, wq), tensor(f.DKV, wk), tensor(f.DKV, wk), q.Tensor, o, lse, q.Tensor, k.Tensor, v.Tensor, plan, f.scale()))
 }
 
 func (f Forest) run(p *probe, in forestInput) {
 	n, t, rows, gap := f.Heads, f.T(), f.queries(), spare(f.Gap)
 	wq, wk := n.Query*n.Dim, n.KeyValue*n.Dim
+	f.spoil(p)
 	x := f.lay(p, in)
-	p.must(p.Attention(x.o.Tensor, x.lse.Tensor, x.q.Tensor, x.kv, &x.plan, f.scale()))
+	p.must(x.attend(p))
 	o := p.expect(x.o, in.o)
 	p.expect(x.lse, in.lse)
 	dout := p.in("dout", f.DType, len(rows), wq, gap, take(in.dout, rows, wq))
 	dq, dk, dv := p.out("dq", f.DType, len(rows), wq, gap), p.out("dk", f.DKV, t, wk, gap), p.out("dv", f.DKV, t, wk, gap)
-	p.must(p.AttentionBack(dq.Tensor, dk.Tensor, dv.Tensor, dout.Tensor, x.o.Tensor, x.lse.Tensor, x.q.Tensor, x.kv, &x.plan, f.scale()))
+	p.must(p.AttentionBack(dq.Tensor, dk.Tensor, dv.Tensor, dout.Tensor, x.o.Tensor, x.lse.Tensor, x.q.Tensor, x.k.Tensor, x.v.Tensor, x.plan, x.scale))
 	gq, gk, gv := p.expect(dq, in.dq), p.expect(dk, in.dk), p.expect(dv, in.dv)
 	if f.DType == kernels.F32 && f.DKV == kernels.F32 {
 		p.compareNorm("o against separate sequences", o, in.o.want, sameGradient)

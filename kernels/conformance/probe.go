@@ -22,6 +22,8 @@ type probe struct {
 	buffers  []*buffer
 	tensors  []kernels.Tensor
 	matrices []kernels.Matrix
+	plans    []kernels.Plan
+	kvs      []kernels.KV
 }
 
 type failure struct{ err error }
@@ -36,6 +38,12 @@ func (p *probe) free() {
 	}
 	for _, w := range p.matrices {
 		p.FreeMatrix(w)
+	}
+	for _, plan := range p.plans {
+		p.FreePlan(plan)
+	}
+	for _, kv := range p.kvs {
+		p.FreeKV(kv)
 	}
 }
 
@@ -139,6 +147,20 @@ func (p *probe) newMatrix(d kernels.DType, n, k int) kernels.Matrix {
 	p.must(err)
 	p.matrices = append(p.matrices, w)
 	return w
+}
+
+func (p *probe) newPlan(n kernels.Heads) kernels.Plan {
+	plan, err := p.NewPlan(n)
+	p.must(err)
+	p.plans = append(p.plans, plan)
+	return plan
+}
+
+func (p *probe) newKV(d kernels.DType, slots int, n kernels.Heads) kernels.KV {
+	kv, err := p.NewKV(d, slots, n)
+	p.must(err)
+	p.kvs = append(p.kvs, kv)
+	return kv
 }
 
 func float32Bytes(values []float64) []byte {

@@ -170,22 +170,7 @@ func rowMisfits() []misfit {
 		{"rows", func(o *operands, a *R) { a.x = o.f(sT-1, sD) }},
 		{"x ids", func(o *operands, a *R) { a.x = o.tensor(kernels.I32, sT, sD) }},
 	}
-	list = append(list, misfits("convert", fits, func(p *probe, a R) error { return p.Convert(a.y, a.x) }, same)...)
-	list = append(list, misfits("transpose", fits, func(p *probe, a R) error { return p.Transpose(a.y, a.x, make([]int32, a.ids.Cols)) }, []change[R]{
-		{"rows of xt", func(o *operands, a *R) {}},
-		{"dtypes", func(o *operands, a *R) { a.y = o.b(sD, sT) }},
-		{"slots", func(o *operands, a *R) { a.y, a.ids = o.f(sD, sT), o.i(sT-1) }},
-		{"xt not dense", func(o *operands, a *R) { a.y = o.wide(sD, sT) }},
-		{"odd slots of bf16", func(o *operands, a *R) { a.y, a.x = o.b(sD, sT), o.b(sT, sD) }},
-	})...)
-	for _, slot := range []struct {
-		what string
-		at   int32
-	}{{"slot past the last", sT}, {"slot before the first", -1}} {
-		list = append(list, misfits("transpose", fits, func(p *probe, a R) error { return p.Transpose(a.y, a.x, []int32{0, 1, slot.at}) }, []change[R]{
-			{slot.what, func(o *operands, a *R) { a.y = o.f(sD, sT) }}})...)
-	}
-	return list
+	return append(list, misfits("convert", fits, func(p *probe, a R) error { return p.Convert(a.y, a.x) }, same)...)
 }
 
 func normMisfits() []misfit {
@@ -246,22 +231,23 @@ func normMisfits() []misfit {
 // attentionMisfits: one run of three rows, two query heads on one kv head of 8.
 func attentionMisfits() []misfit {
 	type A struct {
-		o, lse, q, dq, dk, dv, dout kernels.Tensor
-		kv                          kernels.KV
-		plan                        kernels.Plan
-		slots                       []int32
+		o, lse, q, k, v, dq, dk, dv, dout kernels.Tensor
+		kv                                kernels.KV
+		plan                              kernels.Plan
+		slots                             []int32
 	}
 	n := ref.Heads{Query: 2, KeyValue: 1, Dim: 8}
 	fits := func(o *operands) (a A) {
-		a.plan.Build(Chain(sT), nil, 2, 1)
+		a.plan = o.p.newPlan(n)
+		a.plan.Forest(Chain(sT), nil)
 		wq := n.Query * n.Dim
 		a.o, a.lse, a.q, a.dq, a.dout = o.f(sT, wq), o.f(sT, n.Query), o.f(sT, wq), o.f(sT, wq), o.f(sT, wq)
-		a.dk, a.dv = o.f(sT, n.Dim), o.f(sT, n.Dim)
-		a.kv = kernels.KV{K: o.f(sT, n.Dim), V: o.f(sT, n.Dim), KT: o.f(n.Dim, 4), VT: o.f(n.Dim, 4), NumKeyValueHeads: 1, HeadDim: n.Dim}
+		a.k, a.v, a.dk, a.dv = o.f(sT, n.Dim), o.f(sT, n.Dim), o.f(sT, n.Dim), o.f(sT, n.Dim)
+		a.kv = o.p.newKV(kernels.F32, 4, n)
 		a.slots = []int32{0, 1, 2}
 		return a
 	}
-	both := []change[A]{
+	queries := []change[A]{
 		{"o width", func(o *operands, a *A) { a.o = o.f(sT, 8) }},
 		{"o bf16", func(o *operands, a *A) { a.o = o.b(sT, 16) }},
 		{"lse heads", func(o *operands, a *A) { a.lse = o.f(sT, 1) }},
@@ -269,17 +255,45 @@ func attentionMisfits() []misfit {
 		{"lse not dense", func(o *operands, a *A) { a.lse = o.wide(sT, 2) }},
 		{"q bf16", func(o *operands, a *A) { a.q, a.o = o.b(sT, 16), o.b(sT, 16) }},
 		{"q heads", func(o *operands, a *A) { a.q, a.o = o.f(sT, 12), o.f(sT, 12) }},
-		{"k width", func(o *operands, a *A) { a.kv.K = o.f(sT, 6) }},
-		{"vt rows", func(o *operands, a *A) { a.kv.VT = o.f(6, 4) }},
-		{"vt bf16", func(o *operands, a *A) { a.kv.VT = o.b(8, 4) }},
-		{"odd slots", func(o *operands, a *A) { a.kv.VT, a.kv.KT = o.f(8, 5), o.f(8, 5) }},
-		{"slots of the plan", func(o *operands, a *A) { a.kv.VT, a.kv.KT = o.f(8, 2), o.f(8, 2) }},
-		{"no heads", func(o *operands, a *A) { a.kv.NumKeyValueHeads = 0 }},
-		{"odd head size", func(o *operands, a *A) { a.kv.HeadDim, a.kv.K, a.kv.V = 7, o.f(sT, 7), o.f(sT, 7) }},
+		{"q rows", func(o *operands, a *A) { a.q, a.o, a.lse = o.f(sT+1, 16), o.f(sT+1, 16), o.f(sT+1, 2) }},
+		{"plan of another back end", func(o *operands, a *A) { a.plan = foreignPlan{a.plan} }},
 	}
-	list := misfits("attention", fits, func(p *probe, a A) error { return p.Attention(a.o, a.lse, a.q, a.kv, &a.plan, 1) }, both)
+	rows := append([]change[A]{
+		{"k width", func(o *operands, a *A) { a.k = o.f(sT, 6) }},
+		{"k rows", func(o *operands, a *A) { a.k = o.f(sT+1, 8) }},
+		{"v rows", func(o *operands, a *A) { a.v = o.f(sT-1, 8) }},
+		{"v bf16", func(o *operands, a *A) { a.v = o.b(sT, 8) }},
+		{"keys of the plan", func(o *operands, a *A) { a.k, a.v, a.dk, a.dv = o.f(sT+1, 8), o.f(sT+1, 8), o.f(sT+1, 8), o.f(sT+1, 8) }},
+		{"queries of the plan", func(o *operands, a *A) { a.plan.Forest(Chain(sT), []int32{0, 2}) }},
+		{"plan of a cache", func(o *operands, a *A) {
+			a.plan.Reset()
+			a.plan.Add(sT, []kernels.Seg{{Len: sT}})
+		}},
+	}, queries...)
+	list := misfits("newplan", func(*operands) ref.Heads { return n }, func(p *probe, n ref.Heads) error {
+		_, err := p.NewPlan(n)
+		return err
+	}, []change[ref.Heads]{
+		{"no heads", func(_ *operands, n *ref.Heads) { n.KeyValue = 0 }},
+		{"heads that cannot be shared", func(_ *operands, n *ref.Heads) { n.KeyValue = 3 }},
+		{"odd head size", func(_ *operands, n *ref.Heads) { n.Dim = 7 }},
+	})
+	type K struct {
+		d     kernels.DType
+		slots int
+		n     ref.Heads
+	}
+	list = append(list, misfits("newkv", func(*operands) K { return K{kernels.F32, 4, n} }, func(p *probe, a K) error {
+		_, err := p.NewKV(a.d, a.slots, a.n)
+		return err
+	}, []change[K]{
+		{"ids", func(_ *operands, a *K) { a.d = kernels.I32 }},
+		{"slots", func(_ *operands, a *K) { a.slots = -1 }},
+		{"no heads", func(_ *operands, a *K) { a.n.KeyValue = 0 }},
+	})...)
+	list = append(list, misfits("attention", fits, func(p *probe, a A) error { return p.Attention(a.o, a.lse, a.q, a.k, a.v, a.plan, 1) }, rows)...)
 	list = append(list, misfits("attentionback", fits, func(p *probe, a A) error {
-		return p.AttentionBack(a.dq, a.dk, a.dv, a.dout, a.o, a.lse, a.q, a.kv, &a.plan, 1)
+		return p.AttentionBack(a.dq, a.dk, a.dv, a.dout, a.o, a.lse, a.q, a.k, a.v, a.plan, 1)
 	}, append([]change[A]{
 		{"dq rows", func(o *operands, a *A) { a.dq = o.f(sT-1, 16) }},
 		{"dq bf16", func(o *operands, a *A) { a.dq = o.b(sT, 16) }},
@@ -287,26 +301,50 @@ func attentionMisfits() []misfit {
 		{"dk rows", func(o *operands, a *A) { a.dk = o.f(sT+1, 8) }},
 		{"dv width", func(o *operands, a *A) { a.dv = o.f(sT, 6) }},
 		{"dk ids", func(o *operands, a *A) { a.dk = o.tensor(kernels.I32, sT, 8) }},
-		{"no v", func(o *operands, a *A) { a.kv.V = kernels.Tensor{} }},
-		{"no kt", func(o *operands, a *A) { a.kv.KT = kernels.Tensor{} }},
-		{"kt slots", func(o *operands, a *A) { a.kv.KT = o.f(8, 6) }},
-		{"plan without chunks", func(o *operands, a *A) { a.plan.Chunks = nil }},
 		{"plan of a batch", func(o *operands, a *A) {
 			a.plan.Reset()
-			a.plan.AddBatch(0, [][]kernels.Seg{{{Len: 1}}, {{Len: 2}}, {{Len: 3}}}, 2, 1)
-			a.plan.Chunks = []int32{0, int32(len(a.plan.Tiles))}
+			a.plan.AddBatch([][]kernels.Seg{{{Len: 1}}, {{Len: 2}}, {{Len: 3}}})
 		}},
-	}, both...))...)
-	return append(list, misfits("kvput", fits, func(p *probe, a A) error { return p.KVPut(a.kv, a.dk, a.dv, a.slots) }, []change[A]{
-		{"k width", func(o *operands, a *A) { a.dk = o.f(sT, 6) }},
-		{"v rows", func(o *operands, a *A) { a.dv = o.f(sT-1, 8) }},
-		{"k bf16", func(o *operands, a *A) { a.dk = o.b(sT, 8) }},
+	}, rows...))...)
+	cached := func(o *operands) A {
+		a := fits(o)
+		a.plan.Reset()
+		a.plan.Add(sT, []kernels.Seg{{Len: sT}})
+		return a
+	}
+	list = append(list, misfits("attentionkv", cached, func(p *probe, a A) error { return p.AttentionKV(a.o, a.lse, a.q, a.kv, a.plan, 1) }, append([]change[A]{
+		{"plan of a forest", func(o *operands, a *A) { a.plan.Forest(Chain(sT), nil) }},
+		{"dtype of the cache", func(o *operands, a *A) { a.kv = o.p.newKV(kernels.BF16, 4, n) }},
+		{"heads of the cache", func(o *operands, a *A) { a.kv = o.p.newKV(kernels.F32, 4, ref.Heads{Query: 2, KeyValue: 2, Dim: 8}) }},
+		{"cache of another back end", func(o *operands, a *A) { a.kv = foreignKV{a.kv} }},
+		{"slots of a stretch", func(o *operands, a *A) {
+			a.plan.Reset()
+			a.plan.Add(sT, []kernels.Seg{{Slot: 2, Len: sT}})
+		}},
+		{"slots before it", func(o *operands, a *A) {
+			a.plan.Reset()
+			a.plan.Add(sT, []kernels.Seg{{Slot: 3, Len: 2}, {Len: sT}})
+		}},
+		{"slots of a batch", func(o *operands, a *A) {
+			a.plan.Reset()
+			a.plan.AddBatch([][]kernels.Seg{{{Len: 1}}, {{Len: 5}}, {{Len: 2}}})
+		}},
+	}, queries...))...)
+	return append(list, misfits("kvput", fits, func(p *probe, a A) error { return p.KVPut(a.kv, a.k, a.v, a.slots) }, []change[A]{
+		{"k width", func(o *operands, a *A) { a.k = o.f(sT, 6) }},
+		{"v rows", func(o *operands, a *A) { a.v = o.f(sT-1, 8) }},
+		{"k bf16", func(o *operands, a *A) { a.k = o.b(sT, 8) }},
 		{"slots", func(o *operands, a *A) { a.slots = a.slots[1:] }},
-		{"vt rows", func(o *operands, a *A) { a.kv.VT = o.f(6, 4) }},
-		{"vt bf16", func(o *operands, a *A) { a.kv.VT = o.b(8, 4) }},
-		{"slot past the last", func(o *operands, a *A) { a.slots[1] = sT }},
+		{"slot past the last", func(o *operands, a *A) { a.slots[1] = 4 }},
 		{"slot before the first", func(o *operands, a *A) { a.slots[1] = -1 }},
+		{"cache of another back end", func(o *operands, a *A) { a.kv = foreignKV{a.kv} }},
 	})...)
 }
+
+// A plan and a cache of no back end.
+type (
+	foreignPlan struct{ kernels.Plan }
+	foreignKV   struct{ kernels.KV }
+)
 
 func nan() float64 { return math.NaN() }

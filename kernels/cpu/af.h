@@ -103,16 +103,15 @@ int af_rope(af_ctx *c, af_tensor x, const int32_t *positions, const float *cos_s
 // act = silu(gate) * up; backward gives dgate, dup from dact and may write over gate, up.
 int af_swiglu(af_ctx *c, af_tensor act, af_tensor gate, af_tensor up);
 int af_swiglu_back(af_ctx *c, af_tensor dgate, af_tensor dup, af_tensor act, af_tensor dact, af_tensor gate, af_tensor up);
+
 // ---- attention over a forest
 
-// Keys and values that attention reads. k: rows of K * dh. vt, and kt for the backward pass: the same transposed, [K * dh] rows of
-// `slots` elements, a key's slot having the parity of its position; bf16 holds slots 2i and 2i+1 swapped (see attention.c).
+// Keys and values of a cache: k [slots, K * dh], and the values transposed, [K * dh] rows of row_len elements, a key's slot having the parity of its
+// position; bf16 holds slots 2i and 2i+1 swapped (see attention.c).
 typedef struct {
-	af_tensor k, v; // v: rows like k, for the backward pass only
-	void *kt, *vt;
-	int64_t slots; // row length of kt and vt, even
-	int64_t heads, dh;
-	int32_t dtype;
+	af_tensor k;
+	void *vt;
+	int64_t row_len; // even
 } af_kv;
 
 // A tile: consecutive query rows. They attend to segments seg0..seg0+nseg (the ancestors, in order of depth), and query i to the first
@@ -129,20 +128,26 @@ typedef struct {
 	int32_t from, to; // queries of the tile that attend to it; to 0: all
 } af_seg;
 
-// Transposes rows of x [T, K * dh] into xt at slots[t]; slots that no row names are left alone.
-int af_transpose(af_ctx *c, void *xt, int64_t slots_len, af_tensor x, const int32_t *slots);
+// Who attends to whom, as plan.go makes it. Of a forest alone: chunks[i]..chunks[i+1] are the tiles that one partial sum of dk, dv takes up (the partial
+// sums are added in order), and row t of keys and values is column slots[t], ascending, of a transposed copy whose rows have row_len elements.
+typedef struct {
+	const af_tile *tiles;
+	const af_seg *segs;
+	const int32_t *chunks, *slots;
+	int64_t ntiles, nchunks, row_len;
+	int64_t heads, kv_heads, dh;
+} af_plan;
+
 // k rows and v rows to their slots of a cache.
 int af_kv_put(af_ctx *c, const af_kv *kv, af_tensor k, af_tensor v, const int32_t *slots);
 
 // o[t, h] = sum_j p_j v_j,  p = softmax(scale q . k);  lse[t, h] the log of the softmax's denominator (natural, after scale).
-// q, o [T, H * dh] in kv's dtype. Each output is one chain over the keys in order of depth, so that it depends neither on how
-// the keys are cut into runs nor on what else is in the batch.
-int af_attention(af_ctx *c, af_tensor o, float *lse, af_tensor q, const af_kv *kv, const af_tile *tiles, int64_t ntiles,
-                 const af_seg *segs, int64_t qheads, float scale);
-// dq, dk, dv are written. chunk[i]..chunk[i+1]: the tiles that one partial sum of dk, dv takes up; the partial sums are added in order.
-int af_attention_back(af_ctx *c, af_tensor dq, af_tensor dk, af_tensor dv, af_tensor dout, af_tensor q, const af_kv *kv,
-                      const af_tile *tiles, const af_seg *segs, const int32_t *chunk, int64_t nchunks,
-                      int64_t qheads, float scale);
+// q, o [T, H * dh] in the keys' dtype. Each output is one chain over the keys in order of depth, so that it depends neither on how
+// the keys are cut into runs nor on what else is in the batch. Over a cache, or over rows of k and v themselves.
+int af_attention(af_ctx *c, af_tensor o, float *lse, af_tensor q, const af_kv *kv, af_plan p, float scale);
+int af_attention_rows(af_ctx *c, af_tensor o, float *lse, af_tensor q, af_tensor k, af_tensor v, af_plan p, float scale);
+// dq, dk, dv are written.
+int af_attention_back(af_ctx *c, af_tensor dq, af_tensor dk, af_tensor dv, af_tensor dout, af_tensor q, af_tensor k, af_tensor v, af_plan p, float scale);
 
 // ---- the log-prob head
 

@@ -29,20 +29,19 @@ struct attn_args {
 	af_ctx *c;
 	af_tensor o, q, dq, dout;
 	float *lse;
-	const af_kv *kv;
-	const af_tile *tiles;
-	const af_seg *segs;
-	const int32_t *chunk;
+	af_tensor k, v; // v: rows, for the backward pass
+	const void *turned; // v transposed, in the backward pass k
+	int64_t row_len;    // of its rows
+	af_plan plan;
 	float *acc; // backward: per chunk and head, dk then dv, [rows][pad16(dh)]
 	af_tensor dk, dv;
-	int64_t nchunks, group;
+	int64_t group, dh;
 	float scale;
 };
 
-
 // The keys of a tile: segment i of nseg + 1, the last being its own run.
 static inline af_seg segment(const struct attn_args *a, const af_tile *t, int64_t i) {
-	if (i < t->nseg) return a->segs[t->seg0 + i];
+	if (i < t->nseg) return a->plan.segs[t->seg0 + i];
 	return (af_seg){.row = t->own_row, .slot = t->own_slot, .len = t->before + t->rows};
 }
 
@@ -62,11 +61,11 @@ static int64_t scores_of(const struct attn_args *a, const af_tile *t) {
 
 // Bytes of scratch for a tile; the same arithmetic lays it out below.
 static size_t forward_bytes(const struct attn_args *a, const af_tile *t) {
-	size_t lanes = (size_t)pad16(t->rows * a->group), dh = (size_t)a->kv->dh, scores = (size_t)scores_of(a, t);
+	size_t lanes = (size_t)pad16(t->rows * a->group), dh = (size_t)a->dh, scores = (size_t)scores_of(a, t);
 	return lanes * 4 * (dh + 1) + scores * 4 + (scores + lanes * 4) * 2 + lanes * 4 * (dh + 4) + 1024;
 }
 static size_t backward_bytes(const struct attn_args *a, const af_tile *t) {
-	size_t lanes = (size_t)pad16(t->rows * a->group), dh = (size_t)pad16(a->kv->dh), keys = (size_t)t->keys + 2 * (size_t)t->nseg + 4;
+	size_t lanes = (size_t)pad16(t->rows * a->group), dh = (size_t)pad16(a->dh), keys = (size_t)t->keys + 2 * (size_t)t->nseg + 4;
 	return lanes * dh * 4 * 5 + lanes * keys * (4 + 4 + 2 + 2 + 2) + 4096;
 }
 
@@ -74,30 +73,52 @@ static size_t backward_bytes(const struct attn_args *a, const af_tile *t) {
 
 static void forward_task(void *arg, int64_t i, int thread) {
 	struct attn_args *a = arg;
-	a->c->fn->attention_tile(a, i / a->kv->heads, i % a->kv->heads, a->c->scratch[thread].p);
+	a->c->fn->attention_tile(a, i / a->plan.kv_heads, i % a->plan.kv_heads, a->c->scratch[thread].p);
 }
 
-int af_attention(af_ctx *c, af_tensor o, float *lse, af_tensor q, const af_kv *kv, const af_tile *tiles, int64_t ntiles,
-                 const af_seg *segs, int64_t qheads, float scale) {
-	struct attn_args a = {.c = c, .o = o, .q = q, .lse = lse, .kv = kv, .tiles = tiles, .segs = segs,
-	                      .group = qheads / kv->heads, .scale = scale};
+int af_attention(af_ctx *c, af_tensor o, float *lse, af_tensor q, const af_kv *kv, af_plan p, float scale) {
+	struct attn_args a = {.c = c, .o = o, .q = q, .lse = lse, .k = kv->k, .turned = kv->vt, .row_len = kv->row_len, .plan = p,
+	                      .group = p.heads / p.kv_heads, .dh = p.dh, .scale = scale};
 	size_t most = 0;
-	for (int64_t i = 0; i < ntiles; i++) {
-		size_t b = forward_bytes(&a, &tiles[i]);
+	for (int64_t i = 0; i < p.ntiles; i++) {
+		size_t b = forward_bytes(&a, &p.tiles[i]);
 		most = b > most ? b : most;
 	}
 	if (af_scratch_all(c, most)) return AF_NOMEM;
-	af_run(c, ntiles * kv->heads, forward_task, &a);
+	af_run(c, p.ntiles * p.kv_heads, forward_task, &a);
 	return AF_OK;
+}
+
+// A transposed copy of rows of x, valid until the next one is made. Columns without a row meet a weight of 0, so they have to be finite; they are
+// 0. NULL when out of memory.
+static void *turned(af_ctx *c, af_tensor x, af_plan p) {
+	int64_t es = size_of(x.dtype);
+	char *xt = af_scratch_get(&c->turned, (size_t)(x.cols * p.row_len * es));
+	if (!xt) return NULL;
+	for (int64_t t = 0, next = 0; t <= x.rows; t++) {
+		int64_t slot = t < x.rows ? p.slots[t] : p.row_len;
+		if (slot > next) { // whole pairs, as their halves may be swapped: what belongs there follows
+			int64_t from = next & ~(int64_t)1, n = ((slot + 1) & ~(int64_t)1) - from;
+			for (int64_t r = 0; r < x.cols; r++) memset(xt + (r * p.row_len + from) * es, 0, (size_t)(n * es));
+		}
+		next = slot + 1;
+	}
+	af_transpose(c, xt, p.row_len, x, p.slots);
+	return xt;
+}
+
+int af_attention_rows(af_ctx *c, af_tensor o, float *lse, af_tensor q, af_tensor k, af_tensor v, af_plan p, float scale) {
+	af_kv kv = {.k = k, .vt = turned(c, v, p), .row_len = p.row_len};
+	return kv.vt ? af_attention(c, o, lse, q, &kv, p, scale) : AF_NOMEM;
 }
 
 static void back_task(void *arg, int64_t i, int thread) {
 	struct attn_args *a = arg;
-	int64_t ch = i / a->kv->heads, h = i % a->kv->heads;
-	size_t n = (size_t)(a->kv->k.rows * pad16(a->kv->dh));
+	int64_t ch = i / a->plan.kv_heads, h = i % a->plan.kv_heads;
+	size_t n = (size_t)(a->k.rows * pad16(a->dh));
 	float *dk = a->acc + (size_t)i * 2 * n, *dv = dk + n;
 	memset(dk, 0, 2 * n * sizeof(float));
-	for (int64_t t = a->chunk[ch]; t < a->chunk[ch + 1]; t++)
+	for (int64_t t = a->plan.chunks[ch]; t < a->plan.chunks[ch + 1]; t++)
 		a->c->fn->attention_back_tile(a, t, h, dk, dv, a->c->scratch[thread].p);
 }
 
@@ -105,7 +126,7 @@ static void back_task(void *arg, int64_t i, int thread) {
 static void reduce_task(void *arg, int64_t i, int thread) {
 	(void)thread;
 	struct attn_args *a = arg;
-	int64_t heads = a->kv->heads, dh = a->kv->dh, ld = pad16(dh), rows = a->kv->k.rows;
+	int64_t heads = a->plan.kv_heads, dh = a->dh, ld = pad16(dh), rows = a->k.rows;
 	int64_t t0 = i * 64, t1 = t0 + 64 < rows ? t0 + 64 : rows;
 	size_t n = (size_t)(rows * ld);
 	for (int64_t h = 0; h < heads; h++)
@@ -113,8 +134,8 @@ static void reduce_task(void *arg, int64_t i, int thread) {
 			af_tensor out = w ? a->dv : a->dk;
 			for (int64_t t = t0; t < t1; t++) {
 				float *s = a->acc + (size_t)h * 2 * n + (size_t)w * n + t * ld;
-				if (!a->nchunks) memset(s, 0, (size_t)dh * 4); // no query
-				for (int64_t ch = 1; ch < a->nchunks; ch++)
+				if (!a->plan.nchunks) memset(s, 0, (size_t)dh * 4); // no query
+				for (int64_t ch = 1; ch < a->plan.nchunks; ch++)
 					a->c->fn->axpy(s, a->acc + (size_t)(ch * heads + h) * 2 * n + (size_t)w * n + t * ld, 1, dh);
 				int64_t o = t * out.stride + h * dh;
 				if (out.dtype == AF_BF16)
@@ -125,20 +146,20 @@ static void reduce_task(void *arg, int64_t i, int thread) {
 		}
 }
 
-int af_attention_back(af_ctx *c, af_tensor dq, af_tensor dk, af_tensor dv, af_tensor dout, af_tensor q, const af_kv *kv, const af_tile *tiles, const af_seg *segs, const int32_t *chunk, int64_t nchunks,
-                      int64_t qheads, float scale) {
-	struct attn_args a = {.c = c, .q = q, .dq = dq, .dout = dout, .kv = kv, .tiles = tiles, .segs = segs,
-	                      .chunk = chunk, .dk = dk, .dv = dv, .nchunks = nchunks, .group = qheads / kv->heads, .scale = scale};
+int af_attention_back(af_ctx *c, af_tensor dq, af_tensor dk, af_tensor dv, af_tensor dout, af_tensor q, af_tensor k, af_tensor v, af_plan p, float scale) {
+	struct attn_args a = {.c = c, .q = q, .dq = dq, .dout = dout, .k = k, .v = v, .turned = turned(c, k, p), .row_len = p.row_len, .plan = p,
+	                      .dk = dk, .dv = dv, .group = p.heads / p.kv_heads, .dh = p.dh, .scale = scale};
+	if (!a.turned) return AF_NOMEM;
 	size_t most = 0;
-	for (int64_t i = 0; i < chunk[nchunks]; i++) {
-		size_t b = backward_bytes(&a, &tiles[i]);
+	for (int64_t i = 0; i < p.ntiles; i++) {
+		size_t b = backward_bytes(&a, &p.tiles[i]);
 		most = b > most ? b : most;
 	}
 	if (af_scratch_all(c, most)) return AF_NOMEM;
-	a.acc = af_scratch_get(&c->shared, (size_t)((nchunks ? nchunks : 1) * kv->heads) * 2 * (size_t)(kv->k.rows * pad16(kv->dh)) * 4);
+	a.acc = af_scratch_get(&c->shared, (size_t)((p.nchunks ? p.nchunks : 1) * p.kv_heads) * 2 * (size_t)(k.rows * pad16(p.dh)) * 4);
 	if (!a.acc) return AF_NOMEM;
-	af_run(c, nchunks * kv->heads, back_task, &a);
-	af_run(c, (kv->k.rows + 63) / 64, reduce_task, &a);
+	af_run(c, p.nchunks * p.kv_heads, back_task, &a);
+	af_run(c, (k.rows + 63) / 64, reduce_task, &a);
 	return AF_OK;
 }
 
@@ -359,7 +380,7 @@ AF_INLINE int64_t AF(pair_keys)(uint32_t *pairs, const float *p, int64_t lanes, 
 AF_INLINE int64_t AF(forward_weights)(const struct attn_args *a, const af_tile *t, int64_t h, float *s, float *inv, int64_t lanes, int64_t l, const int nv) {
 	struct AF(softmax) x[nv];
 	AF(weights)(x, a, t, s, NULL, lanes, l, nv);
-	int64_t g = a->group, heads = a->kv->heads * g, row = l / g, head = l % g;
+	int64_t g = a->group, heads = a->plan.kv_heads * g, row = l / g, head = l % g;
 	UNROLL for (int v = 0; v < nv; v++, l += VL) {
 		float m[VL], z[VL];
 		vstore(m, x[v].max);
@@ -375,7 +396,7 @@ AF_INLINE int64_t AF(forward_weights)(const struct attn_args *a, const af_tile *
 
 // Weights to probabilities and dp to ds, of nv vectors of lanes; in bf16 as operands p16 and ds16, with p no longer needed.
 AF_INLINE int64_t AF(back_weights)(const struct attn_args *a, const af_tile *t, float *s, float *dp, bf16 *p16, bf16 *ds16, int64_t lanes, int64_t l, const int nv) {
-	int b16 = a->kv->dtype == AF_BF16;
+	int b16 = a->k.dtype == AF_BF16;
 	struct AF(softmax) x[nv];
 	AF(weights)(x, a, t, s, dp, lanes, l, nv);
 	vf inv[nv], mean[nv], scale = vset1(a->scale);
@@ -399,10 +420,9 @@ AF_INLINE int64_t AF(back_weights)(const struct attn_args *a, const af_tile *t, 
 }
 
 void AF(attention_tile)(const struct attn_args *a, int64_t ti, int64_t h, void *scratch) {
-	const af_kv *kv = a->kv;
-	const af_tile *t = &a->tiles[ti];
-	int64_t g = a->group, dh = kv->dh, lanes = pad16(t->rows * g), scores = scores_of(a, t);
-	int b16 = kv->dtype == AF_BF16, kind = b16 ? TILE_B : TILE_F;
+	const af_tile *t = &a->plan.tiles[ti];
+	int64_t g = a->group, dh = a->dh, lanes = pad16(t->rows * g), scores = scores_of(a, t);
+	int b16 = a->k.dtype == AF_BF16, kind = b16 ? TILE_B : TILE_F;
 	int64_t es = b16 ? 2 : 4;
 	char *panel = ALIGN(scratch);
 	float *s = ALIGN(panel + lanes * dh * es);
@@ -414,7 +434,7 @@ void AF(attention_tile)(const struct attn_args *a, int64_t ti, int64_t h, void *
 	for (int64_t i = 0; i <= t->nseg; i++) {
 		af_seg sg = segment(a, t, i);
 		int64_t l0 = first_lane(sg, g), w = end_lane(sg, g, lanes) - l0;
-		AF(tile)(kind, sg.len, w, dh, (const char *)kv->k.p + (sg.row * kv->k.stride + h * dh) * es, kv->k.stride, panel + l0 * 4, lanes, p, w, 0);
+		AF(tile)(kind, sg.len, w, dh, (const char *)a->k.p + (sg.row * a->k.stride + h * dh) * es, a->k.stride, panel + l0 * 4, lanes, p, w, 0);
 		p += sg.len * w;
 	}
 	for (int64_t l = 0; l < lanes;) switch (min64(VECTORS, (lanes - l) / VL)) {
@@ -433,17 +453,16 @@ void AF(attention_tile)(const struct attn_args *a, int64_t ti, int64_t h, void *
 			len = AF(pair_keys)(pairs, p, w, sg, &first);
 			b = (const float *)pairs;
 		}
-		AF(tile)(kind, dh, w, len, (const char *)kv->vt + (h * dh * kv->slots + first) * es, kv->slots, b, w, out + l0, lanes, 1);
+		AF(tile)(kind, dh, w, len, (const char *)a->turned + (h * dh * a->row_len + first) * es, a->row_len, b, w, out + l0, lanes, 1);
 		p += sg.len * w;
 	}
 	AF(unpack_lanes)(a->o, out, inv, t, h, g, dh, lanes);
 }
 
 void AF(attention_back_tile)(const struct attn_args *a, int64_t ti, int64_t h, float *dk, float *dv, void *scratch) {
-	const af_kv *kv = a->kv;
-	const af_tile *t = &a->tiles[ti];
-	int64_t g = a->group, dh = kv->dh, ld = pad16(dh), lanes = pad16(t->rows * g), keys = t->keys;
-	int b16 = kv->dtype == AF_BF16, kind = b16 ? TILE_B : TILE_F;
+	const af_tile *t = &a->plan.tiles[ti];
+	int64_t g = a->group, dh = a->dh, ld = pad16(dh), lanes = pad16(t->rows * g), keys = t->keys;
+	int b16 = a->k.dtype == AF_BF16, kind = b16 ? TILE_B : TILE_F;
 	int64_t es = b16 ? 2 : 4;
 	char *qp = ALIGN(scratch), *dop = ALIGN(qp + lanes * dh * es);           // panels for sums over dh
 	char *qr = ALIGN(dop + lanes * dh * es), *dor = ALIGN(qr + lanes * ld * es); // panels for sums over lanes
@@ -458,9 +477,9 @@ void AF(attention_back_tile)(const struct attn_args *a, int64_t ti, int64_t h, f
 	int64_t k = 0;
 	for (int64_t i = 0; i <= t->nseg; i++) {
 		af_seg sg = segment(a, t, i);
-		AF(tile)(kind, sg.len, lanes, dh, (const char *)kv->k.p + (sg.row * kv->k.stride + h * dh) * es, kv->k.stride, qp, lanes,
+		AF(tile)(kind, sg.len, lanes, dh, (const char *)a->k.p + (sg.row * a->k.stride + h * dh) * es, a->k.stride, qp, lanes,
 		         s + k * lanes, lanes, 0);
-		AF(tile)(kind, sg.len, lanes, dh, (const char *)kv->v.p + (sg.row * kv->v.stride + h * dh) * es, kv->v.stride, dop, lanes,
+		AF(tile)(kind, sg.len, lanes, dh, (const char *)a->v.p + (sg.row * a->v.stride + h * dh) * es, a->v.stride, dop, lanes,
 		         dp + k * lanes, lanes, 0);
 		k += sg.len;
 	}
@@ -483,7 +502,7 @@ void AF(attention_back_tile)(const struct attn_args *a, int64_t ti, int64_t h, f
 		}
 		AF(tile)(kind, sg.len, ld, lanes, p, lanes, dor, ld, dv + sg.row * ld, ld, 1);
 		AF(tile)(kind, sg.len, ld, lanes, ds, lanes, qr, ld, dk + sg.row * ld, ld, 1);
-		AF(tile)(kind, dh, lanes, len, (const char *)kv->kt + (h * dh * kv->slots + first) * es, kv->slots, b, lanes, dq, lanes, i > 0);
+		AF(tile)(kind, dh, lanes, len, (const char *)a->turned + (h * dh * a->row_len + first) * es, a->row_len, b, lanes, dq, lanes, i > 0);
 		k += sg.len;
 	}
 	AF(unpack_lanes)(a->dq, dq, NULL, t, h, g, dh, lanes);

@@ -11,8 +11,8 @@ package cpu
 #cgo nocallback af_attention
 #cgo noescape af_attention_back
 #cgo nocallback af_attention_back
-#cgo noescape af_transpose
-#cgo nocallback af_transpose
+#cgo noescape af_attention_rows
+#cgo nocallback af_attention_rows
 #cgo noescape af_kv_put
 #cgo nocallback af_kv_put
 #cgo noescape af_loss
@@ -249,7 +249,7 @@ func (m *matrix) DType() kernels.DType {
 // Bytes implements kernels.Matrix.
 func (m *matrix) Bytes() int { return m.size }
 
-var errForeign = fmt.Errorf("a matrix of another back end: %w", kernels.ErrShape)
+var errForeign = fmt.Errorf("memory of another back end: %w", kernels.ErrShape)
 
 func own(w kernels.Matrix) *C.af_matrix {
 	if m, ok := w.(*matrix); ok && m != nil {

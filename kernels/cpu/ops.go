@@ -132,64 +132,6 @@ func (b *Backend) RoPE(x, positions, table kernels.Tensor, dh int, inverse bool)
 	return b.done("rope", C.af_rope(b.c, tensor(x), ints(positions), floats(table), C.int64_t(x.Cols/dh), C.int64_t(dh), flag(inverse)))
 }
 
-func kvOf(kv kernels.KV) C.af_kv {
-	return C.af_kv{k: tensor(kv.K), v: tensor(kv.V), kt: kv.KT.Ptr, vt: kv.VT.Ptr, slots: C.int64_t(kv.VT.Cols), heads: C.int64_t(kv.NumKeyValueHeads),
-		dh: C.int64_t(kv.HeadDim), dtype: C.int32_t(kv.K.DType)}
-}
-
-// Transpose implements kernels.Backend.
-func (b *Backend) Transpose(xt, x kernels.Tensor, slots []int32) error {
-	if err := kernels.CheckTranspose(xt, x, slots); err != nil {
-		return err
-	}
-	if x.Rows == 0 {
-		return nil
-	}
-	return b.done("transpose", C.af_transpose(b.c, xt.Ptr, C.int64_t(xt.Cols), tensor(x), (*C.int32_t)(unsafe.SliceData(slots))))
-}
-
-// KVPut implements kernels.Backend.
-func (b *Backend) KVPut(kv kernels.KV, k, v kernels.Tensor, slots []int32) error {
-	if err := kernels.CheckKVPut(kv, k, v, slots); err != nil {
-		return err
-	}
-	if k.Rows == 0 {
-		return nil
-	}
-	c := kvOf(kv)
-	return b.done("kv put", C.af_kv_put(b.c, &c, tensor(k), tensor(v), (*C.int32_t)(unsafe.SliceData(slots))))
-}
-
-// The plan's structs are handed over as they lie.
-var (
-	_ = [1]struct{}{}[unsafe.Sizeof(kernels.Tile{})-unsafe.Sizeof(C.af_tile{})]
-	_ = [1]struct{}{}[unsafe.Sizeof(kernels.Seg{})-unsafe.Sizeof(C.af_seg{})]
-)
-
-func tiles(p *kernels.Plan) *C.af_tile {
-	return (*C.af_tile)(unsafe.Pointer(unsafe.SliceData(p.Tiles)))
-}
-func segs(p *kernels.Plan) *C.af_seg { return (*C.af_seg)(unsafe.Pointer(unsafe.SliceData(p.Segs))) }
-
-// Attention implements kernels.Backend.
-func (b *Backend) Attention(o, lse, q kernels.Tensor, kv kernels.KV, p *kernels.Plan, scale float64) error {
-	if err := kernels.CheckAttention(o, lse, q, kv, p); err != nil {
-		return err
-	}
-	c := kvOf(kv)
-	return b.done("attention", C.af_attention(b.c, tensor(o), floats(lse), tensor(q), &c, tiles(p), C.int64_t(len(p.Tiles)), segs(p),
-		C.int64_t(q.Cols/kv.HeadDim), C.float(scale)))
-}
-
-// AttentionBack implements kernels.Backend.
-func (b *Backend) AttentionBack(dq, dk, dv, dout, o, lse, q kernels.Tensor, kv kernels.KV, p *kernels.Plan, scale float64) error {
-	if err := kernels.CheckAttentionBack(dq, dk, dv, dout, o, lse, q, kv, p); err != nil {
-		return err
-	}
-	c := kvOf(kv)
-	return b.done("attention backward", C.af_attention_back(b.c, tensor(dq), tensor(dk), tensor(dv), tensor(dout), tensor(q), &c, tiles(p), segs(p), (*C.int32_t)(unsafe.SliceData(p.Chunks)), C.int64_t(len(p.Chunks)-1), C.int64_t(q.Cols/kv.HeadDim), C.float(scale)))
-}
-
 // SwiGLU implements kernels.Backend.
 func (b *Backend) SwiGLU(act, gate, up kernels.Tensor) error {
 	if err := kernels.CheckSwiGLU(act, gate, up); err != nil {

@@ -71,6 +71,20 @@ func (e *bench) ids(n int, at func(i int) int32) kernels.Tensor {
 	return t
 }
 
+func (e *bench) plan(h kernels.Heads) kernels.Plan {
+	p, err := e.b.NewPlan(h)
+	e.must(err)
+	e.Cleanup(func() { e.b.FreePlan(p) })
+	return p
+}
+
+func (e *bench) kv(d kernels.DType, slots int, h kernels.Heads) kernels.KV {
+	kv, err := e.b.NewKV(d, slots, h)
+	e.must(err)
+	e.Cleanup(func() { e.b.FreeKV(kv) })
+	return kv
+}
+
 // matrix is W [n, k] of random rows, of which the first thousand repeat.
 func (e *bench) matrix(d kernels.DType, n, k int) kernels.Matrix {
 	w, err := e.b.NewMatrix(d, n, k)
@@ -194,22 +208,21 @@ func hotOps(s shape, d kernels.DType) []struct {
 				runs = append(runs, kernels.Run{Start: half + i*branch, Len: branch, Parent: 0, Depth: half})
 			}
 			t := int(half + 8*branch)
-			p := new(kernels.Plan)
-			p.Build(runs, nil, s.H/s.K, s.K)
+			heads := kernels.Heads{Query: s.H, KeyValue: s.K, Dim: s.dh}
+			p := e.plan(heads)
+			p.Forest(runs, nil)
 			wq, wk := s.H*s.dh, s.K*s.dh
 			q, o, lse := e.tensor(d, t, wq), e.tensor(d, t, wq), e.tensor(f32, t, s.H)
-			kv := kernels.KV{K: e.tensor(d, t, wk), V: e.tensor(d, t, wk), KT: e.tensor(d, wk, p.NumSlots), VT: e.tensor(d, wk, p.NumSlots), NumKeyValueHeads: s.K, HeadDim: s.dh}
-			e.must(e.b.Transpose(kv.KT, kv.K, p.Slots))
-			e.must(e.b.Transpose(kv.VT, kv.V, p.Slots))
+			k, v := e.tensor(d, t, wk), e.tensor(d, t, wk)
 			scale := 1 / math.Sqrt(float64(s.dh))
 			pairs := float64(half)*float64(half+1)/2 + 8*(float64(branch)*float64(half)+float64(branch)*float64(branch+1)/2)
-			forward := func() error { return e.b.Attention(o, lse, q, kv, p, scale) }
+			forward := func() error { return e.b.Attention(o, lse, q, k, v, p, scale) }
 			if !back {
 				return hotOp{run: forward, flops: 4 * pairs * float64(wq)}
 			}
 			e.must(forward())
 			dq, dk, dv, dout := e.tensor(d, t, wq), e.tensor(d, t, wk), e.tensor(d, t, wk), e.tensor(d, t, wq)
-			return hotOp{run: func() error { return e.b.AttentionBack(dq, dk, dv, dout, o, lse, q, kv, p, scale) }, flops: 10 * pairs * float64(wq)}
+			return hotOp{run: func() error { return e.b.AttentionBack(dq, dk, dv, dout, o, lse, q, k, v, p, scale) }, flops: 10 * pairs * float64(wq)}
 		})
 	}
 	attention("attention", false)
@@ -221,25 +234,19 @@ func hotOps(s shape, d kernels.DType) []struct {
 		var paths [][]kernels.Seg
 		for i := range s.batch {
 			at := int32(prompt + i*own)
-			paths = append(paths, []kernels.Seg{{Len: prompt}, {Row: at, Slot: at, Len: own}})
+			paths = append(paths, []kernels.Seg{{Len: prompt}, {Slot: at, Len: own}})
 		}
-		p := &kernels.Plan{NumSlots: slots}
-		p.AddBatch(0, paths, s.H/s.K, s.K)
-		wq, wk := s.H*s.dh, s.K*s.dh
+		heads := kernels.Heads{Query: s.H, KeyValue: s.K, Dim: s.dh}
+		p := e.plan(heads)
+		p.AddBatch(paths)
+		wq := s.H * s.dh
 		q, o, lse := e.tensor(d, s.batch, wq), e.tensor(d, s.batch, wq), e.tensor(f32, s.batch, s.H)
-		kv := kernels.KV{K: e.tensor(d, slots, wk), VT: e.tensor(d, wk, slots), NumKeyValueHeads: s.K, HeadDim: s.dh}
+		kv := e.kv(d, slots, heads)
 		scale := 1 / math.Sqrt(float64(s.dh))
-		return hotOp{run: func() error { return e.b.Attention(o, lse, q, kv, p, scale) }, flops: 4 * float64(s.batch*(prompt+own)*wq)}
-	})
-	add("transpose", func(e *bench) hotOp {
-		xt, x, slots := e.tensor(d, s.K*s.dh, s.T), e.tensor(d, s.T, s.K*s.dh), make([]int32, s.T)
-		for i := range slots {
-			slots[i] = int32(i)
-		}
-		return hotOp{run: func() error { return e.b.Transpose(xt, x, slots) }, bytes: 2 * T * float64(s.K*s.dh) * size}
+		return hotOp{run: func() error { return e.b.AttentionKV(o, lse, q, kv, p, scale) }, flops: 4 * float64(s.batch*(prompt+own)*wq)}
 	})
 	add("kvput", func(e *bench) hotOp {
-		kv := kernels.KV{K: e.tensor(d, s.T, s.K*s.dh), VT: e.tensor(d, s.K*s.dh, s.T), NumKeyValueHeads: s.K, HeadDim: s.dh}
+		kv := e.kv(d, s.T, kernels.Heads{Query: s.H, KeyValue: s.K, Dim: s.dh})
 		k, v, slots := e.tensor(d, s.batch, s.K*s.dh), e.tensor(d, s.batch, s.K*s.dh), make([]int32, s.batch)
 		for i := range slots {
 			slots[i] = int32(i)

@@ -172,6 +172,7 @@ void af_free(af_ctx *c) {
 	af_products_free(c);
 	for (int i = 0; c->scratch && i < c->threads; i++) af_release(c->scratch[i].p, c->scratch[i].bytes);
 	af_release(c->shared.p, c->shared.bytes);
+	af_release(c->turned.p, c->turned.bytes);
 	free(c->scratch);
 	free(c);
 }

@@ -24,6 +24,7 @@ struct af_ctx {
 	struct af_pool *pool;
 	struct af_scratch *scratch; // one per thread
 	struct af_scratch shared;   // of the op that is running
+	struct af_scratch turned;   // its transposed copy
 	int use_products;           // large products by the library of products.h: AF_PRODUCTS_OWN..ALL
 	struct af_products *products;
 };
@@ -49,6 +50,9 @@ int af_scratch_all(af_ctx *c, size_t bytes);
 // x of bf16 as f32, at `to`: room for af_widened_len floats.
 af_tensor af_widened(af_ctx *c, float *to, af_tensor x);
 size_t af_widened_len(af_tensor x);
+
+// Transposes rows of x into columns slots[t] of xt, whose rows have row_len elements; columns that no row names are left alone.
+void af_transpose(af_ctx *c, void *xt, int64_t row_len, af_tensor x, const int32_t *slots);
 
 // Row n of a packed matrix as f32 [k].
 void af_matrix_row(const af_matrix *m, int64_t n, float *y);

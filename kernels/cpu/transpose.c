@@ -36,15 +36,13 @@ static void transpose_task(void *arg, int64_t i, int thread) {
 	}
 }
 
-int af_transpose(af_ctx *c, void *xt, int64_t slots_len, af_tensor x, const int32_t *slots) {
-	struct transpose_args a = {c, xt, slots_len, x, slots};
+void af_transpose(af_ctx *c, void *xt, int64_t row_len, af_tensor x, const int32_t *slots) {
+	struct transpose_args a = {c, xt, row_len, x, slots};
 	af_run(c, (x.cols + 31) / 32, transpose_task, &a);
-	return AF_OK;
 }
 
 int af_kv_put(af_ctx *c, const af_kv *kv, af_tensor k, af_tensor v, const int32_t *slots) {
-	int64_t es = kv->dtype == AF_BF16 ? 2 : 4;
-	for (int64_t t = 0; t < k.rows; t++)
-		memcpy((char *)kv->k.p + slots[t] * kv->k.stride * es, (char *)k.p + t * k.stride * es, (size_t)(k.cols * es));
-	return af_transpose(c, kv->vt, kv->slots, v, slots);
+	for (int64_t t = 0; t < k.rows; t++) memcpy(at(kv->k, slots[t], 0), at(k, t, 0), (size_t)(k.cols * size_of(k.dtype)));
+	af_transpose(c, kv->vt, kv->row_len, v, slots);
+	return AF_OK;
 }

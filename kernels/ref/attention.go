@@ -1,9 +1,13 @@
 package ref
 
-import "math"
+import (
+	"math"
 
-// Heads are the counts of attention: Query heads share KeyValue heads in equal groups, in order (Ainslie et al. 2023), each of Dim columns.
-type Heads struct{ Query, KeyValue, Dim int }
+	"afctl/kernels"
+)
+
+// Heads are the counts of attention.
+type Heads = kernels.Heads
 
 // weights is the softmax row of query i under head h over keys 0..i, and the log of its denominator.
 func weights(q, k []float64, n Heads, i, h int, scale float64) (p []float64, lse float64) {

@@ -18,15 +18,6 @@ func ScatterAdd(y, x []float64, rows []int32, d int) {
 	}
 }
 
-// Transpose writes x [T, c] into columns slots[t] of xt [c, nSlots]; columns that no row names are left alone.
-func Transpose(xt, x []float64, slots []int32, c, nSlots int) {
-	for t, s := range slots {
-		for i := range c {
-			xt[i*nSlots+int(s)] = x[t*c+i]
-		}
-	}
-}
-
 // SumSquares is sum x^2.
 func SumSquares(x []float64) float64 {
 	s := 0.0

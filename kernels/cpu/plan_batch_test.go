@@ -1,4 +1,4 @@
-package kernels_test
+package cpu
 
 import (
 	"slices"
@@ -11,7 +11,7 @@ import (
 // The tiles of a batch give every query the keys of its path, in order, wherever its neighbours' paths part from it and however each is cut into
 // segments; what sorted paths share is there once per tile.
 func TestBatchGivesEveryQueryItsPath(t *testing.T) {
-	var p kernels.Plan
+	var p plan
 	rapid.Check(t, func(t *rapid.T) {
 		runs, _ := anyForest(t)
 		group, kvHeads := rapid.IntRange(1, 20).Draw(t, "group"), rapid.IntRange(1, 9).Draw(t, "kv heads")
@@ -29,7 +29,7 @@ func TestBatchGivesEveryQueryItsPath(t *testing.T) {
 				if i > 0 && keys[i-1] == k-1 && rapid.IntRange(0, 20).Draw(t, "cut") > 0 {
 					path[last].Len++
 				} else {
-					path = append(path, kernels.Seg{Row: k, Slot: k + 1000, Len: 1})
+					path = append(path, kernels.Seg{Slot: k, Len: 1})
 				}
 			}
 			paths = append(paths, path)
@@ -38,36 +38,43 @@ func TestBatchGivesEveryQueryItsPath(t *testing.T) {
 		if sorted {
 			slices.SortStableFunc(paths, kernels.ComparePaths)
 		}
+		p.heads = kernels.Heads{Query: group * kvHeads, KeyValue: kvHeads}
 		p.Reset()
-		p.AddBatch(5, paths, group, kvHeads)
-		next := int32(5)
-		for i, tile := range p.Tiles {
-			if tile.Row != next || tile.Rows < 1 || tile.Before != -tile.Rows {
-				t.Fatalf("tile %d: found queries %d+%d (%d before), expected them from %d on and no run of their own", i, tile.Row, tile.Rows, tile.Before, next)
+		p.AddBatch(nil)
+		next := int32(rapid.IntRange(0, 1).Draw(t, "one before") * min(len(paths), 1))
+		if next > 0 {
+			p.AddBatch(paths[:1])
+			paths = append(paths[:1:1], paths...)
+		}
+		before := len(p.tiles)
+		p.AddBatch(paths[next:])
+		for i, tile := range p.tiles[before:] {
+			if tile.row != next || tile.rows < 1 || tile.before != -tile.rows {
+				t.Fatalf("tile %d: found queries %d+%d (%d before), expected them from %d on and no run of their own", i, tile.row, tile.rows, tile.before, next)
 			}
-			segs := p.Segs[tile.Seg0 : tile.Seg0+tile.NSeg]
+			segs := p.segs[tile.seg0 : tile.seg0+tile.nseg]
 			once := make(map[int32]int32) // key and the queries that see it
-			for q := range tile.Rows {
+			for q := range tile.rows {
 				var got, want []kernels.Seg
 				most := int32(0)
 				for _, s := range segs {
-					if s.From <= q && q < s.To {
-						got = append(got, kernels.Seg{Row: s.Row, Slot: s.Slot, Len: s.Len})
-						most += s.Len
+					if s.from <= q && q < s.to {
+						got = append(got, kernels.Seg{Slot: s.slot, Len: s.len})
+						most += s.len
 					}
 				}
-				want = paths[next-5]
-				if kernels.ComparePaths(got, want) != 0 || most > tile.Keys {
-					t.Fatalf("query %d: found %v, expected %v, and no more than %d keys", next, got, want, tile.Keys)
+				want = paths[next]
+				if kernels.ComparePaths(got, want) != 0 || most > tile.keys {
+					t.Fatalf("query %d: found %v, expected %v, and no more than %d keys", next, got, want, tile.keys)
 				}
 				next++
 			}
 			for _, s := range segs {
-				if s.Slot != s.Row+1000 {
-					t.Fatalf("tile %d: found row %d at slot %d, expected %d", i, s.Row, s.Slot, s.Row+1000)
+				if s.slot != s.row || int(s.slot+s.len) > p.reach {
+					t.Fatalf("tile %d: found row %d at slot %d, in a plan that reaches to %d", i, s.row, s.slot, p.reach)
 				}
-				for k := range s.Len {
-					once[s.Row+k]++
+				for k := range s.len {
+					once[s.row+k]++
 				}
 			}
 			for k, n := range once {
@@ -76,8 +83,8 @@ func TestBatchGivesEveryQueryItsPath(t *testing.T) {
 				}
 			}
 		}
-		if int(next)-5 != len(paths) {
-			t.Fatalf("found %d queries in tiles, expected %d", next-5, len(paths))
+		if int(next) != len(paths) || p.queries != len(paths) {
+			t.Fatalf("found %d queries in tiles (%d), expected %d", next, p.queries, len(paths))
 		}
 	})
 }

@@ -1,0 +1,157 @@
+package cpu
+
+// #include "af.h"
+import "C"
+
+import (
+	"fmt"
+	"unsafe"
+
+	"afctl/kernels"
+)
+
+// The plan's structs are handed over as they lie.
+var (
+	_ = [1]struct{}{}[unsafe.Sizeof(tile{})-unsafe.Sizeof(C.af_tile{})]
+	_ = [1]struct{}{}[unsafe.Sizeof(seg{})-unsafe.Sizeof(C.af_seg{})]
+)
+
+func (p *plan) c() C.af_plan {
+	return C.af_plan{tiles: (*C.af_tile)(unsafe.Pointer(unsafe.SliceData(p.tiles))), ntiles: C.int64_t(len(p.tiles)),
+		segs: (*C.af_seg)(unsafe.Pointer(unsafe.SliceData(p.segs))), chunks: (*C.int32_t)(unsafe.SliceData(p.chunks)), nchunks: C.int64_t(len(p.chunks) - 1),
+		slots: (*C.int32_t)(unsafe.SliceData(p.slots)), row_len: C.int64_t(p.rowLen), heads: C.int64_t(p.heads.Query), kv_heads: C.int64_t(p.heads.KeyValue),
+		dh: C.int64_t(p.heads.Dim)}
+}
+
+// planOf returns p as a plan of this back end for `queries` queries, made by Forest for so many keys or, where keys is -1, by Add and AddBatch.
+func planOf(op string, p kernels.Plan, queries, keys int) (*plan, error) {
+	own, ok := p.(*plan)
+	if !ok {
+		return nil, errForeign
+	}
+	found := -1
+	if own.forest {
+		found = len(own.slots)
+	}
+	if own.queries != queries || found != keys {
+		return nil, fmt.Errorf("%s: %d queries on %d rows (-1: on a cache), a plan of %d on %d: %w", op, queries, keys, own.queries, found, kernels.ErrShape)
+	}
+	return own, nil
+}
+
+// Attention implements kernels.Backend.
+func (b *Backend) Attention(o, lse, q, k, v kernels.Tensor, p kernels.Plan, scale float64) error {
+	if err := kernels.CheckAttention(o, lse, q, k, v, p.Heads()); err != nil {
+		return err
+	}
+	own, err := planOf("attention", p, q.Rows, k.Rows)
+	if err != nil {
+		return err
+	}
+	return b.done("attention", C.af_attention_rows(b.c, tensor(o), floats(lse), tensor(q), tensor(k), tensor(v), own.c(), C.float(scale)))
+}
+
+// AttentionBack implements kernels.Backend.
+func (b *Backend) AttentionBack(dq, dk, dv, dout, o, lse, q, k, v kernels.Tensor, p kernels.Plan, scale float64) error {
+	if err := kernels.CheckAttentionBack(dq, dk, dv, dout, o, lse, q, k, v, p.Heads()); err != nil {
+		return err
+	}
+	own, err := planOf("attention backward", p, q.Rows, k.Rows)
+	if err != nil {
+		return err
+	}
+	return b.done("attention backward", C.af_attention_back(b.c, tensor(dq), tensor(dk), tensor(dv), tensor(dout), tensor(q), tensor(k), tensor(v), own.c(), C.float(scale)))
+}
+
+// kv implements kernels.KV: keys in rows [slots, K*Dh], values in columns [K*Dh, slots or a few more].
+type kv struct {
+	k, vt kernels.Tensor
+	heads kernels.Heads
+}
+
+// Heads implements kernels.KV.
+func (kv *kv) Heads() kernels.Heads { return kv.heads }
+
+// DType implements kernels.KV.
+func (kv *kv) DType() kernels.DType { return kv.k.DType }
+
+// Slots implements kernels.KV.
+func (kv *kv) Slots() int { return kv.k.Rows }
+
+func (kv *kv) c() C.af_kv {
+	return C.af_kv{k: tensor(kv.k), vt: kv.vt.Ptr, row_len: C.int64_t(kv.vt.Cols)}
+}
+
+// NewKV implements kernels.Backend.
+func (b *Backend) NewKV(d kernels.DType, slots int, h kernels.Heads) (kernels.KV, error) {
+	if err := kernels.CheckNewKV(d, slots, h); err != nil {
+		return nil, err
+	}
+	width := h.KeyValue * h.Dim
+	k, err := b.Alloc(d, slots, width)
+	if err != nil {
+		return nil, err
+	}
+	vt, err := b.Alloc(d, width, turnedLen(slots))
+	if err != nil {
+		b.Free(k)
+		return nil, err
+	}
+	return &kv{k, vt, h}, nil
+}
+
+// FreeKV implements kernels.Backend.
+func (b *Backend) FreeKV(a kernels.KV) {
+	if own, ok := a.(*kv); ok {
+		b.Free(own.k)
+		b.Free(own.vt)
+	}
+}
+
+// KVPut implements kernels.Backend.
+func (b *Backend) KVPut(a kernels.KV, k, v kernels.Tensor, slots []int32) error {
+	if err := kernels.CheckKVPut(a, k, v, slots); err != nil {
+		return err
+	}
+	own, ok := a.(*kv)
+	if !ok {
+		return errForeign
+	}
+	if k.Rows == 0 {
+		return nil
+	}
+	c := own.c()
+	return b.done("kv put", C.af_kv_put(b.c, &c, tensor(k), tensor(v), (*C.int32_t)(unsafe.SliceData(slots))))
+}
+
+// KVZero implements kernels.Backend.
+func (b *Backend) KVZero(a kernels.KV) error {
+	own, ok := a.(*kv)
+	if !ok {
+		return errForeign
+	}
+	if err := b.Zero(own.k); err != nil {
+		return err
+	}
+	return b.Zero(own.vt)
+}
+
+// AttentionKV implements kernels.Backend.
+func (b *Backend) AttentionKV(o, lse, q kernels.Tensor, a kernels.KV, p kernels.Plan, scale float64) error {
+	if err := kernels.CheckAttentionKV(o, lse, q, a, p.Heads()); err != nil {
+		return err
+	}
+	own, ok := a.(*kv)
+	if !ok {
+		return errForeign
+	}
+	pl, err := planOf("attention of a cache", p, q.Rows, -1)
+	if err != nil {
+		return err
+	}
+	if pl.reach > own.Slots() {
+		return fmt.Errorf("attention of a cache: a plan that reaches slot %d of %d: %w", pl.reach-1, own.Slots(), kernels.ErrShape)
+	}
+	c := own.c()
+	return b.done("attention of a cache", C.af_attention(b.c, tensor(o), floats(lse), tensor(q), &c, pl.c(), C.float(scale)))
+}
