@@ -145,7 +145,8 @@ func cacheCase(n ref.Heads, d kernels.DType, seed int) Case {
 			paths = append(paths, path(int32(row)))
 		}
 		wq := n.Query * n.Dim
-		plan := p.newPlan(n)
+		plan := x.plan
+		plan.Reset()
 		attend := func(what string, rows []int32) {
 			q := p.in("q of "+what, d, len(rows), wq, 0, take(in.q, rows, wq))
 			got, gotLSE := p.out("o of "+what, d, len(rows), wq, 0), p.out("lse of "+what, kernels.F32, len(rows), n.Query, 0)
@@ -169,10 +170,13 @@ func cacheCase(n ref.Heads, d kernels.DType, seed int) Case {
 		}
 		attend("whole stretches", f.queries())
 		p.must(p.KVZero(kv))
-		plan.Add(1, []kernels.Seg{{Len: 5}})
-		zero := p.out("o of zeros", d, 1, wq, 0)
-		p.must(p.AttentionKV(zero.Tensor, p.out("lse of zeros", kernels.F32, 1, n.Query, 0).Tensor, x.q.RowRange(0, 1), kv, plan, f.scale()))
-		p.same("o of a zeroed cache", p.read(zero), make([]float32, wq))
+		for _, zero := range []kernels.KV{kv, p.newKV(d, 6, n)} {
+			plan.Reset()
+			plan.Add(1, []kernels.Seg{{Slot: 1, Len: 5}})
+			o := p.out("o of zeros", d, 1, wq, 0)
+			p.must(p.AttentionKV(o.Tensor, p.out("lse of zeros", kernels.F32, 1, n.Query, 0).Tensor, x.q.RowRange(0, 1), zero, plan, f.scale()))
+			p.same("o of zeros", p.read(o), make([]float32, wq))
+		}
 	}))
 }
 
