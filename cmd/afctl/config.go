@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"afctl/bench/score"
 	"afctl/ckpt"
 	"afctl/engine"
 	"afctl/flow"
@@ -70,7 +71,19 @@ type TasksConfig struct {
 	EvalLimit  int    `yaml:"eval_limit"`
 	Shuffle    bool   `yaml:"shuffle"`
 	Seed       uint64 `yaml:"seed"`
+	Scorer     string `yaml:"scorer"`
 	ContentIDs bool   `yaml:"content_ids"`
+}
+
+// scorerAuto is the tasks.scorer of rows that each find their own.
+const scorerAuto = "auto"
+
+// scorer is the one of rows that name none; empty where each row's is found.
+func (t *TasksConfig) scorer() string {
+	if t.Scorer == scorerAuto {
+		return ""
+	}
+	return t.Scorer
 }
 
 // CheckpointConfig says how often a run can be resumed from.
@@ -99,7 +112,7 @@ func DefaultConfig() Config {
 			MaxGradNorm: o.MaxGradNorm, Schedule: Constant},
 		Engine:     EngineConfig{Backend: backendCPU, DType: "f32", MaxBatch: 256},
 		LoRA:       LoRAConfig{R: 16, Alpha: 32, Targets: slices.Clone(ckpt.Projections)},
-		Tasks:      TasksConfig{Train: "gym:train", Eval: "gym:heldout", Shuffle: true},
+		Tasks:      TasksConfig{Train: "gym:train", Eval: "gym:heldout", Shuffle: true, Scorer: scorerAuto},
 		Rollout:    defaultRolloutConfig(),
 		Checkpoint: CheckpointConfig{Every: 1, Keep: 3},
 		Run:        RunConfig{Dir: "run", Steps: 100, TasksPerStep: 32, EvalEvery: 10},
@@ -165,6 +178,7 @@ func (c *Config) Validate() error {
 
 	atLeast("tasks.limit", c.Tasks.Limit, 0)
 	atLeast("tasks.eval_limit", c.Tasks.EvalLimit, 0)
+	oneOf("tasks.scorer", c.Tasks.Scorer, append([]string{scorerAuto}, score.Names()...)...)
 	drawn := fmt.Sprintf("at most %d of the gym's tasks", maxGymTasks)
 	check(!isGym(c.Tasks.Train) || c.Tasks.Limit <= maxGymTasks, "tasks.limit", c.Tasks.Limit, drawn)
 	check(!isGym(c.Tasks.Eval) || c.Tasks.EvalLimit <= maxGymTasks, "tasks.eval_limit", c.Tasks.EvalLimit, drawn)
@@ -225,6 +239,7 @@ var conditions = append([]condition{
 	{"tasks.eval_limit", func(c *Config) bool { return c.Tasks.Eval != "" }, "no tasks.eval"},
 	{"tasks.shuffle", func(c *Config) bool { return !isGym(c.Tasks.Train) }, "tasks.train: gym:train, which draws its tasks at random"},
 	{"tasks.seed", func(c *Config) bool { return isGym(c.Tasks.Train) || isGym(c.Tasks.Eval) || c.Tasks.Shuffle }, "tasks from files in their order"},
+	{"tasks.scorer", func(c *Config) bool { return !c.onlyGym() }, "tasks of the gym, which name theirs"},
 	{"tasks.content_ids", func(c *Config) bool { return !c.onlyGym() }, "tasks of the gym, which have ids of their own"},
 	{"rollout.max_turns", func(c *Config) bool { return c.Tasks.Train != "" || c.onGym() && c.Rollout.EvalMaxTurns == 0 },
 		"an evaluation that goes by rollout.eval_max_turns, 10 unless given"},

@@ -130,6 +130,7 @@ var keyHelp = map[string]string{
 	"tasks.eval_limit":  "Take so many evaluation tasks at most; 0 takes all, of the gym 500.",
 	"tasks.shuffle":     "Take training tasks in random order, newly drawn in each pass.",
 	"tasks.seed":        "Seed of that order, and of tasks that are made up (the gym).",
+	"tasks.scorer":      "What marks answers in rows that name no scorer: exact, f1, number, choice, yesno or game24; auto: as the suite or the row's answer asks for.",
 	"tasks.content_ids": "Let rows of a file share an id, as MedQA's do: their contents tell them apart. Else that is an error.",
 
 	"rollout":                         "The agentic system: bounds of one solve, modules, tools.",

@@ -62,7 +62,7 @@ func newRolloutCommand() *cobra.Command {
 }
 
 // solving are the keys that matter to all commands that solve tasks and train nothing.
-var solving = []string{"model", "adapter", "flow.temperature", "flow.max_action_tokens", "engine", "!engine.micro_batch_tokens", "tasks.seed", "tasks.content_ids", "rollout", "run.seed"}
+var solving = []string{"model", "adapter", "flow.temperature", "flow.max_action_tokens", "engine", "!engine.micro_batch_tokens", "tasks.seed", "tasks.scorer", "tasks.content_ids", "rollout", "run.seed"}
 
 // loaded is a model with the agentic system around it.
 type loaded struct {

@@ -226,10 +226,10 @@ func TestKeysWithoutEffect(t *testing.T) {
 		command []string
 		sets    []string
 	}{
-		{gym, []string{"tasks.train=x.json", "tasks.limit=5", "tasks.shuffle=true", "rollout.solve_retries=7", "rollout.tools.passages=2", "flow.group_size=2", "tasks.content_ids=true"}},
+		{gym, []string{"tasks.train=x.json", "tasks.limit=5", "tasks.shuffle=true", "rollout.solve_retries=7", "rollout.tools.passages=2", "flow.group_size=2", "tasks.content_ids=true", "tasks.scorer=f1"}},
 		{own, []string{"tasks.seed=3", "rollout.max_turns=3", "tasks.limit=5"}},
 		{append(gym[:5:5], "--set", "rollout.eval_max_turns=2"), []string{"rollout.max_turns=1"}},
-		{solve, []string{"tasks.eval=x.json", "tasks.eval_limit=7", "tasks.shuffle=true", "rollout.eval_max_turns=2", "rollout.tools.passages=2", "tasks.content_ids=true"}},
+		{solve, []string{"tasks.eval=x.json", "tasks.eval_limit=7", "tasks.shuffle=true", "rollout.eval_max_turns=2", "rollout.tools.passages=2", "tasks.content_ids=true", "tasks.scorer=f1"}},
 		{solveOwn, []string{"tasks.seed=3", "rollout.eval_max_turns=2"}},
 		{[]string{"train", "--run", filepath.Join(t.TempDir(), "run"), "--set", "tasks.eval=", "--set", "tasks.train=" + file, "--set", "tasks.shuffle=false"}, []string{"tasks.seed=3"}},
 	} {

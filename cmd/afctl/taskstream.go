@@ -27,12 +27,10 @@ type taskStream struct {
 
 // loadSuite reads n tasks of a name or a file, 0 for all, as t says.
 func loadSuite(name string, n int, t *TasksConfig) (*suite.Suite, error) {
-	r := suite.Reader{N: n, ContentKeys: t.ContentIDs}
 	if isGym(name) {
-		r.Seed = t.Seed
-		return r.Named(name, "")
+		return suite.Reader{N: n, Seed: t.Seed}.Named(name, "")
 	}
-	found, err := readSuite(r, name)
+	found, err := readSuite(suite.Reader{N: n, ContentKeys: t.ContentIDs, Scorer: t.scorer()}, name)
 	if errors.Is(err, suite.ErrDuplicateID) {
 		return nil, fmt.Errorf("%w; to read the rows as if they had no ids, --set tasks.content_ids=true", err)
 	}

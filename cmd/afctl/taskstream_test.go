@@ -97,6 +97,38 @@ func TestContentIDs(t *testing.T) {
 	}
 }
 
+// What marks answers is the row's own scorer, then the one that the config names, then what suite and answer ask for.
+func TestScorer(t *testing.T) {
+	file := writeFile(t, "own.jsonl", `{"question":"Who?","answer":"the keeper of Brek"}`+"\n"+`{"question":"How many?","answer":"12","scorer":"exact"}`+"\n"+`{"question":"How many now?","answer":"13"}`+"\n")
+	for _, c := range []struct {
+		config string
+		want   []string
+	}{{scorerAuto, []string{"exact", "exact", "number"}}, {"f1", []string{"f1", "exact", "f1"}}} {
+		s, err := loadSuite(file, 0, &TasksConfig{Scorer: c.config})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range c.want {
+			if s.Tasks[i].Scorer != want {
+				t.Errorf("tasks.scorer %s, row %d: found %s, expected %s", c.config, i+1, s.Tasks[i].Scorer, want)
+			}
+		}
+	}
+	fails(t, []string{"eval", "--suite", file, "--set", "tasks.scorer=f2"}, "tasks.scorer", `found "f2"`, `did you mean "f1"?`)
+	fails(t, []string{"eval", "--suite", file, "--set", "tasks.scorer=game24"}, "--suite", "row 1")
+	// Rewards follow from it: neither a run nor a folder of solves goes on with another.
+	c := DefaultConfig()
+	c.Tasks.Train, c.Tasks.Eval = file, file
+	before := resultKeys(&c)
+	if c.Tasks.Scorer = "f1"; resultKeys(&c) == before {
+		t.Error("a run goes on with another tasks.scorer")
+	}
+	out := filepath.Join(t.TempDir(), "solves")
+	args := []string{"eval", "--suite", file, "--n", "1", "--out", out, "--set", "rollout.eval_max_turns=1", "--set", "flow.max_action_tokens=8"}
+	must(t, args...)
+	fails(t, append(args, "--set", "tasks.scorer=f1"), "--out", "scorer: auto", "scorer: f1")
+}
+
 // A name with a folder before it is looked for there, spelled from the root or not, and is never the gym, which lies in none.
 func TestSuitesInFolders(t *testing.T) {
 	file := writeFile(t, "names.jsonl", `{"question":"1+1?","answer":"2"}`+"\n")
