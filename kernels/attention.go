@@ -12,7 +12,7 @@ type Seg struct{ Slot, Len int32 }
 
 // Plan says who attends to whom, in whatever form a back end works through it. It is filled anew for every batch of rows and keeps its memory: either
 // by Forest, for Attention and AttentionBack, or by Add and AddBatch after Reset, for AttentionKV, whose queries are those that were added, in
-// that order.
+// that order. What it is given and cannot be is refused by the operation that it is for, with ErrShape.
 type Plan interface {
 	Heads() Heads
 	// Forest is of the rows of runs. rows, if not nil, are the query rows wanted, ascending: query i is then row rows[i], and the keys are

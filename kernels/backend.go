@@ -100,8 +100,8 @@ type LossSums struct {
 	Count                               float64
 }
 
-// Loss is the objective over targets. The arrays over the update are host memory, as flow keeps them: Index[i] is target i's place in
-// Weight, Advantage, LO, LR and LS. LP and Entropy are in target order (Entropy that of the target's row).
+// Loss is the objective over targets. The arrays are host memory, as flow keeps those over the update (some bytes per target, which a device with
+// memory of its own can copy): Index[i] is target i's place in Weight, Advantage, LO, LR and LS. LP and Entropy are in target order (Entropy that of the target's row).
 type Loss struct {
 	Params            LossParams
 	Index             []int32

@@ -59,13 +59,13 @@ func (b *broken) NewPlan(h kernels.Heads) (kernels.Plan, error) {
 	return b.Backend.NewPlan(h)
 }
 
-// orphans plans for runs without parents, whose positions are as they were.
+// orphans plans for runs without parents.
 type orphans struct{ kernels.Plan }
 
 func (p orphans) Forest(runs []kernels.Run, rows []int32) {
 	runs = append([]kernels.Run(nil), runs...)
 	for i := range runs {
-		runs[i].Parent = -1
+		runs[i].Parent, runs[i].Depth = -1, 0
 	}
 	p.Plan.Forest(runs, rows)
 }

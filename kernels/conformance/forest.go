@@ -225,7 +225,7 @@ func (f Forest) lay(p *probe, in forestInput) *forestTensors {
 
 // spoil has a back end work on a sequence of NaN and as many rows, whose remains nothing else may see.
 func (f Forest) spoil(p *probe) {
-	n, t := f.Heads, f.T()+2*len(f.Runs)
+	n, t := f.Heads, f.T()+2*len(f.Runs)+1
 	wq, wk := n.Query*n.Dim, n.KeyValue*n.Dim
 	plan := p.newPlan(n)
 	plan.Forest(Chain(int32(t)), nil)

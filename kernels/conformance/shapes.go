@@ -258,7 +258,23 @@ func attentionMisfits() []misfit {
 		{"q rows", func(o *operands, a *A) { a.q, a.o, a.lse = o.f(sT+1, 16), o.f(sT+1, 16), o.f(sT+1, 2) }},
 		{"plan of another back end", func(o *operands, a *A) { a.plan = foreignPlan{a.plan} }},
 	}
+	forest := func(what string, rows []int32, runs ...kernels.Run) change[A] {
+		return change[A]{what, func(o *operands, a *A) { a.plan.Forest(runs, rows) }}
+	}
 	rows := append([]change[A]{
+		forest("runs with a gap", nil, kernels.Run{Len: 1, Parent: -1}, kernels.Run{Start: 2, Len: 2, Parent: 0, Depth: 1}),
+		forest("runs out of order", nil, kernels.Run{Start: 1, Len: 2, Parent: -1}, kernels.Run{Len: 1, Parent: 0, Depth: 2}),
+		forest("a run without rows", nil, kernels.Run{Len: 3, Parent: -1}, kernels.Run{Start: 3, Parent: 0, Depth: 3}),
+		forest("a run of endless rows", nil, kernels.Run{Len: 3, Parent: -1}, kernels.Run{Start: 3, Len: math.MaxInt32, Parent: 0, Depth: 3}),
+		forest("a child before its parent", nil, kernels.Run{Len: 1, Parent: 1, Depth: 2}, kernels.Run{Start: 1, Len: 2, Parent: -1}),
+		forest("a run that is its own parent", nil, kernels.Run{Len: 3, Parent: 0, Depth: 3}),
+		forest("a parent before the first", nil, kernels.Run{Len: 3, Parent: -2}),
+		forest("a depth that is not its parent's end", nil, kernels.Run{Len: 2, Parent: -1}, kernels.Run{Start: 2, Len: 1, Parent: 0, Depth: 1}),
+		forest("a root below the first position", nil, kernels.Run{Len: 3, Parent: -1, Depth: 1}),
+		forest("query rows that descend", []int32{0, 2, 1}, Chain(sT)...),
+		forest("a query row twice", []int32{0, 1, 1}, Chain(sT)...),
+		forest("a query row past the last", []int32{0, 1, sT}, Chain(sT)...),
+		forest("a query row before the first", []int32{-1, 1, 2}, Chain(sT)...),
 		{"k width", func(o *operands, a *A) { a.k = o.f(sT, 6) }},
 		{"k rows", func(o *operands, a *A) { a.k = o.f(sT+1, 8) }},
 		{"v rows", func(o *operands, a *A) { a.v = o.f(sT-1, 8) }},
@@ -312,23 +328,37 @@ func attentionMisfits() []misfit {
 		a.plan.Add(sT, []kernels.Seg{{Len: sT}})
 		return a
 	}
+	stretch := func(what string, n int, path ...kernels.Seg) change[A] {
+		return change[A]{what, func(o *operands, a *A) {
+			a.plan.Reset()
+			a.plan.Add(sT-n, []kernels.Seg{{Len: sT}})
+			a.plan.Add(n, path)
+		}}
+	}
+	batch := func(what string, path ...kernels.Seg) change[A] {
+		return change[A]{what, func(o *operands, a *A) {
+			a.plan.Reset()
+			a.plan.AddBatch([][]kernels.Seg{{{Len: 1}}, path, {{Len: 2}}})
+		}}
+	}
 	list = append(list, misfits("attentionkv", cached, func(p *probe, a A) error { return p.AttentionKV(a.o, a.lse, a.q, a.kv, a.plan, 1) }, append([]change[A]{
 		{"plan of a forest", func(o *operands, a *A) { a.plan.Forest(Chain(sT), nil) }},
 		{"dtype of the cache", func(o *operands, a *A) { a.kv = o.p.newKV(kernels.BF16, 4, n) }},
 		{"heads of the cache", func(o *operands, a *A) { a.kv = o.p.newKV(kernels.F32, 4, ref.Heads{Query: 2, KeyValue: 2, Dim: 8}) }},
 		{"cache of another back end", func(o *operands, a *A) { a.kv = foreignKV{a.kv} }},
-		{"slots of a stretch", func(o *operands, a *A) {
-			a.plan.Reset()
-			a.plan.Add(sT, []kernels.Seg{{Slot: 2, Len: sT}})
-		}},
-		{"slots before it", func(o *operands, a *A) {
-			a.plan.Reset()
-			a.plan.Add(sT, []kernels.Seg{{Slot: 3, Len: 2}, {Len: sT}})
-		}},
-		{"slots of a batch", func(o *operands, a *A) {
-			a.plan.Reset()
-			a.plan.AddBatch([][]kernels.Seg{{{Len: 1}}, {{Len: 5}}, {{Len: 2}}})
-		}},
+		stretch("slots of a stretch", 2, kernels.Seg{Slot: 2, Len: 3}),
+		stretch("slots before it", 2, kernels.Seg{Slot: 3, Len: 2}, kernels.Seg{Len: 3}),
+		stretch("more queries than keys of their own", 2, kernels.Seg{Len: 3}, kernels.Seg{Slot: 3, Len: 1}),
+		stretch("no queries", 0, kernels.Seg{Len: 3}),
+		stretch("queries without keys", 2),
+		stretch("a slot before the first", 2, kernels.Seg{Slot: -1, Len: 3}),
+		stretch("a segment without keys", 2, kernels.Seg{}, kernels.Seg{Len: 3}),
+		stretch("a segment of endless keys", 2, kernels.Seg{Slot: 1, Len: math.MaxInt32}, kernels.Seg{Len: 3}),
+		batch("slots of a batch", kernels.Seg{Len: 5}),
+		batch("slots before them", kernels.Seg{Slot: 4, Len: 1}, kernels.Seg{Len: 2}),
+		batch("a query of a batch without keys"),
+		batch("a slot of a batch before the first", kernels.Seg{Slot: -1, Len: 2}),
+		batch("a segment of a batch without keys", kernels.Seg{Len: 2}, kernels.Seg{Slot: 2}),
 	}, queries...))...)
 	return append(list, misfits("kvput", fits, func(p *probe, a A) error { return p.KVPut(a.kv, a.k, a.v, a.slots) }, []change[A]{
 		{"k width", func(o *operands, a *A) { a.k = o.f(sT, 6) }},

@@ -29,6 +29,9 @@ func planOf(op string, p kernels.Plan, queries, keys int) (*plan, error) {
 	if !ok {
 		return nil, errForeign
 	}
+	if own.err != nil {
+		return nil, fmt.Errorf("%s: %w", op, own.err)
+	}
 	found := -1
 	if own.forest {
 		found = len(own.slots)

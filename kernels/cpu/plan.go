@@ -1,6 +1,9 @@
 package cpu
 
 import (
+	"fmt"
+	"math"
+
 	"afctl/kernels"
 )
 
@@ -32,7 +35,8 @@ type plan struct {
 	rowLen  int
 	queries int
 	forest  bool
-	reach   int // one past the last slot of a KV that any query attends to
+	reach   int   // one past the last slot of a KV that any query attends to
+	err     error // what it was filled with cannot be
 
 	cursors []cursor // of AddBatch
 }
@@ -75,13 +79,15 @@ func (p *plan) group() int { return p.heads.Query / p.heads.KeyValue }
 // Reset implements kernels.Plan.
 func (p *plan) Reset() {
 	p.tiles, p.segs, p.chunks, p.slots = p.tiles[:0], p.segs[:0], p.chunks[:0], p.slots[:0]
-	p.rowLen, p.queries, p.reach, p.forest = 0, 0, 0, false
+	p.rowLen, p.queries, p.reach, p.forest, p.err = 0, 0, 0, false, nil
 }
 
 // Forest implements kernels.Plan.
 func (p *plan) Forest(runs []kernels.Run, rows []int32) {
 	p.Reset()
-	p.forest = true
+	if p.forest = true; !p.plausible(runs, rows) {
+		return
+	}
 	// Slots: rows in order, with a gap where a run's first position has the other parity.
 	slot := int32(0)
 	for _, r := range runs {
@@ -124,6 +130,36 @@ func (p *plan) Forest(runs []kernels.Run, rows []int32) {
 	p.chunk()
 }
 
+// plausible refuses runs that do not follow one another, or do not continue their parents, and rows that do not ascend through them.
+func (p *plan) plausible(runs []kernels.Run, rows []int32) bool {
+	end := int32(0)
+	for i, r := range runs {
+		depth := int32(0)
+		if r.Parent >= 0 && int(r.Parent) < i {
+			depth = runs[r.Parent].Depth + runs[r.Parent].Len
+		}
+		if r.Start != end || r.Len < 1 || r.Len > math.MaxInt32-max(end, depth) || r.Parent < -1 || int(r.Parent) >= i || r.Depth != depth {
+			p.refuse("run %d: %+v after %d rows", i, r, end)
+			return false
+		}
+		end += r.Len
+	}
+	for i, row := range rows {
+		if row < 0 || row >= end || i > 0 && row <= rows[i-1] {
+			p.refuse("query %d: row %d of %d", i, row, end)
+			return false
+		}
+	}
+	return true
+}
+
+// refuse keeps the first reason why the plan cannot be.
+func (p *plan) refuse(format string, args ...any) {
+	if p.err == nil {
+		p.err = fmt.Errorf("plan: %s: %w", fmt.Sprintf(format, args...), kernels.ErrShape)
+	}
+}
+
 // ancestors appends the segments of the path to run i, from the root.
 func (p *plan) ancestors(runs []kernels.Run, i int32) {
 	if i < 0 {
@@ -136,19 +172,35 @@ func (p *plan) ancestors(runs []kernels.Run, i int32) {
 
 // Add implements kernels.Plan.
 func (p *plan) Add(n int, path []kernels.Seg) {
-	seg0, depth, last := int32(len(p.segs)), int32(0), len(path)-1
+	keys, seg0, last := p.reaches(path), int32(len(p.segs)), len(path)-1
+	if p.err == nil && (n < 1 || n > int(path[last].Len)) {
+		p.refuse("%d queries at the end of the path %v", n, path)
+	}
+	if p.err != nil {
+		return
+	}
 	for _, s := range path[:last] {
 		p.segs = append(p.segs, seg{row: s.Slot, slot: s.Slot, len: s.Len})
-		depth += s.Len
-		p.reaches(s)
 	}
 	own := path[last]
-	p.reaches(own)
-	p.stretch(int32(n), seg0, int32(last), own.Slot, own.Slot, own.Len-int32(n), depth)
+	p.stretch(int32(n), seg0, int32(last), own.Slot, own.Slot, own.Len-int32(n), keys-own.Len)
 }
 
-// reaches counts in that a query attends to s.
-func (p *plan) reaches(s kernels.Seg) { p.reach = max(p.reach, int(s.Slot+s.Len)) }
+// reaches counts in that a query attends to all of path, and returns how many keys that is.
+func (p *plan) reaches(path []kernels.Seg) int32 {
+	keys := 0
+	if len(path) == 0 {
+		p.refuse("a query without keys")
+	}
+	for _, s := range path {
+		end := int(s.Slot) + int(s.Len)
+		if keys += int(s.Len); s.Slot < 0 || s.Len < 1 || keys > math.MaxInt32 {
+			p.refuse("slots %d..%d", s.Slot, end)
+		}
+		p.reach = max(p.reach, end)
+	}
+	return int32(keys)
+}
 
 // stretch appends tiles for n queries that follow one another: they attend to segments seg0..seg0+nseg and, the first of them, to before+1 keys of
 // their own run, which begins at key row ownRow (slot ownSlot) and position depth.

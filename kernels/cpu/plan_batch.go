@@ -4,6 +4,12 @@ import "afctl/kernels"
 
 // AddBatch implements kernels.Plan: what neighbours share is one segment.
 func (p *plan) AddBatch(paths [][]kernels.Seg) {
+	for _, path := range paths {
+		p.reaches(path)
+	}
+	if p.err != nil {
+		return
+	}
 	// Tiles enough for some threads, but not so many that the blocks of a product become small.
 	group, parts := p.group(), max(1, partialSums/p.heads.KeyValue)
 	most := min(max((len(paths)+parts-1)/parts, (64+group-1)/group), max(1, tileLanes/group))
@@ -19,7 +25,6 @@ func (p *plan) AddBatch(paths [][]kernels.Seg) {
 			k := int32(0)
 			for _, s := range path {
 				k += s.Len
-				p.reaches(s)
 			}
 			keys = max(keys, k)
 		}
