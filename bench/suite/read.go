@@ -3,7 +3,6 @@ package suite
 import (
 	"bufio"
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-	"github.com/parquet-go/parquet-go"
 
 	"afctl/ckpt"
 )
@@ -175,87 +173,3 @@ var keepNumbers = json.UnmarshalFromFunc(func(d *jsontext.Decoder, v *any) error
 	}
 	return err
 })
-
-// readParquet reads all rows of a parquet file.
-func readParquet(f io.ReaderAt, size int64) (rows []row, err error) {
-	// The library panics on some malformed files; what it says is the best account of what is wrong.
-	defer func() {
-		if p := recover(); p != nil {
-			rows, err = nil, fmt.Errorf("%w: not a readable parquet file: %v", ErrFormat, p)
-		}
-	}()
-	if err := checkFooter(f, size); err != nil {
-		return nil, err
-	}
-	file, err := parquet.OpenFile(f, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
-	if err != nil {
-		return nil, fmt.Errorf("%w: not a readable parquet file: %w", ErrFormat, err)
-	}
-	if file.NumRows() > maxRows {
-		return nil, errTooMany
-	}
-	if file.NumRows() == 0 {
-		return nil, nil // the library's reader would seek in what is not there
-	}
-	reader := parquet.NewReader(file)
-	defer func() { err = errors.Join(err, reader.Close()) }()
-	for n := 1; ; n++ {
-		fields := make(map[string]any)
-		if err := reader.Read(&fields); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			return nil, fmt.Errorf("row %d: %w: %w", n, ErrFormat, err)
-		}
-		maps.DeleteFunc(fields, unread)
-		for k, v := range fields {
-			fields[k] = plain(v)
-		}
-		rows = append(rows, row{n: n, fields: fields})
-	}
-	if int64(len(rows)) != file.NumRows() {
-		return nil, fmt.Errorf("%w: found %d rows, the file's footer says %d: it is damaged", ErrFormat, len(rows), file.NumRows())
-	}
-	return rows, nil
-}
-
-// checkFooter makes sure that the footer lies within the file: the library allocates whatever length it is told.
-func checkFooter(f io.ReaderAt, size int64) error {
-	const magic = "PAR1"
-	var tail [8]byte // the footer's length, the magic
-	if size < int64(len(magic)+len(tail)) {
-		return fmt.Errorf("%w: found %d bytes: too short for a parquet file", ErrFormat, size)
-	}
-	if _, err := f.ReadAt(tail[:], size-int64(len(tail))); err != nil {
-		return err
-	}
-	if string(tail[4:]) != magic {
-		return fmt.Errorf("%w: found no %s at the end: not a parquet file, or cut off", ErrFormat, magic)
-	}
-	if n := int64(binary.LittleEndian.Uint32(tail[:4])); n > size-int64(len(magic)+len(tail)) {
-		return fmt.Errorf("%w: found a footer of %d bytes in a parquet file of %d: it is damaged", ErrFormat, n, size)
-	}
-	return nil
-}
-
-// plain brings parquet's values to those of a row.
-func plain(v any) any {
-	switch v := v.(type) {
-	case nil, string, bool:
-		return v
-	case []byte:
-		return string(v)
-	case int, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float32, float64:
-		return number(fmt.Sprint(v))
-	case []any:
-		for i := range v {
-			v[i] = plain(v[i])
-		}
-		return v
-	case map[string]any:
-		for k := range v {
-			v[k] = plain(v[k])
-		}
-		return v
-	}
-	return fmt.Sprint(v)
-}
