@@ -36,11 +36,11 @@ type PageStore interface {
 var scheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`)
 
 // NormalURL is the form under which addresses are compared: https for http, lower-case scheme and host without "www."
-// and ports 80 and 443, path without dot segments and without a slash at its end, no fragment. Quotes, angle brackets and
+// and ports 80 and 443, path without dot segments and without a slash at its end, no fragment. Quotes, angle brackets, asterisks and
 // the punctuation of a sentence around the address, Markdown's link and brackets without a partner are dropped, and a missing scheme is https. The error says what is
 // wrong with an address that has no host.
 func NormalURL(address string) (string, error) {
-	s, _, _ := strings.Cut(address, "#")
+	s, _, _ := strings.Cut(bare(address), "#") // which may stand within a link
 	s = bare(s)
 	if !scheme.MatchString(s) {
 		s = "https://" + s
@@ -80,7 +80,7 @@ func bare(s string) string {
 	if m := markdownLink.FindStringSubmatch(strings.TrimSpace(s)); m != nil {
 		s = m[1]
 	}
-	const around = "<>\"'`“” \t\r\n"
+	const around = "<>\"'`“”* \t\r\n"
 	s = strings.TrimLeft(s, around+"({")
 	if inner := strings.TrimPrefix(s, "["); scheme.MatchString(inner) { // else a host in IPv6
 		s = inner

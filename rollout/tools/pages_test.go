@@ -19,7 +19,8 @@ func TestNormalURL(t *testing.T) {
 		"https://a.example/Miro_(river)": "https://a.example/Miro_%28river%29",
 		"(https://a.example/b)":          "https://a.example/b", "https://a.example/b).": "https://a.example/b", "[https://a.example/b]": "https://a.example/b",
 		"[the page](https://a.example/b)": "https://a.example/b", "[a](a.example/Miro_(river) \"title\").": "https://a.example/Miro_%28river%29", "[::1]/b": "https://[::1]/b",
-		"https://u:p@a.example/b": "https://a.example/b",
+		"https://u:p@a.example/b": "https://a.example/b", "**https://a.example/b**": "https://a.example/b", "https://a.example/b_": "https://a.example/b_",
+		"[a](https://a.example/b#c)": "https://a.example/b", "[a #1](<https://a.example/b#c>).": "https://a.example/b", "(https://a.example/b#c)": "https://a.example/b", "\"https://a.example/b.\"#c": "https://a.example/b",
 	} {
 		if got, err := NormalURL(address); err != nil || got != want {
 			t.Errorf("%s: %s, %v; expected %s", address, got, err, want)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"afctl/ckpt"
@@ -20,10 +21,11 @@ type dump struct {
 	path   string
 	x      *xml.Decoder
 	budget *budgetReader
-	base   string // address that a title is appended to; empty if the dump names none
-	page   string // title of the page in hand, for messages
-	opened bool   // within a root element
-	roots  int    // root elements that have ended
+	base   string   // address that a title is appended to; empty if the dump names none
+	spaces []string // what the wiki calls its files and categories, in lower case
+	page   string   // title of the page in hand, for messages
+	opened bool     // within a root element
+	roots  int      // root elements that have ended
 }
 
 func newDump(path string, file *countingFile, r io.Reader) *dump {
@@ -83,6 +85,10 @@ func (d *dump) nextPage() (doc Doc, article bool, err error) {
 				if err := d.siteBase(); err != nil {
 					return doc, false, err
 				}
+			case "namespace":
+				if err := d.namespace(e); err != nil {
+					return doc, false, err
+				}
 			case "page":
 				return d.readPage()
 			}
@@ -101,7 +107,7 @@ func (d *dump) between(t xml.Token) error {
 		if e.Name.Local != "mediawiki" {
 			return fmt.Errorf("the root element is <%s>, expected <mediawiki>", e.Name.Local)
 		}
-		d.opened, d.base = true, ""
+		d.opened, d.base, d.spaces = true, "", nil
 	case xml.EndElement:
 		return fmt.Errorf("</%s> without a start", e.Name.Local)
 	case xml.CharData:
@@ -139,6 +145,20 @@ func (d *dump) siteBase() error {
 	}
 	return nil
 }
+
+// namespace takes the wiki's own names of media, files and categories, whose links show no words.
+func (d *dump) namespace(e xml.StartElement) error {
+	name, err := d.text("namespace")
+	for _, a := range e.Attr {
+		if a.Name.Local == "key" && (a.Value == "-2" || a.Value == "6" || a.Value == "14") && name != "" {
+			d.spaces = append(d.spaces, strings.ToLower(name))
+		}
+	}
+	return err
+}
+
+// redirect is the text of a page that leads to another, in any wiki's language: older dumps have no element for it.
+var redirect = regexp.MustCompile(`^#(?:(?i:redirect)|\p{Lu}{4,}|\p{Lo}{2,}) ?:?\s*\[\[[^\]\n]*\]\]`)
 
 func (d *dump) readPage() (doc Doc, article bool, err error) {
 	d.budget.renew()
@@ -179,10 +199,10 @@ func (d *dump) readPage() (doc Doc, article bool, err error) {
 			if doc.Title == "" {
 				return doc, false, errors.New("a <page> without <title>")
 			}
-			if !article {
+			if !article || redirect.MatchString(source) {
 				return doc, false, nil
 			}
-			doc.Text = plain(source)
+			doc.Text = plain(source, d.spaces...)
 			if d.base != "" {
 				doc.URL = d.base + url.PathEscape(strings.ReplaceAll(doc.Title, " ", "_"))
 			}

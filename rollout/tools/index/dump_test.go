@@ -76,6 +76,27 @@ func testFile(t *testing.T, name string) []byte {
 	return data
 }
 
+// A wiki's own names of files and categories, and redirects in its language, are known from the dump.
+func TestDumpOfAnotherLanguage(t *testing.T) {
+	page := func(title, text string) string {
+		return "<page><title>" + title + "</title><ns>0</ns><revision><text>" + text + "</text></revision></page>"
+	}
+	const info = `<siteinfo><base>https://de.example.org/wiki/Start</base><namespaces><namespace key="-2">Medium</namespace><namespace key="0" /><namespace key="1">Diskussion</namespace>` +
+		`<namespace key="6" case="first-letter">Datei</namespace><namespace key="14">Kategorie</namespace></namespaces></siteinfo>`
+	d := dumpOf("<mediawiki>" + info + page("Berg", "[[Datei:b.jpg|mini|Ein [[Bild]]]]Ein Berg ist [[hoch]].[[Diskussion:Berg|Mehr]] [[ kategorie :Gelände]][[File:x.png]][[:Kategorie:Alpen|Alpen]]") +
+		page("Hügel", "#WEITERLEITUNG [[Berg]]") + page("Anhöhe", "#redirect[[Berg]] {{x}}") + page("山", "#重定向 [[Berg]]") + page("Liste", "#Berg [[a]]\n#[[b]]") + "</mediawiki>" +
+		"<mediawiki>" + page("Hill", "[[Datei:b.jpg|seen]]") + "</mediawiki>")
+	for _, want := range []Doc{{Title: "Berg", URL: "https://de.example.org/wiki/Berg", Text: "Ein Berg ist hoch.Mehr Alpen"}, {Title: "Liste", URL: "https://de.example.org/wiki/Liste", Text: "Berg a\nb"},
+		{Title: "Hill", Text: "seen"}} {
+		if got, err := d.Next(t.Context()); err != nil || got != want {
+			t.Errorf("found %+v, %v, expected %+v", got, err, want)
+		}
+	}
+	if doc, err := d.Next(t.Context()); err != io.EOF {
+		t.Errorf("found %+v, %v, expected the end", doc, err)
+	}
+}
+
 func dumpOf(text string) *dump {
 	return newDump("x.xml", &countingFile{}, strings.NewReader(text))
 }
@@ -156,40 +177,43 @@ func TestDumpBoundsPages(t *testing.T) {
 
 func TestPlain(t *testing.T) {
 	for source, want := range map[string]string{
-		"'''bold''' and ''italic'' and '''''both''''' don't":       "bold and italic and both don't",
-		"[[a]] [[b|c]] [[d|''e'' f]]s":                             "a c e fs",
-		"[[File:x.jpg|thumb|a [[link]] in it]]after":               "after",
-		"[[Category:X]][[:Category:Y|Y]]":                          "Y",
-		"[http://x.example] [https://x.example text] [1]":          " text [1]",
-		"{{a}}{{b|{{c}}|d}}x{{convert|3|km|mi}} {{lang|fr|mot}}":   "x3 km mot",
-		"a{{unclosed\n== Next ==\ntext":                            "a\n## Next\ntext",
-		"{{Infobox\n| a =\n{|\n| b\n}}\ntext":                      "text", // a table without end in a template
-		"{{Infobox\n| a =\n{|\n| b\n|}}\ntext":                     "text", // braces go before tables
-		"{{Infobox\n{|\n| b\n|}\n}}\ntext":                         "text",
-		"{|\n| {{a|\n{|\n}}\n|}\ntext":                             "text",
-		"{{Infobox|[[File:x.jpg|thumb}}text [[a]]":                 "text a",
-		"{{a|[http://x.example}}text]":                             "text]",
-		"Born {{birth date|1900|1|2}} in X":                        "Born 2 January 1900 in X",
-		"{{Birth_date and age|df=yes|1900|12|31}}":                 "31 December 1900",
-		"{{death date and age|1980|5|6|1900|1|2}}":                 "6 May 1980",
-		"{{start date|1999|03}}, {{end date|2001}}":                "March 1999, 2001",
-		"{{birth-date|2 January 1900}} {{birth year|1900}}":        "2 January 1900 1900",
-		"{{start date|1999|13|45}} {{end date|now|1|2}}":           "1999 now",
-		"{{birth date}} {{birthday|1|2}} {{start|1}}":              "",
-		"{{convert|5|to|10|km|mi}} {{cvt|3|-|4|ft}} {{convert|5}}": "5 to 10 km 3 - 4 ft 5",
-		"{{lang|fr|''mot''}} {{langx|fr|mot|x}} {{lang-fr|mot}}":   "mot mot mot",
-		"{{nowrap|[[a|b]] {{convert|5|km}}}} {{nowrap|{{x}}}}":     "b 5 km",
-		"{|\n| a\n{|\n| b\n|}\n|}\nc":                              "c",
-		"a<ref name=x/>b<ref>c</ref>d<REF>e</REF>f":                "abdf",
-		"a<!-- b\n== c == -->d":                                    "ad",
-		"x < y and 2 > 1":                                          "x < y and 2 > 1",
-		"a<br/>b <b>c</b>":                                         "a b c",
-		"&amp;lt; &nbsp;&eacute;":                                  "&lt; é",
-		"* a\n# b\n:: c\n----\n__TOC__":                            "a\nb\nc",
-		"== A ==\nx\n=== References ===\ny\n== B ==\nz":            "## A\nx\n## B\nz",
-		"{x} {{{1}}} }} ]] '":                                      "{x} } '",
-		"==not a heading\n=":                                       "==not a heading\n=",
-		"":                                                         "",
+		"'''bold''' and ''italic'' and '''''both''''' don't":                 "bold and italic and both don't",
+		"[[a]] [[b|c]] [[d|''e'' f]]s":                                       "a c e fs",
+		"[[File:x.jpg|thumb|a [[link]] in it]]after":                         "after",
+		"[[Category:X]][[:Category:Y|Y]]":                                    "Y",
+		"[http://x.example] [https://x.example text] [1]":                    " text [1]",
+		"{{a}}{{b|{{c}}|d}}x{{convert|3|km|mi}} {{lang|fr|mot}}":             "x3 km mot",
+		"a{{unclosed\n== Next ==\ntext":                                      "a\n## Next\ntext",
+		"{{Infobox\n| a =\n{|\n| b\n}}\ntext":                                "text", // a table without end in a template
+		"{{Infobox\n| a =\n{|\n| b\n|}}\ntext":                               "text", // braces go before tables
+		"{{Infobox\n{|\n| b\n|}\n}}\ntext":                                   "text",
+		"{|\n| {{a|\n{|\n}}\n|}\ntext":                                       "text",
+		"{{Infobox|[[File:x.jpg|thumb}}text [[a]]":                           "text a",
+		"{{a|[http://x.example}}text]":                                       "text]",
+		"Born {{birth date|1900|1|2}} in X":                                  "Born 2 January 1900 in X",
+		"{{Birth_date and age|df=yes|1900|12|31}}":                           "31 December 1900",
+		"{{death date and age|1980|5|6|1900|1|2}}":                           "6 May 1980",
+		"{{start date|1999|03}}, {{end date|2001}}":                          "March 1999, 2001",
+		"{{birth-date|2 January 1900}} {{birth year|1900}}":                  "2 January 1900 1900",
+		"{{start date|1999|13|45}} {{end date|now|1|2}}":                     "1999 now",
+		"{{birth date}} {{birthday|1|2}} {{start|1}}":                        "",
+		"{{convert|5|to|10|km|mi}} {{cvt|3|-|4|ft}} {{convert|5}}":           "5 to 10 km 3 - 4 ft 5",
+		"{{lang|fr|''mot''}} {{langx|fr|mot|x}} {{lang-fr|mot}}":             "mot mot mot",
+		"{{nowrap|[[a|b]] {{convert|5|km}}}} {{nowrap|{{x}}}}":               "b 5 km",
+		"{|\n| a\n{|\n| b\n|}\n|}\nc":                                        "c",
+		"a<ref name=x/>b<ref>c</ref>d<REF>e</REF>f":                          "abdf",
+		"a<!-- b\n== c == -->d":                                              "ad",
+		"x < y and 2 > 1":                                                    "x < y and 2 > 1",
+		"a<br/>b <b>c</b>":                                                   "a b c",
+		"&amp;lt; &nbsp;&eacute;":                                            "&lt; é",
+		"* a\n# b\n:: c\n----\n__TOC__":                                      "a\nb\nc",
+		"__NOTOC__ a\n__NOEDITSECTION__'''b''' c__TOC__":                     "a\nb c",
+		"__INHALTSVERZEICHNIS__a\n__ABSCHNITTE_NICHT_BEARBEITEN__b\n__目次__c": "a\nb\nc",
+		"the method __init__ and __len__":                                    "the method __init__ and __len__",
+		"== A ==\nx\n=== References ===\ny\n== B ==\nz":                      "## A\nx\n## B\nz",
+		"{x} {{{1}}} }} ]] '":                                                "{x} } '",
+		"==not a heading\n=":                                                 "==not a heading\n=",
+		"":                                                                   "",
 	} {
 		want = strings.Join(strings.FieldsFunc(want, func(c rune) bool { return c == '\r' }), "")
 		if got := plain(source); strings.TrimSpace(got) != strings.TrimSpace(want) {
@@ -241,8 +265,14 @@ func TestPlainParts(t *testing.T) {
 		"[[File:a.png|thumb|see [[:Category:B|c]] and [[d]]]]e [[ image:f.png]]g":    "e g",
 		"a<ref>b</ref >c<ref name=x>d</REF\n>e<references><ref>f</ref></references>": "ace",
 		"a<ref>b</references>c</ref>d<ref>e":                                         "ade",
-		"x<blockquote>a</blockquote>b<hr>c<div>d</div>e<td>f</td>g<HR/>h":            "x a b c d e f g h",
-		"<b>a</b>b<span class=x>c</span>d<small>e</small>f<link rel=x>g":             "abcdefg",
+		"if n<m then\n\nx is y. If p>q z":                                            "if n<m then\nx is y. If p>q z",
+		"sorted if a[i]<b for every pair. The end. x>y":                              "sorted if a[i]<b for every pair. The end. x>y",
+		"a<p\n\nb > c": "a<p\nb > c",
+		"a<br clear=all>b<ol reversed>c</ol>d<BR />e<br clear all>f":      "a b c d e f",
+		"x<foo>y</foo> <nowiki>z</nowiki>":                                "x<foo>y</foo> z",
+		"i<n--> and <!-- gone -->b":                                       "i<n--> and b",
+		"x<blockquote>a</blockquote>b<hr>c<div>d</div>e<td>f</td>g<HR/>h": "x a b c d e f g h",
+		"<b>a</b>b<span class=x>c</span>d<small>e</small>f<link rel=x>g":  "abcdefg",
 	})
 }
 

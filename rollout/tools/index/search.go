@@ -69,9 +69,10 @@ func (ix *Index) Search(ctx context.Context, text string, k int) ([]Passage, err
 	return found, nil
 }
 
-// leads are the first passages of the documents whose title the text is.
+// leads are the first passages of the documents whose title the text is; the title that it is to the letter comes first (C, not C++).
 func (ix *Index) leads(ctx context.Context, text string, k int) ([]hit, error) {
-	rows, err := ix.exact.QueryContext(ctx, key(text[:min(len(text), maxQueryBytes)]), k)
+	text = strings.TrimSpace(text[:min(len(text), maxQueryBytes)])
+	rows, err := ix.exact.QueryContext(ctx, key(text), text, k)
 	return scan(rows, err, func(h *hit) []any { return []any{&h.id} })
 }
 

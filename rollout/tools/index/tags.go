@@ -35,23 +35,24 @@ func (w *wikitext) skipPast(end string, n int) {
 	}
 }
 
-// maxTag bounds a tag; what is longer is a sign for "less than".
-const maxTag = 500
+// maxTag bounds a tag, maxWords what stands in one that has no attribute with a value; what is longer is a sign for "less than".
+const (
+	maxTag  = 500
+	maxBare = 16
+)
 
 func (w *wikitext) tag() {
 	if w.at("<!--") {
 		w.skipPast("-->", 4)
 		return
 	}
-	text := w.lower[w.i+1 : min(len(w.s), w.i+20)]
+	name := tagName.FindString(w.lower[w.i+1 : min(len(w.s), w.i+20)])
 	closed := w.next(">")
-	named := text != "" && (text[0] == '/' || 'a' <= text[0] && text[0] <= 'z')
-	if !named || closed < 0 || closed-w.i > maxTag {
+	if !elements[strings.TrimPrefix(name, "/")] || closed < 0 || closed-w.i > maxTag || !attributes(w.s[w.i+1+len(name):closed]) {
 		w.emit("<")
 		w.i++
 		return
 	}
-	name := tagName.FindString(text)
 	if blocks[strings.TrimPrefix(name, "/")] {
 		w.emit(" ")
 	}
@@ -68,6 +69,25 @@ func (w *wikitext) tag() {
 }
 
 var tagName = regexp.MustCompile(`^/?[a-z][a-z0-9]*`)
+
+// attributes reports whether s may stand behind the name of a tag, and not behind "less than".
+func attributes(s string) bool {
+	words := strings.TrimSpace(strings.TrimSuffix(s, "/"))
+	return words == "" || strings.ContainsRune(" \t\r\n", rune(s[0])) && !strings.Contains(s, "\n\n") && (len(words) <= maxBare || strings.ContainsRune(s, '='))
+}
+
+// elements are those that wikitext may have, of HTML and of MediaWiki's extensions; other names between angle brackets are text.
+var elements = func() map[string]bool {
+	set := map[string]bool{}
+	for _, name := range strings.Fields(`abbr b bdi bdo big blockquote br caption center cite code col colgroup data dd del dfn div dl dt em figcaption figure font
+		h1 h2 h3 h4 h5 h6 hr i ins kbd li link mark meta ol p pre q rb rbc rp rt rtc ruby s samp section small span strike strong sub sup table tbody td tfoot th
+		thead time tr tt u ul var wbr
+		categorytree ce charinsert chem gallery graph hiero imagemap includeonly indicator inputbox languages mapframe maplink math noinclude nowiki onlyinclude
+		pagelist pages poem ref references score source syntaxhighlight templatedata templatestyles timeline translate tvar`) {
+		set[name] = true
+	}
+	return set
+}()
 
 // blocks are the elements that part words, as those within a line do not.
 var blocks = func() map[string]bool {

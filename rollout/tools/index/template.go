@@ -21,7 +21,7 @@ func templateText(inner string) (text string, known bool) {
 		return glyph, true
 	}
 	if number, ok := strings.CutPrefix(name, "formatnum:"); ok {
-		return strings.TrimSpace(unmarked(number)), true
+		return strings.TrimSpace(unmarked(number, nil)), true
 	}
 	render := rendered(name)
 	if render == nil {
@@ -31,9 +31,9 @@ func templateText(inner string) (text string, known bool) {
 	named := map[string]string{}
 	for _, a := range parts[1:] {
 		if key, value, ok := strings.Cut(a, "="); !ok {
-			args = append(args, strings.TrimSpace(unmarked(a)))
+			args = append(args, strings.TrimSpace(unmarked(a, nil)))
 		} else if name == "val" {
-			named[strings.TrimSpace(key)] = strings.TrimSpace(unmarked(value))
+			named[strings.TrimSpace(key)] = strings.TrimSpace(unmarked(value, nil))
 		}
 	}
 	switch {

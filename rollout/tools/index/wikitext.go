@@ -2,6 +2,7 @@ package index
 
 import (
 	"html"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -11,14 +12,15 @@ import (
 // plain strips wikitext to plain text: templates, tables, references, comments, files and categories go, links and
 // emphasis keep their words, headings become lines that begin with headingMark, exponents keep a sign ("10^6"). Sections that hold no prose of their
 // own (references, external links, ...) are left out. It reads the text once, whatever is unbalanced in it: what is
-// opened and not closed ends with its section.
-func plain(source string) string {
-	return tidy(html.UnescapeString(unmarked(source)))
+// opened and not closed ends with its section. spaces are names that a wiki has for the namespaces of files and categories beside the English ones,
+// in lower case.
+func plain(source string, spaces ...string) string {
+	return tidy(html.UnescapeString(unmarked(source, spaces)))
 }
 
 // unmarked is plain before white space and entities are seen to. A heading has as many number signs as it had equals.
-func unmarked(source string) string {
-	w := wikitext{s: source, lower: lowerASCII(source), ends: map[string]int{}}
+func unmarked(source string, spaces []string) string {
+	w := wikitext{s: source, lower: lowerASCII(source), ends: map[string]int{}, spaces: spaces}
 	for w.i < len(w.s) {
 		w.step()
 	}
@@ -30,7 +32,9 @@ type wikitext struct {
 	lower string
 	i     int
 	ends  map[string]int // see next and closing
-	out   strings.Builder
+	// spaces are the wiki's own names of fileSpaces.
+	spaces []string
+	out    strings.Builder
 	// What is open around the place in hand. Text within a template, a table or a file is dropped. Within a template
 	// only its braces count: whatever else is opened there ends with it.
 	templates, tables, files, external int
@@ -153,7 +157,7 @@ func (w *wikitext) heading() bool {
 	w.i += len(title)
 	opened, closed := len(title)-len(strings.TrimLeft(title, "=")), len(title)-len(strings.TrimRight(title, "="))
 	// The space keeps a title that begins like a list as it is.
-	words := strings.Join(strings.Fields(unmarked(" "+strings.Trim(title, "= "))), " ")
+	words := strings.Join(strings.Fields(unmarked(" "+strings.Trim(title, "= "), w.spaces)), " ")
 	w.emit("\n" + strings.Repeat("#", min(opened, closed, maxLevel)) + " " + words + "\n")
 	return true
 }
@@ -211,15 +215,19 @@ func (w *wikitext) template(inner string) {
 const linkReach = 512
 
 // fileSpaces are the namespaces whose links show no words, without a colon before them.
-var fileSpaces = []string{"file:", "image:", "category:", "media:"}
+var fileSpaces = []string{"file", "image", "category", "media"}
+
+// maxSpace bounds the name of a namespace.
+const maxSpace = 64
 
 func (w *wikitext) link() {
 	if !w.at("[[") {
 		w.externalLink()
 		return
 	}
-	target := strings.ToLower(strings.TrimLeft(w.s[w.i+2:min(len(w.s), w.i+2+16)], " "))
-	hidden := slices.ContainsFunc(fileSpaces, func(space string) bool { return strings.HasPrefix(target, space) })
+	space, _, spaced := strings.Cut(w.s[w.i+2:min(len(w.s), w.i+2+maxSpace)], ":")
+	space = strings.ToLower(strings.TrimSpace(strings.ReplaceAll(space, "_", " ")))
+	hidden := spaced && (slices.Contains(fileSpaces, space) || slices.Contains(w.spaces, space))
 	w.i += 2
 	if w.files > 0 || hidden {
 		w.files++
@@ -271,12 +279,18 @@ var droppedSections = map[string]bool{
 	"bibliography": true, "sources": true, "citations": true, "footnotes": true,
 }
 
-// tidy squeezes white space, and drops empty lines, switches (__TOC__) and the sections that hold no prose, with the
+// switches are MediaWiki's, such as __NOTOC__, in any wiki's language.
+var switches = regexp.MustCompile(`__[\p{Lu}\p{Lo}][\p{Lu}\p{Lo}_]*?__`)
+
+// tidy squeezes white space, and drops empty lines, switches and the sections that hold no prose, with the
 // sections below them.
 func tidy(s string) string {
 	var b strings.Builder
 	dropped := 0 // level of the section that is being dropped
 	for line := range strings.SplitSeq(s, "\n") {
+		if strings.Contains(line, "__") {
+			line = switches.ReplaceAllString(line, "")
+		}
 		line = strings.Join(strings.Fields(line), " ")
 		heading := strings.TrimLeft(line, "#")
 		if level := len(line) - len(heading); level >= len(headingMark)-1 && strings.HasPrefix(heading, " ") {
@@ -288,7 +302,7 @@ func tidy(s string) string {
 				}
 			}
 		}
-		if dropped > 0 || line == "" || strings.HasPrefix(line, "__") || strings.Trim(line, "-") == "" {
+		if dropped > 0 || line == "" || strings.Trim(line, "-") == "" {
 			continue
 		}
 		if b.Len() > 0 {
