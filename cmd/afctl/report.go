@@ -143,6 +143,9 @@ func readReport(ctx context.Context, dir string, first, last int, chosen []strin
 		}
 		in.tasks = append(in.tasks, t)
 	}
+	if !isMissing(filepath.Join(dir, solvesIdentity)) {
+		in.of = ofEvaluation
+	}
 	asked := func(*flow.Trajectory) bool { return true }
 	switch r, err := readEval(dir); {
 	case err == nil: // the folder may have solves of calls with other tasks or repeats
@@ -152,7 +155,11 @@ func readReport(ctx context.Context, dir string, first, last int, chosen []strin
 		}
 		in.tasks = slices.DeleteFunc(in.tasks, func(t flow.Task) bool { return !ids[t.ID] })
 		asked = func(t *flow.Trajectory) bool { return ids[t.Task] && t.Sample < r.Repeats }
-	case !errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist):
+		if in.of == ofEvaluation {
+			in.of = ofUnfinished // its report is written when it is done
+		}
+	default:
 		notes = append(notes, fmt.Sprintf("%s cannot be read by this build, and the figures are of all solves: %s", evalReport, clip(oneLine(err), mostText)))
 	}
 	if err := checkChosen(chosen, in.tasks); err != nil {

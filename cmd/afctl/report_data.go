@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"fmt"
 	"iter"
 	"maps"
 	"math"
@@ -20,6 +21,7 @@ const reportFormat = 1
 type reportInput struct {
 	config   *Config // nil: not known
 	heldOut  int     // tasks of an evaluation; 0: not known
+	of       reportOf
 	tasks    []flow.Task
 	metrics  []flow.Metrics
 	batches  iter.Seq2[reportBatch, error] // in the order of phase and step; read once
@@ -30,6 +32,15 @@ type reportInput struct {
 	chosen   []string             // tasks to show step by step; none: examples are chosen
 	decode   func([]int32) string // text of token ids; nil: unknown
 }
+
+// reportOf is whose folder a report is of.
+type reportOf int
+
+const (
+	ofTraining   reportOf = iota
+	ofEvaluation          // one that was done, whatever was begun after
+	ofUnfinished          // one that never was
+)
 
 // reportBatch are the solves of one phase and step.
 type reportBatch struct {
@@ -79,6 +90,8 @@ type reportRun struct {
 	AdapterHash  string           `json:"adapter_hash"`
 	Written      *time.Time       `json:"written"` // when the last step was
 	Seconds      []reportSeconds  `json:"seconds"` // wall time by phase of a step, in sum
+
+	of reportOf
 }
 
 // reportBatchSize is how far a step or an evaluation is.
@@ -295,9 +308,10 @@ func (b *reportBuilder) fillRun(lastDone int) {
 		r.Train, r.Eval, r.StepsPlanned = c.Tasks.Train, c.Tasks.Eval, c.Run.Steps*c.Flow.Epochs
 		what := c.withoutPaths()
 		r.Config, r.ConfigHash = string(marshalConfig(c, false)), configHash(&what)
-	} else {
+	} else if b.in.of == ofTraining {
 		b.d.Notes = append(b.d.Notes, "The folder has no config.yaml that can be read: what was run is not known.")
 	}
+	r.of = b.in.of
 	if !b.in.written.IsZero() {
 		r.Written = &b.in.written
 	}
@@ -339,7 +353,12 @@ func (b *reportBuilder) compare(trained int) {
 		if n > 1 {
 			expected = d.Evaluations[n-2].Summary.All.Tasks
 		}
-		last.Incomplete = last.Step >= trained && last.Summary.All.Tasks < expected
+		all := &last.Summary.All
+		last.Incomplete = b.in.of == ofUnfinished || last.Step >= trained && all.Tasks < expected
+		if b.in.of == ofUnfinished {
+			d.Notes = append(d.Notes, fmt.Sprintf("The evaluation is not done, and its figures are left out: there are %d solves so far. The same afctl eval goes on with it.",
+				all.Requested-all.Missing))
+		}
 	}
 	whole := make([]*reportEval, 0, 2)
 	for i := range d.Evaluations {

@@ -29,7 +29,7 @@ type reportPage struct {
 	*reportData
 	Style            template.CSS
 	Title            string
-	Status           string
+	Kind, Status     string
 	Head             []labelled
 	Tiles            []reportTile
 	Figures          []reportFigure
@@ -127,9 +127,15 @@ func newReportPage(d *reportData) (*reportPage, error) {
 
 func (p *reportPage) head() {
 	r := &p.Run
-	p.Status = fmt.Sprintf("%d steps", r.StepsDone)
-	if r.StepsPlanned > 0 {
-		p.Status = fmt.Sprintf("%d of %d steps", r.StepsDone, r.StepsPlanned)
+	switch e := p.evaluation(p.Before); {
+	case r.of == ofUnfinished && e == nil:
+		p.Kind, p.Status = "Evaluation", "Not done"
+	case r.of != ofTraining && e != nil:
+		p.Kind, p.Status = "Evaluation", fmt.Sprintf("%d tasks, %d solves", e.Summary.All.Tasks, e.Summary.All.Requested)
+	case r.StepsPlanned > 0:
+		p.Kind, p.Status = "Training run", fmt.Sprintf("Flow-GRPO, %d of %d steps", r.StepsDone, r.StepsPlanned)
+	default:
+		p.Kind, p.Status = "Training run", fmt.Sprintf("Flow-GRPO, %d steps", r.StepsDone)
 	}
 	add := func(label, value string) {
 		if value != "" {

@@ -87,6 +87,36 @@ func TestReportKnowsTheTasksAskedFor(t *testing.T) {
 	}
 }
 
+// An evaluation that was never done has no figures, however its solves lie; one that was, has those of its report.
+func TestReportOfAnUnfinishedEvaluation(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "evaluation")
+	must(t, "eval", "--suite", "gym:heldout", "--n", "3", "--repeats", "2", "--out", dir, "--set", "flow.max_action_tokens=8")
+	for _, done := range []bool{true, false} {
+		if !done { // as a kill leaves it after the last solve
+			if err := os.Remove(filepath.Join(dir, evalReport)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := runReport(t, "--run", dir); err != nil {
+			t.Fatal(err)
+		}
+		var d reportData
+		readJSON(t, filepath.Join(dir, "report.json"), &d)
+		page, err := os.ReadFile(filepath.Join(dir, "report.html"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Evaluations[0].Incomplete == done || (d.Before != nil) != done {
+			t.Errorf("done %v: incomplete %v, before %v", done, d.Evaluations[0].Incomplete, d.Before)
+		}
+		for text, want := range map[string]bool{"<h1>Evaluation: planner</h1>": true, "Training run": false, "3 tasks, 6 solves": done, "Failed solves": done, "there are 6 solves so far": !done, "config.yaml": false} {
+			if bytes.Contains(page, []byte(text)) != want {
+				t.Errorf("done %v: the page has %q: %v, expected %v", done, text, !want, want)
+			}
+		}
+	}
+}
+
 // The command gives, through a run folder, the figures that buildReport gives.
 func TestReportCommand(t *testing.T) {
 	dir := runFolder(t, inputOf())
