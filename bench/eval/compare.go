@@ -56,6 +56,9 @@ func Compare(first, second *Report) (Comparison, error) {
 	}
 	if len(unknown) > 0 || len(before) > 0 {
 		only := func(list []string) string {
+			if len(list) == 0 {
+				return "none"
+			}
 			return fmt.Sprintf("%d (%s)", len(list), strings.Join(list[:min(3, len(list))], ", "))
 		}
 		return Comparison{}, fmt.Errorf("%w: %s and %s: tasks only in the second: %s, only in the first: %s", ErrIncomparable,

@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"afctl/bench/eval"
+	"afctl/bench/suite"
 	"afctl/ckpt"
 	"afctl/flow"
 
@@ -85,7 +86,10 @@ func evaluate(cmd *cobra.Command, c *Config, repeats int, out, compare string, r
 	r := eval.Run{Suite: found.Name, Tasks: found.Tasks, Repeats: repeats, Seed: flow.DeriveSeed(c.Run.Seed, "eval"), RetryFailed: retry}
 	var other *eval.Report
 	if compare != "" {
-		if other, err = readEval(compare); err != nil {
+		if other, err = readEval(compare); err == nil {
+			err = canCompare(other, found)
+		}
+		if err != nil {
 			return fmt.Errorf("--compare: %w", err)
 		}
 	}
@@ -141,6 +145,16 @@ func evaluate(cmd *cobra.Command, c *Config, repeats int, out, compare string, r
 		return fmt.Errorf("--compare: %w", err)
 	}
 	_, err = fmt.Fprintln(cmd.OutOrStdout(), c2)
+	return err
+}
+
+// canCompare says, before anything is solved, whether an evaluation of a suite can be compared with another.
+func canCompare(other *eval.Report, s *suite.Suite) error {
+	asked := eval.Report{Suite: s.Name}
+	for i := range s.Tasks {
+		asked.Rows = append(asked.Rows, eval.Row{Task: s.Tasks[i].ID})
+	}
+	_, err := eval.Compare(other, &asked)
 	return err
 }
 

@@ -98,6 +98,9 @@ func TestReportOfAnEvaluation(t *testing.T) {
 			t.Errorf("--n %s --repeats %s: the report has %+v, eval.json %+v", c.n, c.repeats, a, b)
 		}
 	}
+	// Other tasks are no tasks to compare with, which is said before a model is asked for.
+	fails(t, []string{"eval", "--suite", "gym:heldout", "--n", "3", "--compare", out, "--model", filepath.Join(dir, "nowhere")}, "--compare", "only in the second: 1 (", "only in the first: none")
+	fails(t, []string{"eval", "--suite", "gym:heldout", "--n", "2", "--compare", out, "--model", filepath.Join(dir, "nowhere")}, "nowhere", "no such folder")
 	identity, err := os.ReadFile(filepath.Join(out, solvesIdentity))
 	if err != nil {
 		t.Fatal(err)

@@ -84,6 +84,8 @@ func writeOutDir(path string, work func(d *ckpt.DirWriter) error) (err error) {
 	if err != nil {
 		return fmt.Errorf("--out: %w", err)
 	}
+	// Gone is what a process that was killed left beside it. One that still writes the same could not finish any more, and what stays is no failure.
+	_ = ckpt.RemoveTemps(path)
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -93,4 +94,24 @@ func TestFolderOrFile(t *testing.T) {
 		checkRefusal(t, afctl(t, args...), exitUsage, "found -, expected a folder")
 	}
 	checkOnly(t, dir)
+}
+
+// What a kill leaves beside a folder that was being written goes with the next one; of others it stays.
+func TestLeftoversOfAFolder(t *testing.T) {
+	dir := t.TempDir()
+	left, other := filepath.Join(dir, ".tmp-out-3guh"), filepath.Join(dir, ".tmp-out-2-3guh")
+	for _, d := range []string{left, other} {
+		if err := os.MkdirAll(filepath.Join(d, "deep"), 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	work := func(fail error) error {
+		return writeOutDir(filepath.Join(dir, "out"), func(*ckpt.DirWriter) error { return fail })
+	}
+	if err := work(io.ErrUnexpectedEOF); err == nil || isMissing(left) {
+		t.Errorf("after a failure: %v, gone %v", err, isMissing(left))
+	}
+	if err := work(nil); err != nil || !isMissing(left) || isMissing(other) {
+		t.Errorf("%v; of this folder: gone %v, of another: gone %v", err, isMissing(left), isMissing(other))
+	}
 }
