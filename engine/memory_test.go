@@ -21,6 +21,8 @@ type tight struct {
 	left     int
 	tensors  map[unsafe.Pointer]bool
 	matrices map[kernels.Matrix]bool
+	plans    map[kernels.Plan]bool
+	kvs      map[kernels.KV]bool
 }
 
 func newTight(t testing.TB) *tight {
@@ -29,7 +31,7 @@ func newTight(t testing.TB) *tight {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { b.Close() })
-	return &tight{b, t, -1, map[unsafe.Pointer]bool{}, map[kernels.Matrix]bool{}}
+	return &tight{b, t, -1, map[unsafe.Pointer]bool{}, map[kernels.Matrix]bool{}, map[kernels.Plan]bool{}, map[kernels.KV]bool{}}
 }
 
 func (b *tight) spend() error {
@@ -76,7 +78,43 @@ func (b *tight) FreeMatrix(m kernels.Matrix) {
 	b.Backend.FreeMatrix(m)
 }
 
-// TestOutOfMemory: wherever memory ends while an engine is made, and where it ends before a pass, the error says so, nothing is freed twice or kept,
+func (b *tight) NewPlan(h kernels.Heads) (kernels.Plan, error) {
+	if err := b.spend(); err != nil {
+		return nil, err
+	}
+	p, err := b.Backend.NewPlan(h)
+	b.plans[p] = true
+	return p, err
+}
+
+func (b *tight) FreePlan(p kernels.Plan) {
+	if !b.plans[p] {
+		b.t.Errorf("freed twice: a plan")
+		return
+	}
+	delete(b.plans, p)
+	b.Backend.FreePlan(p)
+}
+
+func (b *tight) NewKV(d kernels.DType, slots int, h kernels.Heads) (kernels.KV, error) {
+	if err := b.spend(); err != nil {
+		return nil, err
+	}
+	kv, err := b.Backend.NewKV(d, slots, h)
+	b.kvs[kv] = true
+	return kv, err
+}
+
+func (b *tight) FreeKV(kv kernels.KV) {
+	if !b.kvs[kv] {
+		b.t.Errorf("freed twice: a cache")
+		return
+	}
+	delete(b.kvs, kv)
+	b.Backend.FreeKV(kv)
+}
+
+// TestOutOfMemory: wherever memory ends while an engine and its sampler are made, and where it ends before a pass, the error says so, nothing is freed twice or kept,
 // and an engine that stands goes on once there is memory again.
 func TestOutOfMemory(t *testing.T) {
 	ctx := t.Context()
@@ -90,11 +128,19 @@ func TestOutOfMemory(t *testing.T) {
 			if err == nil && trainable == LoRA {
 				err = e.SetAdapter(randomAdapter(t, m.Config, 4, 3))
 			}
+			if err == nil {
+				var s *Sampler
+				if s, err = e.NewSampler(SamplerOptions{CacheTokens: 64}); err == nil {
+					s.Close()
+					s.Close()
+				}
+			}
 			if e != nil {
 				e.Close()
+				e.Close()
 			}
-			if len(b.tensors)+len(b.matrices) > 0 {
-				t.Fatalf("%s: %d allocations: %d tensors and %d matrices left behind", trainable, k, len(b.tensors), len(b.matrices))
+			if len(b.tensors)+len(b.matrices)+len(b.plans)+len(b.kvs) > 0 {
+				t.Fatalf("%s: %d allocations: %d tensors, %d matrices, %d plans and %d caches left behind", trainable, k, len(b.tensors), len(b.matrices), len(b.plans), len(b.kvs))
 			}
 			if err == nil {
 				break

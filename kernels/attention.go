@@ -3,8 +3,8 @@ package kernels
 // Heads are the counts of attention: Query heads share KeyValue heads in equal groups, in order (Ainslie et al. 2023), each of Dim elements.
 type Heads struct{ Query, KeyValue, Dim int }
 
-// Run is a stretch of rows without a branch, as a forest is made of: rows Start..Start+Len, Parent the index of the run that it continues (-1 at
-// a root, and before its children), Depth the position of its first row.
+// Run is a stretch of rows without a branch, as a forest is made of: rows Start..Start+Len, which begin where those of the run before end; Parent the
+// index of the run that it continues (-1 at a root, and before its children), Depth the position of its first row: its parent's end, 0 at a root.
 type Run struct{ Start, Len, Parent, Depth int32 }
 
 // Seg is a stretch of keys in a KV: slots Slot..Slot+Len.
@@ -12,7 +12,8 @@ type Seg struct{ Slot, Len int32 }
 
 // Plan says who attends to whom, in whatever form a back end works through it. It is filled anew for every batch of rows and keeps its memory: either
 // by Forest, for Attention and AttentionBack, or by Add and AddBatch after Reset, for AttentionKV, whose queries are those that were added, in
-// that order. What it is given and cannot be is refused by the operation that it is for, with ErrShape.
+// that order. What it is given and cannot be is refused by the operation that it is for, with ErrShape. Filling it may go on beside operations of its
+// back end that do not use it.
 type Plan interface {
 	Heads() Heads
 	// Forest is of the rows of runs. rows, if not nil, are the query rows wanted, ascending: query i is then row rows[i], and the keys are

@@ -169,7 +169,7 @@ type Backend interface {
 	// f32 holds dh/2 cosines and then dh/2 sines per position. inverse is the backward pass.
 	RoPE(x, positions, table Tensor, dh int, inverse bool) error
 
-	// NewPlan makes an empty plan, NewKV memory for `slots` tokens, zero.
+	// NewPlan makes an empty plan, NewKV memory for `slots` tokens, zero. A KV that was freed is refused, and freed again for nothing.
 	NewPlan(h Heads) (Plan, error)
 	FreePlan(p Plan)
 	NewKV(d DType, slots int, h Heads) (KV, error)

@@ -187,7 +187,7 @@ func CheckAttentionBack(dq, dk, dv, dout, o, lse, q, k, v Tensor, h Heads) error
 
 // CheckNewKV checks what a KV is asked to be.
 func CheckNewKV(d DType, slots int, h Heads) error {
-	if !float(d) || slots < 0 {
+	if !float(d) || slots < 0 || slots > math.MaxInt32 {
 		return shapeErr("kv", "%d slots of %v", slots, d)
 	}
 	return h.Check("kv")

@@ -118,15 +118,17 @@ func TestScorer(t *testing.T) {
 	fails(t, []string{"eval", "--suite", file, "--set", "tasks.scorer=game24"}, "--suite", "row 1")
 	// Rewards follow from it: neither a run nor a folder of solves goes on with another.
 	c := DefaultConfig()
-	c.Tasks.Train, c.Tasks.Eval = file, file
-	before := resultKeys(&c)
-	if c.Tasks.Scorer = "f1"; resultKeys(&c) == before {
-		t.Error("a run goes on with another tasks.scorer")
+	for _, train := range []string{file, "gym:train"} {
+		c.Tasks.Train, c.Tasks.Eval, c.Tasks.Scorer = train, file, scorerAuto
+		before := resultKeys(&c)
+		if c.Tasks.Scorer = "f1"; resultKeys(&c) == before || strings.Contains(before, "scorer") {
+			t.Errorf("a run on %s goes on with another tasks.scorer, or says that it has none", train)
+		}
 	}
 	out := filepath.Join(t.TempDir(), "solves")
 	args := []string{"eval", "--suite", file, "--n", "1", "--out", out, "--set", "rollout.eval_max_turns=1", "--set", "flow.max_action_tokens=8"}
 	must(t, args...)
-	fails(t, append(args, "--set", "tasks.scorer=f1"), "--out", "scorer: auto", "scorer: f1")
+	fails(t, append(args, "--set", "tasks.scorer=f1"), "--out", "tasks.scorer: f1")
 }
 
 // A name with a folder before it is looked for there, spelled from the root or not, and is never the gym, which lies in none.

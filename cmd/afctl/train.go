@@ -181,7 +181,7 @@ func resultKeys(c *Config) string {
 	if c.Optimizer.Schedule == Constant {
 		k.Run.Steps = d.Run.Steps
 	}
-	return string(marshalConfig(&k, false, tasksContentIDs))
+	return string(marshalConfig(&k, false, tasksContentIDs, tasksScorer)) + c.scorerLine()
 }
 
 // firstDifference is the first line in which two configs differ.

@@ -280,6 +280,15 @@ func attentionMisfits() []misfit {
 		{"v rows", func(o *operands, a *A) { a.v = o.f(sT-1, 8) }},
 		{"v bf16", func(o *operands, a *A) { a.v = o.b(sT, 8) }},
 		{"keys of the plan", func(o *operands, a *A) { a.k, a.v, a.dk, a.dv = o.f(sT+1, 8), o.f(sT+1, 8), o.f(sT+1, 8), o.f(sT+1, 8) }},
+		{"no plan", func(o *operands, a *A) { a.plan = nil }},
+		{"a query of a cache beside a forest", func(o *operands, a *A) {
+			a.plan.Forest(Chain(sT), []int32{0, 2})
+			a.plan.Add(1, []kernels.Seg{{Len: 1}})
+		}},
+		{"a batch of a cache beside a forest", func(o *operands, a *A) {
+			a.plan.Forest(Chain(sT), []int32{0, 2})
+			a.plan.AddBatch([][]kernels.Seg{{{Len: 1}}})
+		}},
 		{"queries of the plan", func(o *operands, a *A) { a.plan.Forest(Chain(sT), []int32{0, 2}) }},
 		{"plan of a cache", func(o *operands, a *A) {
 			a.plan.Reset()
@@ -305,6 +314,7 @@ func attentionMisfits() []misfit {
 	}, []change[K]{
 		{"ids", func(_ *operands, a *K) { a.d = kernels.I32 }},
 		{"slots", func(_ *operands, a *K) { a.slots = -1 }},
+		{"endless slots", func(_ *operands, a *K) { a.slots = 1 << 60 }},
 		{"no heads", func(_ *operands, a *K) { a.n.KeyValue = 0 }},
 	})...)
 	list = append(list, misfits("attention", fits, func(p *probe, a A) error { return p.Attention(a.o, a.lse, a.q, a.k, a.v, a.plan, 1) }, rows)...)
@@ -346,6 +356,9 @@ func attentionMisfits() []misfit {
 		{"dtype of the cache", func(o *operands, a *A) { a.kv = o.p.newKV(kernels.BF16, 4, n) }},
 		{"heads of the cache", func(o *operands, a *A) { a.kv = o.p.newKV(kernels.F32, 4, ref.Heads{Query: 2, KeyValue: 2, Dim: 8}) }},
 		{"cache of another back end", func(o *operands, a *A) { a.kv = foreignKV{a.kv} }},
+		{"no cache", func(o *operands, a *A) { a.kv = nil }},
+		{"no plan for a cache", func(o *operands, a *A) { a.plan = nil }},
+		{"a cache that was freed", func(o *operands, a *A) { o.p.FreeKV(a.kv) }},
 		stretch("slots of a stretch", 2, kernels.Seg{Slot: 2, Len: 3}),
 		stretch("slots before it", 2, kernels.Seg{Slot: 3, Len: 2}, kernels.Seg{Len: 3}),
 		stretch("more queries than keys of their own", 2, kernels.Seg{Len: 3}, kernels.Seg{Slot: 3, Len: 1}),
@@ -366,6 +379,8 @@ func attentionMisfits() []misfit {
 		{"k bf16", func(o *operands, a *A) { a.k = o.b(sT, 8) }},
 		{"slots", func(o *operands, a *A) { a.slots = a.slots[1:] }},
 		{"slot past the last", func(o *operands, a *A) { a.slots[1] = 4 }},
+		{"no cache", func(o *operands, a *A) { a.kv = nil }},
+		{"a cache that was freed", func(o *operands, a *A) { o.p.FreeKV(a.kv) }},
 		{"slot before the first", func(o *operands, a *A) { a.slots[1] = -1 }},
 		{"cache of another back end", func(o *operands, a *A) { a.kv = foreignKV{a.kv} }},
 	})...)

@@ -26,7 +26,7 @@ func (p *plan) c() C.af_plan {
 // planOf returns p as a plan of this back end for `queries` queries, made by Forest for so many keys or, where keys is -1, by Add and AddBatch.
 func planOf(op string, p kernels.Plan, queries, keys int) (*plan, error) {
 	own, ok := p.(*plan)
-	if !ok {
+	if !ok || own == nil {
 		return nil, errForeign
 	}
 	if own.err != nil {
@@ -44,10 +44,10 @@ func planOf(op string, p kernels.Plan, queries, keys int) (*plan, error) {
 
 // Attention implements kernels.Backend.
 func (b *Backend) Attention(o, lse, q, k, v kernels.Tensor, p kernels.Plan, scale float64) error {
-	if err := kernels.CheckAttention(o, lse, q, k, v, p.Heads()); err != nil {
-		return err
-	}
 	own, err := planOf("attention", p, q.Rows, k.Rows)
+	if err == nil {
+		err = kernels.CheckAttention(o, lse, q, k, v, own.heads)
+	}
 	if err != nil {
 		return err
 	}
@@ -56,10 +56,10 @@ func (b *Backend) Attention(o, lse, q, k, v kernels.Tensor, p kernels.Plan, scal
 
 // AttentionBack implements kernels.Backend.
 func (b *Backend) AttentionBack(dq, dk, dv, dout, o, lse, q, k, v kernels.Tensor, p kernels.Plan, scale float64) error {
-	if err := kernels.CheckAttentionBack(dq, dk, dv, dout, o, lse, q, k, v, p.Heads()); err != nil {
-		return err
-	}
 	own, err := planOf("attention backward", p, q.Rows, k.Rows)
+	if err == nil {
+		err = kernels.CheckAttentionBack(dq, dk, dv, dout, o, lse, q, k, v, own.heads)
+	}
 	if err != nil {
 		return err
 	}
@@ -103,22 +103,29 @@ func (b *Backend) NewKV(d kernels.DType, slots int, h kernels.Heads) (kernels.KV
 	return &kv{k, vt, h}, nil
 }
 
-// FreeKV implements kernels.Backend.
+// FreeKV implements kernels.Backend. What was freed has no slots any more, and freeing it again does nothing.
 func (b *Backend) FreeKV(a kernels.KV) {
-	if own, ok := a.(*kv); ok {
+	if own := kvOf(a); own != nil && !own.k.None() {
 		b.Free(own.k)
 		b.Free(own.vt)
+		*own = kv{}
 	}
+}
+
+// kvOf returns a as memory of this back end, or nil.
+func kvOf(a kernels.KV) *kv {
+	own, _ := a.(*kv)
+	return own
 }
 
 // KVPut implements kernels.Backend.
 func (b *Backend) KVPut(a kernels.KV, k, v kernels.Tensor, slots []int32) error {
-	if err := kernels.CheckKVPut(a, k, v, slots); err != nil {
-		return err
-	}
-	own, ok := a.(*kv)
-	if !ok {
+	own := kvOf(a)
+	if own == nil {
 		return errForeign
+	}
+	if err := kernels.CheckKVPut(own, k, v, slots); err != nil {
+		return err
 	}
 	if k.Rows == 0 {
 		return nil
@@ -129,8 +136,8 @@ func (b *Backend) KVPut(a kernels.KV, k, v kernels.Tensor, slots []int32) error 
 
 // KVZero implements kernels.Backend.
 func (b *Backend) KVZero(a kernels.KV) error {
-	own, ok := a.(*kv)
-	if !ok {
+	own := kvOf(a)
+	if own == nil {
 		return errForeign
 	}
 	if err := b.Zero(own.k); err != nil {
@@ -141,14 +148,14 @@ func (b *Backend) KVZero(a kernels.KV) error {
 
 // AttentionKV implements kernels.Backend.
 func (b *Backend) AttentionKV(o, lse, q kernels.Tensor, a kernels.KV, p kernels.Plan, scale float64) error {
-	if err := kernels.CheckAttentionKV(o, lse, q, a, p.Heads()); err != nil {
-		return err
-	}
-	own, ok := a.(*kv)
-	if !ok {
+	own := kvOf(a)
+	if own == nil {
 		return errForeign
 	}
 	pl, err := planOf("attention of a cache", p, q.Rows, -1)
+	if err == nil {
+		err = kernels.CheckAttentionKV(o, lse, q, own, pl.heads)
+	}
 	if err != nil {
 		return err
 	}

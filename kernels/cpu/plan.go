@@ -173,6 +173,9 @@ func (p *plan) ancestors(runs []kernels.Run, i int32) {
 // Add implements kernels.Plan.
 func (p *plan) Add(n int, path []kernels.Seg) {
 	keys, seg0, last := p.reaches(path), int32(len(p.segs)), len(path)-1
+	if p.forest {
+		p.refuse("queries on a cache, added to those of a forest")
+	}
 	if p.err == nil && (n < 1 || n > int(path[last].Len)) {
 		p.refuse("%d queries at the end of the path %v", n, path)
 	}

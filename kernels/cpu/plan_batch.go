@@ -4,6 +4,9 @@ import "afctl/kernels"
 
 // AddBatch implements kernels.Plan: what neighbours share is one segment.
 func (p *plan) AddBatch(paths [][]kernels.Seg) {
+	if p.forest {
+		p.refuse("queries on a cache, added to those of a forest")
+	}
 	for _, path := range paths {
 		p.reaches(path)
 	}
