@@ -268,11 +268,12 @@ func TestPlainParts(t *testing.T) {
 		"if n<m then\n\nx is y. If p>q z":                                            "if n<m then\nx is y. If p>q z",
 		"sorted if a[i]<b for every pair. The end. x>y":                              "sorted if a[i]<b for every pair. The end. x>y",
 		"a<p\n\nb > c": "a<p\nb > c",
-		"a<br clear=all>b<ol reversed>c</ol>d<BR />e<br clear all>f":      "a b c d e f",
-		"x<foo>y</foo> <nowiki>z</nowiki>":                                "x<foo>y</foo> z",
-		"i<n--> and <!-- gone -->b":                                       "i<n--> and b",
-		"x<blockquote>a</blockquote>b<hr>c<div>d</div>e<td>f</td>g<HR/>h": "x a b c d e f g h",
-		"<b>a</b>b<span class=x>c</span>d<small>e</small>f<link rel=x>g":  "abcdefg",
+		"a<br clear=all>b<ol reversed>c</ol>d<BR />e<br clear all>f":             "a b c d e f",
+		"x<foo>y</foo> <nowiki>z</nowiki>":                                       "x<foo>y</foo> z",
+		"a<nowiki>{{b}} [[c]] <ref>d</ref></NoWiki >e<nowiki/>{{x}}f<nowiki>{{g": "a{{b}} [[c]] <ref>d</ref>e f",
+		"i<n--> and <!-- gone -->b":                                              "i<n--> and b",
+		"x<blockquote>a</blockquote>b<hr>c<div>d</div>e<td>f</td>g<HR/>h":        "x a b c d e f g h",
+		"<b>a</b>b<span class=x>c</span>d<small>e</small>f<link rel=x>g":         "abcdefg",
 	})
 }
 

@@ -59,6 +59,12 @@ func (w *wikitext) tag() {
 	empty := w.s[closed-1] == '/'
 	w.i = closed + 1
 	switch {
+	case name == "nowiki" && !empty: // as it stands
+		if end := w.closing(name); end >= 0 {
+			text := w.s[w.i:end]
+			w.emit(text[:strings.LastIndexByte(text, '<')])
+			w.i = end
+		}
 	case name == "sup" && !empty:
 		w.emit(w.exponent())
 	case slices.Contains(droppedTags, name) && !empty:
