@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"unsafe"
 
 	"afctl/ckpt"
 	"afctl/kernels"
@@ -17,12 +16,9 @@ import (
 // tight is a back end whose memory ends after `left` allocations (negative: never), and which knows what it handed out.
 type tight struct {
 	kernels.Backend
-	t        testing.TB
-	left     int
-	tensors  map[unsafe.Pointer]bool
-	matrices map[kernels.Matrix]bool
-	plans    map[kernels.Plan]bool
-	kvs      map[kernels.KV]bool
+	t    testing.TB
+	left int
+	out  map[any]bool // by handle
 }
 
 func newTight(t testing.TB) *tight {
@@ -31,88 +27,59 @@ func newTight(t testing.TB) *tight {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { b.Close() })
-	return &tight{b, t, -1, map[unsafe.Pointer]bool{}, map[kernels.Matrix]bool{}, map[kernels.Plan]bool{}, map[kernels.KV]bool{}}
+	return &tight{b, t, -1, map[any]bool{}}
 }
 
-func (b *tight) spend() error {
+// handle tells one thing that was handed out from another.
+func handle(x any) any {
+	if t, ok := x.(kernels.Tensor); ok {
+		return t.Ptr
+	}
+	return x
+}
+
+// take hands out what of makes, where there is memory left.
+func take[T any](b *tight, of func() (T, error)) (x T, err error) {
 	if b.left == 0 {
-		return kernels.ErrMemory
+		return x, kernels.ErrMemory
 	}
 	b.left--
-	return nil
-}
-
-func (b *tight) Alloc(d kernels.DType, rows, cols int) (kernels.Tensor, error) {
-	if err := b.spend(); err != nil {
-		return kernels.Tensor{}, err
+	if x, err = of(); err == nil {
+		b.out[handle(x)] = true
 	}
-	x, err := b.Backend.Alloc(d, rows, cols)
-	b.tensors[x.Ptr] = true
 	return x, err
 }
 
+// give takes x back, once.
+func give[T any](b *tight, x T, free func(T)) {
+	if !b.out[handle(x)] {
+		b.t.Errorf("freed twice, or never made: %T", x)
+		return
+	}
+	delete(b.out, handle(x))
+	free(x)
+}
+
+func (b *tight) Alloc(d kernels.DType, rows, cols int) (kernels.Tensor, error) {
+	return take(b, func() (kernels.Tensor, error) { return b.Backend.Alloc(d, rows, cols) })
+}
+
 func (b *tight) NewMatrix(d kernels.DType, n, k int) (kernels.Matrix, error) {
-	if err := b.spend(); err != nil {
-		return nil, err
-	}
-	m, err := b.Backend.NewMatrix(d, n, k)
-	b.matrices[m] = true
-	return m, err
-}
-
-func (b *tight) Free(x kernels.Tensor) {
-	if !b.tensors[x.Ptr] {
-		b.t.Errorf("freed twice: %v", x)
-		return
-	}
-	delete(b.tensors, x.Ptr)
-	b.Backend.Free(x)
-}
-
-func (b *tight) FreeMatrix(m kernels.Matrix) {
-	if !b.matrices[m] {
-		b.t.Errorf("freed twice: a matrix")
-		return
-	}
-	delete(b.matrices, m)
-	b.Backend.FreeMatrix(m)
+	return take(b, func() (kernels.Matrix, error) { return b.Backend.NewMatrix(d, n, k) })
 }
 
 func (b *tight) NewPlan(h kernels.Heads) (kernels.Plan, error) {
-	if err := b.spend(); err != nil {
-		return nil, err
-	}
-	p, err := b.Backend.NewPlan(h)
-	b.plans[p] = true
-	return p, err
-}
-
-func (b *tight) FreePlan(p kernels.Plan) {
-	if !b.plans[p] {
-		b.t.Errorf("freed twice: a plan")
-		return
-	}
-	delete(b.plans, p)
-	b.Backend.FreePlan(p)
+	return take(b, func() (kernels.Plan, error) { return b.Backend.NewPlan(h) })
 }
 
 func (b *tight) NewKV(d kernels.DType, slots int, h kernels.Heads) (kernels.KV, error) {
-	if err := b.spend(); err != nil {
-		return nil, err
-	}
-	kv, err := b.Backend.NewKV(d, slots, h)
-	b.kvs[kv] = true
-	return kv, err
+	return take(b, func() (kernels.KV, error) { return b.Backend.NewKV(d, slots, h) })
 }
 
-func (b *tight) FreeKV(kv kernels.KV) {
-	if !b.kvs[kv] {
-		b.t.Errorf("freed twice: a cache")
-		return
-	}
-	delete(b.kvs, kv)
-	b.Backend.FreeKV(kv)
-}
+func (b *tight) Free(x kernels.Tensor)       { give(b, x, b.Backend.Free) }
+func (b *tight) FreeMatrix(m kernels.Matrix) { give(b, m, b.Backend.FreeMatrix) }
+func (b *tight) FreePlan(p kernels.Plan)     { give(b, p, b.Backend.FreePlan) }
+func (b *tight) FreeKV(kv kernels.KV)        { give(b, kv, b.Backend.FreeKV) }
 
 // TestOutOfMemory: wherever memory ends while an engine and its sampler are made, and where it ends before a pass, the error says so, nothing is freed twice or kept,
 // and an engine that stands goes on once there is memory again.
@@ -139,8 +106,8 @@ func TestOutOfMemory(t *testing.T) {
 				e.Close()
 				e.Close()
 			}
-			if len(b.tensors)+len(b.matrices)+len(b.plans)+len(b.kvs) > 0 {
-				t.Fatalf("%s: %d allocations: %d tensors, %d matrices, %d plans and %d caches left behind", trainable, k, len(b.tensors), len(b.matrices), len(b.plans), len(b.kvs))
+			for x := range b.out {
+				t.Fatalf("%s: %d allocations: %d left behind, one a %T", trainable, k, len(b.out), x)
 			}
 			if err == nil {
 				break

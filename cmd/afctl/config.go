@@ -78,17 +78,6 @@ type TasksConfig struct {
 // scorerAuto is the tasks.scorer of rows that each find their own.
 const scorerAuto = "auto"
 
-// tasksScorer may count where a config that only tells two runs apart has other tasks than the run: scorerLine stands for it there.
-const tasksScorer = "tasks.scorer"
-
-// scorerLine is the tasks.scorer that rewards follow from, as a line of YAML; empty where there is none but the rows' own.
-func (c *Config) scorerLine() string {
-	if c.onlyGym() || c.Tasks.scorer() == "" {
-		return ""
-	}
-	return tasksScorer + ": " + c.Tasks.Scorer + "\n"
-}
-
 // scorer is the one of rows that name none; empty where each row's is found.
 func (t *TasksConfig) scorer() string {
 	if t.Scorer == scorerAuto {

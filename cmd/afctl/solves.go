@@ -33,8 +33,7 @@ func (l loaded) identity(own func(k *Config)) (string, error) {
 	if err := identifyPaths(&k); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("# What the solves of this folder follow from. Model and adapter are hashes.\n# templates: %x\n%s%s", templates.Sum(nil),
-		marshalConfig(&k, false, tasksContentIDs, tasksScorer), k.scorerLine()), nil
+	return fmt.Sprintf("# What the solves of this folder follow from. Model and adapter are hashes.\n# templates: %x\n%s", templates.Sum(nil), marshalConfig(&k, false, k.withoutResult()...)), nil
 }
 
 // identifyPaths puts what lies at a config's paths in place of them, so that it may be named from any folder, and that a change is seen.

@@ -125,10 +125,15 @@ func TestScorer(t *testing.T) {
 			t.Errorf("a run on %s goes on with another tasks.scorer, or says that it has none", train)
 		}
 	}
+	c.Tasks.Train, c.Tasks.Eval, c.Rollout.Tools.Use = "gym:train", file, []string{"Calculator"}
+	few := resultKeys(&c)
+	if c.Rollout.Tools.Use = nil; resultKeys(&c) == few {
+		t.Error("a run in the gym, evaluated on a file, goes on with other tools")
+	}
 	out := filepath.Join(t.TempDir(), "solves")
 	args := []string{"eval", "--suite", file, "--n", "1", "--out", out, "--set", "rollout.eval_max_turns=1", "--set", "flow.max_action_tokens=8"}
 	must(t, args...)
-	fails(t, append(args, "--set", "tasks.scorer=f1"), "--out", "tasks.scorer: f1")
+	fails(t, append(args, "--set", "tasks.scorer=f1"), "--out", "scorer: f1")
 }
 
 // A name with a folder before it is looked for there, spelled from the root or not, and is never the gym, which lies in none.

@@ -167,8 +167,15 @@ func writeRunConfig(c *Config) error {
 	})
 }
 
-// tasksContentIDs is no part of what results follow from: which tasks a file has does not depend on it, only whether they are read.
-const tasksContentIDs = "tasks.content_ids"
+// withoutResult are keys that no result follows from: which tasks a file has does not depend on tasks.content_ids, only whether they are read, and
+// with tasks.scorer: auto nothing but they say what marks answers.
+func (c *Config) withoutResult() []string {
+	keys := []string{"tasks.content_ids"}
+	if c.Tasks.scorer() == "" {
+		keys = append(keys, "tasks.scorer")
+	}
+	return keys
+}
 
 // resultKeys is the part of a config that a run's results follow from, as YAML: folder, lengths, checkpoints and what is evaluated when
 // may change from one start to the next, but not how: what was found before is compared with. The number of steps is part of it where the learning rate's schedule goes by it.
@@ -181,7 +188,10 @@ func resultKeys(c *Config) string {
 	if c.Optimizer.Schedule == Constant {
 		k.Run.Steps = d.Run.Steps
 	}
-	return string(marshalConfig(&k, false, tasksContentIDs, tasksScorer)) + c.scorerLine()
+	if !c.onlyGym() && isGym(c.Tasks.Train) {
+		k.Tasks.Eval = "tasks" // of a file, for which keys count that do not in the gym
+	}
+	return string(marshalConfig(&k, false, c.withoutResult()...))
 }
 
 // firstDifference is the first line in which two configs differ.

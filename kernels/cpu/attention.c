@@ -89,26 +89,8 @@ int af_attention(af_ctx *c, af_tensor o, float *lse, af_tensor q, const af_kv *k
 	return AF_OK;
 }
 
-// A transposed copy of rows of x, valid until the next one is made. Columns without a row meet a weight of 0, so they have to be finite; they are
-// 0. NULL when out of memory.
-static void *turned(af_ctx *c, af_tensor x, af_plan p) {
-	int64_t es = size_of(x.dtype);
-	char *xt = af_scratch_get(&c->turned, (size_t)(x.cols * p.row_len * es));
-	if (!xt) return NULL;
-	for (int64_t t = 0, next = 0; t <= x.rows; t++) {
-		int64_t slot = t < x.rows ? p.slots[t] : p.row_len;
-		if (slot > next) { // whole pairs, as their halves may be swapped: what belongs there follows
-			int64_t from = next & ~(int64_t)1, n = ((slot + 1) & ~(int64_t)1) - from;
-			for (int64_t r = 0; r < x.cols; r++) memset(xt + (r * p.row_len + from) * es, 0, (size_t)(n * es));
-		}
-		next = slot + 1;
-	}
-	af_transpose(c, xt, p.row_len, x, p.slots);
-	return xt;
-}
-
 int af_attention_rows(af_ctx *c, af_tensor o, float *lse, af_tensor q, af_tensor k, af_tensor v, af_plan p, float scale) {
-	af_kv kv = {.k = k, .vt = turned(c, v, p), .row_len = p.row_len};
+	af_kv kv = {.k = k, .vt = af_turned(c, v, p), .row_len = p.row_len};
 	return kv.vt ? af_attention(c, o, lse, q, &kv, p, scale) : AF_NOMEM;
 }
 
@@ -147,7 +129,7 @@ static void reduce_task(void *arg, int64_t i, int thread) {
 }
 
 int af_attention_back(af_ctx *c, af_tensor dq, af_tensor dk, af_tensor dv, af_tensor dout, af_tensor q, af_tensor k, af_tensor v, af_plan p, float scale) {
-	struct attn_args a = {.c = c, .q = q, .dq = dq, .dout = dout, .k = k, .v = v, .turned = turned(c, k, p), .row_len = p.row_len, .plan = p,
+	struct attn_args a = {.c = c, .q = q, .dq = dq, .dout = dout, .k = k, .v = v, .turned = af_turned(c, k, p), .row_len = p.row_len, .plan = p,
 	                      .dk = dk, .dv = dv, .group = p.heads / p.kv_heads, .dh = p.dh, .scale = scale};
 	if (!a.turned) return AF_NOMEM;
 	size_t most = 0;

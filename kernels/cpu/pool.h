@@ -51,8 +51,9 @@ int af_scratch_all(af_ctx *c, size_t bytes);
 af_tensor af_widened(af_ctx *c, float *to, af_tensor x);
 size_t af_widened_len(af_tensor x);
 
-// Transposes rows of x into columns slots[t] of xt, whose rows have row_len elements; columns that no row names are left alone.
-void af_transpose(af_ctx *c, void *xt, int64_t row_len, af_tensor x, const int32_t *slots);
+// A transposed copy of rows of x, as a forest's plan lays it out, valid until the next one is made. Columns without a row meet a weight of 0, so they
+// have to be finite; they are 0. NULL when out of memory.
+void *af_turned(af_ctx *c, af_tensor x, af_plan p);
 
 // Row n of a packed matrix as f32 [k].
 void af_matrix_row(const af_matrix *m, int64_t n, float *y);

@@ -36,13 +36,29 @@ static void transpose_task(void *arg, int64_t i, int thread) {
 	}
 }
 
-void af_transpose(af_ctx *c, void *xt, int64_t row_len, af_tensor x, const int32_t *slots) {
+static void transpose(af_ctx *c, void *xt, int64_t row_len, af_tensor x, const int32_t *slots) {
 	struct transpose_args a = {c, xt, row_len, x, slots};
 	af_run(c, (x.cols + 31) / 32, transpose_task, &a);
 }
 
+void *af_turned(af_ctx *c, af_tensor x, af_plan p) {
+	int64_t es = size_of(x.dtype);
+	char *xt = af_scratch_get(&c->turned, (size_t)(x.cols * p.row_len * es));
+	if (!xt) return NULL;
+	for (int64_t t = 0, next = 0; t <= x.rows; t++) {
+		int64_t slot = t < x.rows ? p.slots[t] : p.row_len;
+		if (slot > next) { // whole pairs, as their halves may be swapped: what belongs there follows
+			int64_t from = next & ~(int64_t)1, n = ((slot + 1) & ~(int64_t)1) - from;
+			for (int64_t r = 0; r < x.cols; r++) memset(xt + (r * p.row_len + from) * es, 0, (size_t)(n * es));
+		}
+		next = slot + 1;
+	}
+	transpose(c, xt, p.row_len, x, p.slots);
+	return xt;
+}
+
 int af_kv_put(af_ctx *c, const af_kv *kv, af_tensor k, af_tensor v, const int32_t *slots) {
 	for (int64_t t = 0; t < k.rows; t++) memcpy(at(kv->k, slots[t], 0), at(k, t, 0), (size_t)(k.cols * size_of(k.dtype)));
-	af_transpose(c, kv->vt, kv->row_len, v, slots);
+	transpose(c, kv->vt, kv->row_len, v, slots);
 	return AF_OK;
 }
