@@ -17,8 +17,8 @@ import (
 
 // Message is one message of a chat.
 type Message struct {
-	Role    string // "system", "user" or "assistant"
-	Content string
+	Role    string `json:"role"` // "system", "user" or "assistant"
+	Content string `json:"content"`
 }
 
 // RenderOptions are what a chat template is told beside the messages.

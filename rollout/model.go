@@ -8,11 +8,8 @@ import (
 	"afctl/flow"
 )
 
-// Message is one chat message. Role is "system", "user" or "assistant".
-type Message struct {
-	Role    string
-	Content string
-}
+// Message is one chat message.
+type Message = ckpt.Message
 
 // Request asks a model for one completion.
 type Request struct {

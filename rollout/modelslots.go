@@ -198,8 +198,8 @@ func (s *ModelSlot) ask(ctx context.Context, slot string, data PromptData, seed 
 	if wrong == nil {
 		return c, nil
 	}
-	request.Messages = append(chat, Message{"assistant", c.Text},
-		Message{"user", fmt.Sprintf("That cannot be used: %s. Answer again, in the form that was asked for and with nothing else.", wrong)})
+	request.Messages = append(chat, Message{Role: "assistant", Content: c.Text},
+		Message{Role: "user", Content: fmt.Sprintf("That cannot be used: %s. Answer again, in the form that was asked for and with nothing else.", wrong)})
 	request.Seed = flow.DeriveSeed(seed, "repair")
 	if c, err = s.Model.Complete(ctx, request); err != nil {
 		return c, err

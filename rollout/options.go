@@ -37,7 +37,8 @@ type Options struct {
 	// Record asks for exact token ids of every planner call: a solve with a turn that has none fails. Training needs it;
 	// evaluation through a model that gives only text leaves it off.
 	Record bool
-	// MaxResult bounds the text of one result that memory keeps, in bytes; more is cut, and marked. Default 32 KiB.
+	// MaxResult bounds the text of one result that memory keeps, and of the answer, in bytes: more is cut, a result's end and an answer's
+	// beginning, and marked. Default 32 KiB.
 	MaxResult int
 	// Count counts the tokens of a result for flow.Step.Tokens; nil takes a token for every four bytes.
 	Count func(string) int

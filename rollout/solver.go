@@ -100,7 +100,7 @@ func (v *solve) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	v.t.Answer = clip(answer, o.MaxResult)
+	v.t.Answer = lastOf(answer, o.MaxResult)
 	return v.grade(ctx)
 }
 

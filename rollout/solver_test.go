@@ -357,6 +357,26 @@ func TestResultBounds(t *testing.T) {
 	}
 }
 
+// Of a long answer the end stays, where it says what it comes to; the mark of the cut holds nothing to be taken for that.
+func TestAnswerBounds(t *testing.T) {
+	var scored string
+	got := fixture(t, func(s *Solver) {
+		s.Options.MaxResult = 101
+		s.Slots.Generator = generatorFunc(func(context.Context, Input) (string, error) {
+			return "no: " + strings.Repeat("é", 1000) + " the answer is \xff42", nil
+		})
+		s.Score = func(_ context.Context, _ flow.Task, answer string) (float64, error) {
+			scored = answer
+			return 1, nil
+		}
+	}).Solve(t.Context(), job("q"))
+	mustScore(t, got, 1)
+	rest, marked := strings.CutPrefix(got.Answer, "[cut] ")
+	if !marked || len(rest) > 103 || !strings.HasSuffix(rest, "é the answer is \uFFFD42") || strings.Contains(rest, "no: ") || scored != got.Answer {
+		t.Errorf("%d bytes: %q; scored %q", len(got.Answer), got.Answer, scored)
+	}
+}
+
 func TestSolverValidate(t *testing.T) {
 	err := (&Solver{Options: Options{Retries: -1, CallTimeout: -time.Second}}).Validate()
 	if err == nil {

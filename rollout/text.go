@@ -15,6 +15,19 @@ func clip(s string, max int) string {
 	return strings.ToValidUTF8(head, "\uFFFD") + fmt.Sprintf(" [%d bytes cut]", len(s)-len(head))
 }
 
+// lastOf is s as valid UTF-8 of at most max bytes of its end, where an answer stands; what is cut is marked, without a number that could be taken
+// for the answer.
+func lastOf(s string, max int) string {
+	if len(s) <= max {
+		return strings.ToValidUTF8(s, "\uFFFD")
+	}
+	at := len(s) - max
+	for at < len(s) && !utf8.RuneStart(s[at]) {
+		at++
+	}
+	return "[cut] " + strings.ToValidUTF8(s[at:], "\uFFFD")
+}
+
 // prefix is the longest prefix of s of at most n bytes that does not split a rune.
 func prefix(s string, n int) string {
 	if n >= len(s) {

@@ -24,20 +24,14 @@ type Example struct {
 
 // Line is a line of afctl sft's data: prompt and completion, or messages.
 type Line struct {
-	Prompt     string    `json:"prompt,omitzero"`
-	Completion string    `json:"completion,omitzero"`
-	Messages   []Message `json:"messages,omitzero"`
-}
-
-// Message is one of a Line's.
-type Message struct {
-	Role    string `json:"role"`
-	Content string `json:"content"`
+	Prompt     string            `json:"prompt,omitzero"`
+	Completion string            `json:"completion,omitzero"`
+	Messages   []rollout.Message `json:"messages,omitzero"`
 }
 
 // Chat is the example as sft learns to plan from it.
 func (e Example) Chat() Line {
-	return Line{Messages: []Message{{"user", e.Prompt}, {"assistant", e.Completion}}}
+	return Line{Messages: []rollout.Message{{Role: "user", Content: e.Prompt}, {Role: "assistant", Content: e.Completion}}}
 }
 
 // recorder gathers the examples of one solve; it travels in the context, since a solve's calls share nothing else.

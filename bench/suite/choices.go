@@ -11,6 +11,11 @@ import (
 	"afctl/bench/score"
 )
 
+const (
+	maxChoices = 'Z' - 'A' + 1
+	maxSought  = 64 << 10 // bytes of an option that is looked for in its question; of texts beyond all measure there is no expression
+)
+
 // choices takes a list of options, or an object of letters as medical exams have it.
 func choices(fields map[string]any) ([]string, error) {
 	key, v := first(fields, choiceKeys)
@@ -19,7 +24,11 @@ func choices(fields map[string]any) ([]string, error) {
 	}
 	byLetter, ok := v.(map[string]any)
 	if !ok {
-		return stringList(key, v)
+		list, err := stringList(key, v)
+		if len(list) > maxChoices {
+			return nil, fmt.Errorf("%s: found %d options, expected at most %d, a letter each", key, len(list), maxChoices)
+		}
+		return list, err
 	}
 	list := make([]any, len(byLetter))
 	for i := range list {
@@ -36,16 +45,11 @@ func choices(fields map[string]any) ([]string, error) {
 func withChoices(question string, options []string) string {
 	rest, there := question, true
 	for i, o := range options {
-		letter, text := letterOf(i), o
-		if bearsLetter(o, i) {
-			text = strings.TrimSpace(lettered.ReplaceAllString(o, ""))
-		}
-		text = regexp.QuoteMeta(text)
-		at := regexp.MustCompile(`(?m)(?:^|[\s(\[,;])` + letter + `\s*[)\].:]\s*` + text + `(?:\W|$)|^[ \t]*(?:[-*•][ \t]+)?` + text + `[ \t]*$`).FindStringIndex(rest)
-		if there = at != nil; !there {
+		end := endOfOption(rest, i, o)
+		if there = end >= 0; !there {
 			break
 		}
-		rest = rest[at[1]:]
+		rest = rest[end:]
 	}
 	if there {
 		return question
@@ -57,6 +61,22 @@ func withChoices(question string, options []string) string {
 		question += "\n" + o
 	}
 	return question
+}
+
+// endOfOption is where option i, which is o, ends in a text, behind its letter or in a line of its own; -1 where it does not stand.
+func endOfOption(text string, i int, o string) int {
+	if bearsLetter(o, i) {
+		o = strings.TrimSpace(lettered.ReplaceAllString(o, ""))
+	}
+	if len(o) > maxSought {
+		return -1
+	}
+	o = regexp.QuoteMeta(o)
+	at := regexp.MustCompile(`(?m)(?:^|[\s(\[,;])` + letterOf(i) + `\s*[)\].:]\s*` + o + `(?:\W|$)|^[ \t]*(?:[-*•][ \t]+)?` + o + `[ \t]*$`).FindStringIndex(text)
+	if at == nil {
+		return -1
+	}
+	return at[1]
 }
 
 func letterOf(option int) string { return string(rune('A' + option)) }

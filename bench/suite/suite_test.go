@@ -23,6 +23,7 @@ import (
 )
 
 func TestQuestionsHaveTheirOptionsOnce(t *testing.T) {
+	tooLong := strings.Repeat("x", 4<<20) // for an expression
 	for _, c := range []struct {
 		question string
 		options  []string
@@ -40,9 +41,10 @@ func TestQuestionsHaveTheirOptionsOnce(t *testing.T) {
 		{"Which?\n- red\n- dark blue\n", []string{"red", "dark blue"}, "Which?\n- red\n- dark blue\n"},
 		{"Which? A. 12 B. 2", []string{"1", "2"}, "Which? A. 12 B. 2\nA. 1\nB. 2"},
 		{"Which?", []string{"B. Braun", "Apple"}, "Which?\nA. B. Braun\nB. Apple"},
+		{"Which?", []string{"long", tooLong}, "Which?\nA. long\nB. " + tooLong},
 	} {
 		if got := withChoices(c.question, c.options); got != c.want {
-			t.Errorf("%q with %q: found %q, expected %q", c.question, c.options, got, c.want)
+			t.Errorf("%.99q with %.99q: found %.99q, expected %.99q", c.question, c.options, got, c.want)
 		}
 	}
 }
@@ -249,6 +251,7 @@ func TestFaultyFiles(t *testing.T) {
 		{"no option", ".json", `[{"question":"q","choices":["x","y"],"answer":"z"}]`, `found "z", expected one of the 2 options`, ErrFormat},
 		{"two truths", ".json", `[{"question":"q","choices":["x","y"],"answer":"x","answer_idx":1}]`, "another column says B", ErrFormat},
 		{"index out of range", ".json", `[{"question":"q","choices":["x","y"],"answer_idx":2}]`, "expected one of the 2 options", ErrFormat},
+		{"more than letters", ".json", `[{"question":"q","choices":["x"` + strings.Repeat(`,"y"`, 26) + `],"answer":"x"}]`, "found 27 options, expected at most 26", ErrFormat},
 		{"gap in letters", ".json", `[{"question":"q","options":{"A":"x","C":"y"},"answer":"x"}]`, "without a gap", ErrFormat},
 		{"unknown scorer", ".json", `[{"question":"q","answer":"a","scorer":"exakt"}]`, "task in row 1: unknown scorer", ErrFormat},
 		{"unfit scorer", ".json", `[{"question":"q","answer":"maybe","scorer":"yesno"}]`, "expected yes or no", ErrFormat},

@@ -205,7 +205,7 @@ func TestMissingTokenizer(t *testing.T) {
 		r := command.run(t, dir, model, adapter)
 		switch command.name {
 		case "rollout", "eval", "train":
-			checkRefusal(t, r, exitFailed, "solving tasks needs the model's tokenizer", "tokenizer.json", model)
+			checkRefusal(t, r, exitFailed, "text needs the model's tokenizer", "tokenizer.json", model)
 			checkOnly(t, dir)
 		default:
 			if r.status != exitDone {

@@ -234,9 +234,13 @@ func TestBadTaskFiles(t *testing.T) {
 			t.Run(c.name+"/"+args[0], func(t *testing.T) {
 				dir := t.TempDir()
 				r := afctl(t, append(args, writeFile(t, "f.jsonl", c.text), "--model", model, "--out", filepath.Join(dir, "out"))...)
-				checkRefusal(t, r, exitFailed, c.want...)
+				checkRefusal(t, r, exitFailed, append(c.want, args[1])...)
 				checkOnly(t, dir)
 			})
 		}
 	}
+	// What is said is what was given.
+	config := writeFile(t, "c.yaml", "tasks:\n  eval: nowhere.json\n")
+	checkRefusal(t, afctl(t, "eval", "--config", config), exitFailed, config+":2:3: tasks.eval: ", "nowhere.json")
+	checkRefusal(t, afctl(t, "rollout", "--set", "tasks.train=nowhere.json"), exitFailed, "afctl rollout: --set tasks.train: ", "nowhere.json")
 }

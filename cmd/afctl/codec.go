@@ -17,7 +17,7 @@ import (
 // codec turns chat messages into a model's token ids and its tokens into text.
 type codec struct {
 	tok      *tokenizer.Tokenizer
-	template *ckpt.ChatTemplate // nil: the model has none, and messages are put one after another
+	template *ckpt.ChatTemplate // nil before parseTemplate, or where the model has none: messages are put one after another
 	stop     []int32            // end tokens: the model's and the tokenizer's
 	specials []string           // texts of special tokens
 }
@@ -26,11 +26,11 @@ type codec struct {
 // falls back to.
 var templateDate = time.Date(2024, time.July, 26, 0, 0, 0, 0, time.UTC)
 
-// newCodec reads the tokenizer and chat template of a model's folder.
+// newCodec reads the tokenizer of a model's folder.
 func newCodec(m *ckpt.Model) (*codec, error) {
 	tok, err := tokenizer.Load(m.Files, m.Name)
 	if err != nil {
-		return nil, fmt.Errorf("solving tasks needs the model's tokenizer: %w", err)
+		return nil, fmt.Errorf("text needs the model's tokenizer: %w", err)
 	}
 	c := &codec{tok: tok, stop: slices.Clone(m.Config.EOSTokenIDs)}
 	if id, ok := tok.EOS(); ok && !slices.Contains(c.stop, id) {
@@ -44,12 +44,15 @@ func newCodec(m *ckpt.Model) (*codec, error) {
 			c.specials = append(c.specials, string(tok.TokenBytes(id)))
 		}
 	}
-	if source := tok.Config.ChatTemplate; source != "" {
-		if c.template, err = ckpt.ParseChatTemplate(tok.Config.ChatTemplateFile, source, tok.Config.SpecialTokens); err != nil {
-			return nil, err
-		}
-	}
 	return c, nil
+}
+
+// parseTemplate reads the model's chat template, if it has one.
+func (c *codec) parseTemplate() (err error) {
+	if f := &c.tok.Config; f.ChatTemplate != "" && c.template == nil {
+		c.template, err = ckpt.ParseChatTemplate(f.ChatTemplateFile, f.ChatTemplate, f.SpecialTokens)
+	}
+	return err
 }
 
 // prompt returns the ids of a chat up to where the assistant answers. What messages say is text, also where it spells a special token.
@@ -111,11 +114,7 @@ func (c *codec) render(messages []rollout.Message) (string, error) {
 		}
 		return b.String(), nil
 	}
-	chat := make([]ckpt.Message, len(messages))
-	for i, m := range messages {
-		chat[i] = ckpt.Message{Role: m.Role, Content: m.Content}
-	}
-	return c.template.Render(chat, ckpt.RenderOptions{AddGenerationPrompt: true, Now: templateDate})
+	return c.template.Render(messages, ckpt.RenderOptions{AddGenerationPrompt: true, Now: templateDate})
 }
 
 // text is what ids say, special tokens left out.

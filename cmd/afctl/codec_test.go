@@ -27,6 +27,9 @@ func textSession(t *testing.T, dir string) (*session, *codec) {
 	}
 	t.Cleanup(func() { s.Close() })
 	k, err := newCodec(m)
+	if err == nil {
+		err = k.parseTemplate()
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,11 +104,16 @@ func TestTrap04EndTokens(t *testing.T) {
 	if !slices.Equal(c.stop, []int32{end, start}) {
 		t.Errorf("end tokens %v, want the model's %d and the tokenizer's %d", c.stop, end, start)
 	}
-	s.model.Config.EOSTokenIDs = []int32{end, start} // of several end tokens, the first that comes ends a completion to learn from
 	seqs, err := (&sftReader{model: s.model}).line([]byte(`{"prompt":"which","completion":"city<|im_start|>river<|im_end|>"}`))
 	if err != nil || seqs[0].Tokens[len(seqs[0].Tokens)-1] != start || slices.Contains(seqs[0].Tokens, end) {
-		t.Errorf("sft: %v, %v: want a completion up to the end token %d", seqs, err, start)
+		t.Errorf("sft: %v, %v: want a completion up to the first end token %d", seqs, err, start)
 	}
+	s.model.Config.EOSTokenIDs = nil // sft ends with what the sampler ends with, though the model names none
+	seqs, err = (&sftReader{model: s.model}).line([]byte(`{"prompt":"which","completion":"city"}`))
+	if err != nil || seqs[0].Tokens[len(seqs[0].Tokens)-1] != start {
+		t.Errorf("sft: %v, %v: want a completion with the tokenizer's end token %d", seqs, err, start)
+	}
+	s.model.Config.EOSTokenIDs = []int32{end}
 	for id := int32(0); id < int32(tok.VocabSize()); id += 3 { // often enough to be drawn
 		if !slices.Contains(c.stop, id) {
 			c.stop = append(c.stop, id)

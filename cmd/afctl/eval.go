@@ -59,7 +59,7 @@ func newEvalCommand() *cobra.Command {
 			if o.repeats < 1 {
 				return usagef("--repeats: found %d, expected at least 1", o.repeats)
 			}
-			return evaluate(cmd, c, o.repeats, o.out, o.compare, o.retry)
+			return evaluate(cmd, s, o.repeats, o.out, o.compare, o.retry)
 		},
 	}
 	f.add(cmd)
@@ -74,11 +74,11 @@ func newEvalCommand() *cobra.Command {
 }
 
 // evaluate runs the evaluation of a config's tasks.eval and prints its table.
-func evaluate(cmd *cobra.Command, c *Config, repeats int, out, compare string, retry bool) (err error) {
-	ctx := cmd.Context()
+func evaluate(cmd *cobra.Command, s *settings, repeats int, out, compare string, retry bool) (err error) {
+	ctx, c := cmd.Context(), &s.Config
 	found, err := loadSuite(c.Tasks.Eval, c.Tasks.EvalLimit, &c.Tasks)
 	if err != nil {
-		return fmt.Errorf("--suite: %w", err)
+		return s.located(&valueError{"tasks.eval", err.Error()})
 	}
 	if repeats > maxRollouts/len(found.Tasks) {
 		return usagef("--repeats: found %d, expected at most %d solves of the %d tasks", repeats, maxRollouts, len(found.Tasks))

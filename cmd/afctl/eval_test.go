@@ -120,6 +120,37 @@ func TestReportOfAnEvaluation(t *testing.T) {
 	}
 }
 
+// TestRetryFailed: what failed for limits that were too tight is solved again under others, in the same folder.
+func TestRetryFailed(t *testing.T) {
+	dir := t.TempDir()
+	model, out := gymLikeModel(t, filepath.Join(dir, "model")), filepath.Join(dir, "out")
+	failed := func(more ...string) int {
+		t.Helper()
+		must(t, append([]string{"eval", "--suite", "gym:heldout", "--n", "3", "--model", model, "--out", out, "--set", "flow.max_action_tokens=4",
+			"--set", "rollout.eval_max_turns=1"}, more...)...)
+		report, err := readEval(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, row := range report.Rows {
+			if strings.Join(row.Failures, "") != "" {
+				n++
+			}
+		}
+		return n
+	}
+	if n := failed("--set", "engine.kv_tokens=40", "--set", "rollout.call_seconds=1000", "--set", "rollout.retries=0"); n != 3 {
+		t.Fatalf("%d solves failed without room for a prompt, expected 3", n)
+	}
+	if n := failed("--set", "engine.kv_tokens=20000"); n != 3 {
+		t.Errorf("%d solves failed where the same command goes on, expected the stored 3", n)
+	}
+	if n := failed("--set", "engine.kv_tokens=20000", "--retry-failed", "--set", "rollout.call_seconds=500", "--set", "rollout.concurrency=2"); n != 0 {
+		t.Errorf("%d solves failed the second time, expected none", n)
+	}
+}
+
 // TestSecondSolverIsRefused: two evaluations, or two rollouts, in one folder; and no lock is left in a folder of somebody else's.
 func TestSecondSolverIsRefused(t *testing.T) {
 	dir := t.TempDir()

@@ -49,7 +49,7 @@ func newRolloutCommand() *cobra.Command {
 			if err := checkFileOut("out", o.out, f.inputs(&s.Config)); err != nil {
 				return err
 			}
-			return rollouts(cmd, &s.Config, o.out)
+			return rollouts(cmd, s, o.out)
 		},
 	}
 	f.add(cmd)
@@ -114,11 +114,11 @@ const solvesSuffix = ".solves"
 
 // rollouts writes the trajectories of a config's training tasks. The file is whole or not there; what was solved before an error is kept
 // beside it, for the same command to go on with.
-func rollouts(cmd *cobra.Command, c *Config, out string) (err error) {
-	ctx := cmd.Context()
+func rollouts(cmd *cobra.Command, s *settings, out string) (err error) {
+	ctx, c := cmd.Context(), &s.Config
 	found, err := loadSuite(c.Tasks.Train, c.Tasks.Limit, &c.Tasks)
 	if err != nil {
-		return fmt.Errorf("--tasks: %w", err)
+		return s.located(&valueError{"tasks.train", err.Error()})
 	}
 	if c.Flow.GroupSize > maxRollouts/len(found.Tasks) {
 		return usagef("flow.group_size: found %d, expected at most %d solves of the %d tasks", c.Flow.GroupSize, maxRollouts, len(found.Tasks))
@@ -134,7 +134,7 @@ func rollouts(cmd *cobra.Command, c *Config, out string) (err error) {
 	view.Note(l.note())
 	jobs := stream.jobs(0, c.Flow.GroupSize, c.Run.Seed)
 	dir, kept := out+solvesSuffix, true
-	if info, err := os.Stat(out); out == "-" || err == nil && !info.Mode().IsRegular() { // with nothing beside it
+	if info, missing := os.Stat(out); out == "-" || missing == nil && !info.Mode().IsRegular() { // with nothing beside it
 		if dir, err = os.MkdirTemp("", "afctl-rollout-"); err != nil {
 			return err
 		}

@@ -30,6 +30,12 @@ type RolloutConfig struct {
 	Tools     ToolsConfig   `yaml:"tools"`
 }
 
+// clearLimits leaves out what a solve may run into, but no result follows from.
+func (r *RolloutConfig) clearLimits() {
+	d := defaultRolloutConfig()
+	r.MaxSeconds, r.CallSeconds, r.ToolSeconds, r.Retries, r.SolveRetries, r.Concurrency = d.MaxSeconds, d.CallSeconds, d.ToolSeconds, d.Retries, d.SolveRetries, d.Concurrency
+}
+
 // PlannerConfig is the trained module.
 type PlannerConfig struct {
 	Prompt       string `yaml:"prompt"`

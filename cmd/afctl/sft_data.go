@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"afctl/ckpt"
-	"afctl/ckpt/tokenizer"
 	"afctl/flow"
 
 	"github.com/go-json-experiment/json"
@@ -18,14 +17,9 @@ import (
 
 // sftLine is a line of `afctl sft`'s data: prompt and completion, both as ids or both as text, or messages.
 type sftLine struct {
-	Prompt     *idsOrText   `json:"prompt"`
-	Completion *idsOrText   `json:"completion"`
-	Messages   []sftMessage `json:"messages"`
-}
-
-type sftMessage struct {
-	Role    string `json:"role"`
-	Content string `json:"content"`
+	Prompt     *idsOrText     `json:"prompt"`
+	Completion *idsOrText     `json:"completion"`
+	Messages   []ckpt.Message `json:"messages"`
 }
 
 // idsOrText is a list of token ids, or a string.
@@ -44,11 +38,10 @@ func (v *idsOrText) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 // isText says that the line gave a string.
 func (v *idsOrText) isText() bool { return v.ids == nil }
 
-// sftReader turns lines into sequences for one model. The tokenizer and the chat template are loaded when a line needs them.
+// sftReader turns lines into sequences for one model. The tokenizer and the chat template are read when a line needs them.
 type sftReader struct {
-	model    *ckpt.Model
-	tok      *tokenizer.Tokenizer
-	template *ckpt.ChatTemplate
+	model *ckpt.Model
+	*codec
 }
 
 // read returns a sequence per completion: one for each line with a prompt, one for each assistant message of a chat. Indices are
@@ -123,27 +116,25 @@ func (r *sftReader) sequence(prompt, completion []int32) (flow.Sequence, error) 
 
 // chat makes a sequence of every assistant message: the prompt is what the template renders of the messages before it, up to where the
 // model goes on; the completion is what it renders of the message.
-func (r *sftReader) chat(messages []sftMessage) ([]flow.Sequence, error) {
+func (r *sftReader) chat(messages []ckpt.Message) ([]flow.Sequence, error) {
 	if err := r.loadTemplate(); err != nil {
 		return nil, fmt.Errorf("messages: %w", err)
 	}
-	chat := make([]ckpt.Message, len(messages))
 	for i, m := range messages {
 		if !slices.Contains([]string{"system", "user", "assistant"}, m.Role) {
 			return nil, fmt.Errorf("messages[%d].role: found %q, expected system, user or assistant", i, shorten(m.Role))
 		}
-		chat[i] = ckpt.Message(m)
 	}
 	var out []flow.Sequence
-	for i, m := range chat {
+	for i, m := range messages {
 		if m.Role != "assistant" {
 			continue
 		}
-		before, err := r.template.Render(chat[:i], ckpt.RenderOptions{AddGenerationPrompt: true, Now: templateDate})
+		before, err := r.template.Render(messages[:i], ckpt.RenderOptions{AddGenerationPrompt: true, Now: templateDate})
 		if err != nil {
 			return nil, fmt.Errorf("messages[%d]: %w", i, err)
 		}
-		whole, err := r.template.Render(chat[:i+1], ckpt.RenderOptions{Now: templateDate})
+		whole, err := r.template.Render(messages[:i+1], ckpt.RenderOptions{Now: templateDate})
 		if err != nil {
 			return nil, fmt.Errorf("messages[%d]: %w", i, err)
 		}
@@ -173,7 +164,7 @@ func (r *sftReader) chat(messages []sftMessage) ([]flow.Sequence, error) {
 
 // encodePrompt encodes a prompt, special tokens in it included, after BOS where the tokenizer wants one and the text has none.
 func (r *sftReader) encodePrompt(text string) ([]int32, error) {
-	if err := r.loadTokenizer(); err != nil {
+	if err := r.load(); err != nil {
 		return nil, err
 	}
 	ids, err := r.tok.Encode(text, true)
@@ -189,42 +180,36 @@ func (r *sftReader) encodePrompt(text string) ([]int32, error) {
 // encodeCompletion encodes what the model is to say: up to and with the first end token in it, where generation stops, or with one
 // appended.
 func (r *sftReader) encodeCompletion(text string) ([]int32, error) {
-	if err := r.loadTokenizer(); err != nil {
+	if err := r.load(); err != nil {
 		return nil, err
 	}
 	ids, err := r.tok.Encode(text, true)
 	if err != nil {
 		return nil, err
 	}
-	ends := r.model.Config.EOSTokenIDs
-	if i := slices.IndexFunc(ids, func(id int32) bool { return slices.Contains(ends, id) }); i >= 0 {
+	if i := slices.IndexFunc(ids, func(id int32) bool { return slices.Contains(r.stop, id) }); i >= 0 {
 		return ids[:i+1], nil
 	}
 	end, ok := r.tok.EOS()
-	if !ok || !slices.Contains(ends, end) {
-		if len(ends) == 0 {
-			return nil, fmt.Errorf("%s has no end token (eos_token_id), expected one to end the completion with", r.model.Name)
-		}
-		end = ends[0]
+	if !ok {
+		end = r.stop[0]
 	}
 	return append(ids, end), nil
 }
 
-func (r *sftReader) loadTokenizer() (err error) {
-	if r.tok == nil {
-		r.tok, err = tokenizer.Load(r.model.Files, r.model.Name)
+func (r *sftReader) load() (err error) {
+	if r.codec == nil {
+		r.codec, err = newCodec(r.model)
 	}
 	return err
 }
 
-func (r *sftReader) loadTemplate() (err error) {
-	if err := r.loadTokenizer(); err != nil || r.template != nil {
+func (r *sftReader) loadTemplate() error {
+	if err := r.load(); err != nil {
 		return err
 	}
-	c := &r.tok.Config
-	if c.ChatTemplate == "" {
+	if r.tok.Config.ChatTemplate == "" {
 		return fmt.Errorf("%s has no chat template, expected chat_template in tokenizer_config.json or chat_template.jinja", r.model.Name)
 	}
-	r.template, err = ckpt.ParseChatTemplate(r.model.Name, c.ChatTemplate, c.SpecialTokens)
-	return err
+	return r.parseTemplate()
 }

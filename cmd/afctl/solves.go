@@ -26,9 +26,8 @@ func (l loaded) identity(own func(k *Config)) (string, error) {
 	k.Model, k.Adapter, k.Engine.DType = l.session.model.Hash(), l.adapterHash, c.Engine.DType
 	k.Flow.Temperature, k.Flow.MaxActionTokens = c.Flow.Temperature, c.Flow.MaxActionTokens
 	k.Tasks.Seed, k.Tasks.Scorer, k.Run.Seed = c.Tasks.Seed, c.Tasks.Scorer, c.Run.Seed
-	concurrency := k.Rollout.Concurrency
 	k.Rollout = c.Rollout
-	k.Rollout.Concurrency = concurrency
+	k.Rollout.clearLimits()
 	own(&k)
 	if err := identifyPaths(&k); err != nil {
 		return "", err

@@ -38,6 +38,9 @@ func newSystem(ctx context.Context, c *Config, s *session) (y *system, err error
 	if y.codec, err = newCodec(s.model); err != nil {
 		return y, err
 	}
+	if err := y.codec.parseTemplate(); err != nil {
+		return y, err
+	}
 	if y.policy, err = y.newModel(false); err != nil {
 		return y, err
 	}

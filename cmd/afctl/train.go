@@ -182,9 +182,8 @@ func (c *Config) withoutResult() []string {
 func resultKeys(c *Config) string {
 	d, k := DefaultConfig(), *c
 	k.Run.Dir, k.Run.EvalEvery, k.Checkpoint, k.Tasks.Eval, k.Tasks.EvalLimit = d.Run.Dir, d.Run.EvalEvery, d.Checkpoint, d.Tasks.Eval, d.Tasks.EvalLimit
-	k.Engine.Threads, k.Engine.KVTokens, k.Engine.MaxBatch, k.Rollout.Concurrency = d.Engine.Threads, d.Engine.KVTokens, d.Engine.MaxBatch, d.Rollout.Concurrency
-	r := &k.Rollout // what a solve runs into, but no result follows from
-	r.MaxSeconds, r.CallSeconds, r.ToolSeconds, r.Retries, r.SolveRetries = d.Rollout.MaxSeconds, d.Rollout.CallSeconds, d.Rollout.ToolSeconds, d.Rollout.Retries, d.Rollout.SolveRetries
+	k.Engine.Threads, k.Engine.KVTokens, k.Engine.MaxBatch = d.Engine.Threads, d.Engine.KVTokens, d.Engine.MaxBatch
+	k.Rollout.clearLimits()
 	if c.Optimizer.Schedule == Constant {
 		k.Run.Steps = d.Run.Steps
 	}

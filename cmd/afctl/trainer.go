@@ -377,7 +377,15 @@ func (t *trainer) rollouts(ctx context.Context) ([]flow.Trajectory, error) {
 		if j.Sample == 0 && !slices.ContainsFunc(tasks, func(x flow.Task) bool { return x.ID == j.Task.ID }) {
 			tasks = append(tasks, j.Task)
 		}
-		if r, ok := all[rolloutKey{j.Group, j.Sample}]; !ok || r.Failed() && r.Retries < t.c.Rollout.SolveRetries {
+		r, ok := all[rolloutKey{j.Group, j.Sample}]
+		if st.Epoch > 0 { // the update began with what is there, and its policy is gone
+			if !ok {
+				return nil, fmt.Errorf("%s lacks rollout %d of group %s, which the update in flight (step %d) began with: put the file back that was beside the checkpoint, or begin another run",
+					storeFile, j.Sample, j.Group, first)
+			}
+			continue
+		}
+		if !ok || r.Failed() && r.Retries < t.c.Rollout.SolveRetries {
 			missing = append(missing, j)
 		}
 	}

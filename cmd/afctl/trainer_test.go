@@ -70,6 +70,38 @@ func TestRolloutsAreKept(t *testing.T) {
 	}
 }
 
+// TestRolloutsOfAnUpdateInFlight: between its steps an update keeps the rollouts that it began with, failed ones too: their policy is gone, and its
+// constants in the checkpoint are of these.
+func TestRolloutsOfAnUpdateInFlight(t *testing.T) {
+	ctx := t.Context()
+	tr := openTrainer(t, t.TempDir())
+	begun, err := tr.rollouts(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed := begun[2]
+	failed.Reward, failed.Failure, failed.FailureDetail, failed.Turns, failed.Steps = nil, rollout.KindTimeout, "too slow", nil, nil
+	if err := tr.store.PutTrajectory(ctx, 1, phaseTrain, &failed); err != nil {
+		t.Fatal(err)
+	}
+	tr.state.Step, tr.state.Epoch, tr.c.Rollout.SolveRetries = 1, 1, 3
+	again, err := tr.rollouts(ctx)
+	if err != nil || len(again) != len(begun) || again[2].FailureDetail != "too slow" || again[2].Retries != 0 {
+		t.Errorf("the failed rollout came back as %+v, error %v", again[2], err)
+	}
+	other := openTrainer(t, t.TempDir())
+	if err := other.store.PutTasks(ctx, []flow.Task{other.tasks.jobs(0, 2, 0)[0].Task}); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.store.PutTrajectory(ctx, 1, phaseTrain, &begun[0]); err != nil {
+		t.Fatal(err)
+	}
+	other.state.Step, other.state.Epoch = 1, 1
+	if _, err := other.rollouts(ctx); err == nil || !strings.Contains(err.Error(), "run.db lacks rollout 1 of group") {
+		t.Errorf("rollouts that are gone: %v", err)
+	}
+}
+
 // TestMetricsBeforeCheckpoint (trap 27): a step's metrics are in log and store before a checkpoint speaks of the step, or a resume would miss them.
 func TestMetricsBeforeCheckpoint(t *testing.T) {
 	ctx, dir := t.Context(), t.TempDir()
