@@ -18,6 +18,9 @@ var (
 	ErrTruth = errors.New("unusable ground truth")
 )
 
+// Judge is the scorer of tasks that no rule can mark: a model does (rollout.ModelJudge), and none of the rules here.
+const Judge = "judge"
+
 // MaxAnswer is the most bytes of an answer that are looked at, from its end, where the answer stands.
 const MaxAnswer = 16 << 10
 

@@ -178,7 +178,7 @@ func (c *Config) Validate() error {
 
 	atLeast("tasks.limit", c.Tasks.Limit, 0)
 	atLeast("tasks.eval_limit", c.Tasks.EvalLimit, 0)
-	oneOf("tasks.scorer", c.Tasks.Scorer, append([]string{scorerAuto}, score.Names()...)...)
+	oneOf("tasks.scorer", c.Tasks.Scorer, append([]string{scorerAuto, score.Judge}, score.Names()...)...)
 	drawn := fmt.Sprintf("at most %d of the gym's tasks", maxGymTasks)
 	check(!isGym(c.Tasks.Train) || c.Tasks.Limit <= maxGymTasks, "tasks.limit", c.Tasks.Limit, drawn)
 	check(!isGym(c.Tasks.Eval) || c.Tasks.EvalLimit <= maxGymTasks, "tasks.eval_limit", c.Tasks.EvalLimit, drawn)
@@ -243,6 +243,8 @@ var conditions = append([]condition{
 	{"tasks.content_ids", func(c *Config) bool { return !c.onlyGym() }, "tasks of the gym, which have ids of their own"},
 	{"rollout.max_turns", func(c *Config) bool { return c.Tasks.Train != "" || c.onGym() && c.Rollout.EvalMaxTurns == 0 },
 		"an evaluation that goes by rollout.eval_max_turns, 10 unless given"},
+	{"rollout.judge", func(c *Config) bool { return !c.onlyGym() }, "tasks of the gym, which rules mark"},
+	{"rollout.executor.memory_tokens", func(c *Config) bool { return c.Rollout.Executor.Prompt != "" }, "the built-in rollout.executor.prompt, which shows no memory"},
 	{"rollout.tools", func(c *Config) bool { return !c.onlyGym() }, "tasks of the gym, which has its own tools"},
 	{"rollout.tools.record", func(c *Config) bool { return c.Rollout.Tools.Replay == "" }, "rollout.tools.replay: no tool is run"},
 	{"rollout.tools.wikipedia_index", func(c *Config) bool { return c.Rollout.Tools.may(tools.NameWikipediaSearch) }, "rollout.tools.use without Wikipedia_Search"},
@@ -252,10 +254,12 @@ var conditions = append([]condition{
 
 // moduleConditions are those of the frozen modules: what shapes a model's reply is for modules that ask a model.
 func moduleConditions() (list []condition) {
-	for slot := range new(RolloutConfig).modules() {
+	for _, slot := range frozenSlots {
 		for _, name := range []string{"prompt", "max_tokens", "temperature", "memory_tokens"} {
-			list = append(list, condition{"rollout." + slot + "." + name, func(c *Config) bool { return c.mayAskModel(slot) },
-				"a module without a model (see provider)"})
+			path := "rollout." + slot + "." + name
+			if _, ok := findKey(path); ok { // not all modules read memory
+				list = append(list, condition{path, func(c *Config) bool { return c.mayAskModel(slot) }, "a module without a model (see provider)"})
+			}
 		}
 	}
 	return list

@@ -35,8 +35,11 @@ var configKeys = sync.OnceValue(func() []key {
 	var add func(prefix string, index []int, t reflect.Type)
 	add = func(prefix string, index []int, t reflect.Type) {
 		for f := range t.Fields() {
-			name := f.Tag.Get("yaml")
-			k := key{prefix + name, append(index[:len(index):len(index)], f.Index...), f.Type}
+			k := key{prefix + f.Tag.Get("yaml"), append(index[:len(index):len(index)], f.Index...), f.Type}
+			if f.Anonymous { // its keys are the section's own
+				add(prefix, k.index, f.Type)
+				continue
+			}
 			keys = append(keys, k)
 			if k.section() {
 				add(k.path+".", k.index, f.Type)
@@ -130,7 +133,7 @@ var keyHelp = map[string]string{
 	"tasks.eval_limit":  "Take so many evaluation tasks at most; 0 takes all, of the gym 500.",
 	"tasks.shuffle":     "Take training tasks in random order, newly drawn in each pass.",
 	"tasks.seed":        "Seed of that order, and of tasks that are made up (the gym).",
-	"tasks.scorer":      "What marks answers in rows that name no scorer: exact, f1, number, choice, yesno or game24; auto: as the suite or the row's answer asks for.",
+	"tasks.scorer":      "What marks answers in rows that name no scorer: exact, f1, number, choice, yesno, game24 or judge (a model: rollout.judge); auto: as the suite or the row's answer asks for.",
 	"tasks.content_ids": "Let rows of a file share an id, as MedQA's do: their contents tell them apart. Else that is an error.",
 
 	"rollout":                         "The agentic system: bounds of one solve, modules, tools.",
@@ -150,13 +153,12 @@ var keyHelp = map[string]string{
 	"rollout.analyst.prompt":          "A template file in place of the built-in prompt.",
 	"rollout.analyst.max_tokens":      "Longest reply, in tokens.",
 	"rollout.analyst.temperature":     "Temperature of its sampling; 0 takes the likeliest token.",
-	"rollout.analyst.memory_tokens":   "Tokens of memory in its prompt; 0 is no bound.",
 	"rollout.executor":                "Turns a sub-goal into a tool's arguments.",
 	"rollout.executor.provider":       "auto, scripted (the gym's rules), base (the model without adapter); auto: by rules in the gym, else base.",
 	"rollout.executor.prompt":         "A template file in place of the built-in prompt.",
 	"rollout.executor.max_tokens":     "Longest reply, in tokens.",
 	"rollout.executor.temperature":    "Temperature of its sampling; 0 takes the likeliest token.",
-	"rollout.executor.memory_tokens":  "Tokens of memory in its prompt; 0 is no bound.",
+	"rollout.executor.memory_tokens":  "Tokens of memory in a prompt of yours, as the built-in one shows none; 0 is no bound.",
 	"rollout.verifier":                "Says after each turn whether memory suffices.",
 	"rollout.verifier.provider":       "auto, scripted (the gym's rules), base (the model without adapter), or off; auto: by rules in the gym, else base.",
 	"rollout.verifier.prompt":         "A template file in place of the built-in prompt.",
@@ -169,6 +171,11 @@ var keyHelp = map[string]string{
 	"rollout.generator.max_tokens":    "Longest reply, in tokens.",
 	"rollout.generator.temperature":   "Temperature of its sampling; 0 takes the likeliest token.",
 	"rollout.generator.memory_tokens": "Tokens of memory in its prompt; 0 is no bound.",
+	"rollout.judge":                   "Marks the answers of tasks whose scorer is judge: those that no rule can mark.",
+	"rollout.judge.provider":          "auto, base (the model without adapter); auto: base.",
+	"rollout.judge.prompt":            "A template file in place of the built-in prompt.",
+	"rollout.judge.max_tokens":        "Longest reply, in tokens.",
+	"rollout.judge.temperature":       "Temperature of its sampling; 0 takes the likeliest token.",
 	"rollout.tools":                   "Tools of tasks from files; the gym has its own.",
 	"rollout.tools.use":               "Base_Generator, Calculator, Wikipedia_Search, Web_Search; empty takes all that have what they need.",
 	"rollout.tools.wikipedia_index":   "Index of Wikipedia_Search, made by afctl index.",

@@ -106,7 +106,7 @@ func changedInput(then, now string) string {
 // hashTemplates writes the templates that a config names.
 func hashTemplates(w io.Writer, c *Config) error {
 	prompts := []string{c.Rollout.Planner.Prompt}
-	for _, slot := range []string{rollout.SlotAnalyst, rollout.SlotExecutor, rollout.SlotVerifier, rollout.SlotGenerator} {
+	for _, slot := range frozenSlots {
 		prompts = append(prompts, c.Rollout.modules()[slot].Prompt)
 	}
 	for _, file := range prompts {

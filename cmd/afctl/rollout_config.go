@@ -22,12 +22,13 @@ type RolloutConfig struct {
 	SolveRetries int     `yaml:"solve_retries"`
 	Concurrency  int     `yaml:"concurrency"`
 
-	Planner   PlannerConfig `yaml:"planner"`
-	Analyst   ModuleConfig  `yaml:"analyst"`
-	Executor  ModuleConfig  `yaml:"executor"`
-	Verifier  ModuleConfig  `yaml:"verifier"`
-	Generator ModuleConfig  `yaml:"generator"`
-	Tools     ToolsConfig   `yaml:"tools"`
+	Planner   PlannerConfig      `yaml:"planner"`
+	Analyst   ModuleConfig       `yaml:"analyst"`
+	Executor  MemoryModuleConfig `yaml:"executor"`
+	Verifier  MemoryModuleConfig `yaml:"verifier"`
+	Generator MemoryModuleConfig `yaml:"generator"`
+	Judge     ModuleConfig       `yaml:"judge"`
+	Tools     ToolsConfig        `yaml:"tools"`
 }
 
 // clearLimits leaves out what a solve may run into, but no result follows from.
@@ -44,11 +45,16 @@ type PlannerConfig struct {
 
 // ModuleConfig is a frozen module.
 type ModuleConfig struct {
-	Provider     Provider `yaml:"provider"`
-	Prompt       string   `yaml:"prompt"`
-	MaxTokens    int      `yaml:"max_tokens"`
-	Temperature  float64  `yaml:"temperature"`
-	MemoryTokens int      `yaml:"memory_tokens"`
+	Provider    Provider `yaml:"provider"`
+	Prompt      string   `yaml:"prompt"`
+	MaxTokens   int      `yaml:"max_tokens"`
+	Temperature float64  `yaml:"temperature"`
+}
+
+// MemoryModuleConfig is a frozen module that reads memory.
+type MemoryModuleConfig struct {
+	ModuleConfig
+	MemoryTokens int `yaml:"memory_tokens"`
 }
 
 // ToolsConfig are the tools of tasks from files; the gym brings its own.
@@ -91,18 +97,22 @@ const (
 )
 
 func defaultRolloutConfig() RolloutConfig {
-	module := ModuleConfig{Provider: Auto, MaxTokens: 512, MemoryTokens: 4096}
+	module := ModuleConfig{Provider: Auto, MaxTokens: 512}
+	withMemory := MemoryModuleConfig{module, 4096}
 	return RolloutConfig{MaxTurns: rollout.DefaultMaxTurns, MaxSeconds: rollout.DefaultMaxTime.Seconds(),
 		CallSeconds: rollout.DefaultCallTimeout.Seconds(), ToolSeconds: rollout.DefaultToolTimeout.Seconds(), Retries: 2, SolveRetries: 1,
-		Concurrency: 256, Planner: PlannerConfig{MemoryTokens: 4096}, Analyst: module, Executor: module, Verifier: module, Generator: module,
-		Tools: ToolsConfig{Passages: 3}}
+		Concurrency: 256, Planner: PlannerConfig{MemoryTokens: 4096}, Analyst: module, Executor: withMemory, Verifier: withMemory, Generator: withMemory,
+		Judge: module, Tools: ToolsConfig{Passages: 3}}
 }
 
 // modules are the frozen ones by their config keys.
 func (c *RolloutConfig) modules() map[string]*ModuleConfig {
-	return map[string]*ModuleConfig{rollout.SlotAnalyst: &c.Analyst, rollout.SlotExecutor: &c.Executor, rollout.SlotVerifier: &c.Verifier,
-		rollout.SlotGenerator: &c.Generator}
+	return map[string]*ModuleConfig{rollout.SlotAnalyst: &c.Analyst, rollout.SlotExecutor: &c.Executor.ModuleConfig,
+		rollout.SlotVerifier: &c.Verifier.ModuleConfig, rollout.SlotGenerator: &c.Generator.ModuleConfig, rollout.SlotJudge: &c.Judge}
 }
+
+// frozenSlots are the names of the frozen modules, in the order of their calls.
+var frozenSlots = []string{rollout.SlotAnalyst, rollout.SlotExecutor, rollout.SlotVerifier, rollout.SlotGenerator, rollout.SlotJudge}
 
 // isGym tells a suite of the gym by its name.
 func isGym(name string) bool { return name == "gym" || strings.HasPrefix(name, "gym:") }
@@ -174,6 +184,9 @@ func (c *RolloutConfig) validate() (errs []error) {
 	whole("solve_retries", c.SolveRetries, 0)
 	whole("concurrency", c.Concurrency, 1)
 	whole("planner.memory_tokens", c.Planner.MemoryTokens, 0)
+	whole("executor.memory_tokens", c.Executor.MemoryTokens, 0)
+	whole("verifier.memory_tokens", c.Verifier.MemoryTokens, 0)
+	whole("generator.memory_tokens", c.Generator.MemoryTokens, 0)
 	whole("tools.passages", c.Tools.Passages, 1)
 	for _, k := range []struct {
 		key   string
@@ -183,10 +196,10 @@ func (c *RolloutConfig) validate() (errs []error) {
 			bad(k.key, "found %v, expected a number of seconds from %v to %v", k.found, minSeconds, maxSeconds)
 		}
 	}
-	for _, slot := range []string{rollout.SlotAnalyst, rollout.SlotExecutor, rollout.SlotVerifier, rollout.SlotGenerator} {
+	for _, slot := range frozenSlots {
 		m := c.modules()[slot]
 		names := []string{string(Auto), string(Base)}
-		if slot != rollout.SlotAnalyst {
+		if slot != rollout.SlotAnalyst && slot != rollout.SlotJudge {
 			names = append(names, string(Scripted))
 		}
 		if slot == rollout.SlotAnalyst || slot == rollout.SlotVerifier {
@@ -196,7 +209,6 @@ func (c *RolloutConfig) validate() (errs []error) {
 			bad(slot+".provider", "found %q, expected %s; did you mean %q?", m.Provider, strings.Join(names, " or "), flow.Nearest(string(m.Provider), names))
 		}
 		whole(slot+".max_tokens", m.MaxTokens, 1)
-		whole(slot+".memory_tokens", m.MemoryTokens, 0)
 		if !(m.Temperature >= 0 && m.Temperature < math.Inf(1)) {
 			bad(slot+".temperature", "found %v, expected 0 (the likeliest token) or more", m.Temperature)
 		}

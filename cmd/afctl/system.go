@@ -10,6 +10,7 @@ import (
 	"afctl/bench/gym"
 	"afctl/bench/gym/frozen"
 	"afctl/bench/score"
+	"afctl/flow"
 	"afctl/rollout"
 	"afctl/rollout/tools"
 )
@@ -20,7 +21,8 @@ type system struct {
 	s       *session
 	codec   *codec
 	policy  rollout.Policy
-	base    *engineModel // nil until something asks for it
+	base    *engineModel        // nil until something asks for it
+	judge   *rollout.ModelJudge // nil on the gym's tasks
 	planner rollout.ModelPlanner
 	slots   rollout.Slots
 	tools   *rollout.Registry
@@ -115,14 +117,14 @@ func (y *system) frozenSlots() error {
 				return nil, fmt.Errorf("rollout.%s.prompt: %w", name, err)
 			}
 		}
-		return &rollout.ModelSlot{Model: model, Template: t, MaxTokens: m.MaxTokens, Temperature: m.Temperature, MemoryBudget: m.MemoryTokens,
-			Count: y.codec.count}, nil
+		return &rollout.ModelSlot{Model: model, Template: t, MaxTokens: m.MaxTokens, Temperature: m.Temperature, Count: y.codec.count}, nil
 	}
 	analyst, err1 := slot(rollout.SlotAnalyst)
 	executor, err2 := slot(rollout.SlotExecutor)
 	verifier, err3 := slot(rollout.SlotVerifier)
 	generator, err4 := slot(rollout.SlotGenerator)
-	if err := cmp.Or(err1, err2, err3, err4); err != nil {
+	judge, err5 := slot(rollout.SlotJudge)
+	if err := cmp.Or(err1, err2, err3, err4, err5); err != nil {
 		return err
 	}
 	y.slots.Executor, y.slots.Generator = frozen.Executor{}, frozen.Generator{}
@@ -130,15 +132,21 @@ func (y *system) frozenSlots() error {
 		y.slots.Analyst = rollout.ModelAnalyst(*analyst)
 	}
 	if executor != nil {
+		executor.MemoryBudget = y.c.Rollout.Executor.MemoryTokens
 		y.slots.Executor = rollout.ModelExecutor(*executor)
 	}
 	if verifier != nil {
+		verifier.MemoryBudget = y.c.Rollout.Verifier.MemoryTokens
 		y.slots.Verifier = rollout.ModelVerifier(*verifier)
 	} else if y.c.provider(rollout.SlotVerifier) == Scripted {
 		y.slots.Verifier = frozen.Verifier{}
 	}
 	if generator != nil {
+		generator.MemoryBudget = y.c.Rollout.Generator.MemoryTokens
 		y.slots.Generator = rollout.ModelGenerator(*generator)
+	}
+	if judge != nil {
+		y.judge = &rollout.ModelJudge{Model: judge.Model, Template: judge.Template, MaxTokens: judge.MaxTokens, Temperature: judge.Temperature}
 	}
 	return nil
 }
@@ -188,10 +196,18 @@ func (y *system) concurrency() int {
 	return min(y.c.Rollout.Concurrency, max(1, y.policy.Room(y.c.Flow.MaxActionTokens)))
 }
 
+// score marks an answer by the scorer that its task names.
+func (y *system) score(ctx context.Context, task flow.Task, answer string) (float64, error) {
+	if task.Scorer == score.Judge && y.judge != nil {
+		return y.judge.Score(ctx, task, answer)
+	}
+	return score.Rule("exact")(ctx, task, answer)
+}
+
 // solver ties the system together for at most maxTurns planner calls a solve. Rewards come from the scorers that tasks name.
 func (y *system) solver(maxTurns int) *rollout.Solver {
 	r := &y.c.Rollout
-	return &rollout.Solver{Slots: y.slots, Tools: y.tools, Score: score.Rule("exact"), Options: rollout.Options{
+	return &rollout.Solver{Slots: y.slots, Tools: y.tools, Score: y.score, Options: rollout.Options{
 		MaxTurns: maxTurns, MaxTime: seconds(r.MaxSeconds), CallTimeout: seconds(r.CallSeconds), ToolTimeout: seconds(r.ToolSeconds),
 		Retries: r.Retries, Concurrency: y.concurrency(), Record: true, Count: y.codec.count,
 	}}
