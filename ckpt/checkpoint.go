@@ -34,6 +34,12 @@ const (
 	SecondMoment = ".exp_avg_sq"
 )
 
+// Names of the tensors of an update in flight: its old and reference log-probs, by target.
+const (
+	UpdateLo = "lo"
+	UpdateLr = "lr"
+)
+
 // MinKeep is how many checkpoints are kept at least: should the newest one be damaged where it lies, there is another.
 const MinKeep = 2
 
@@ -95,9 +101,17 @@ func (c *Checkpoint) check() error {
 	if inFlight := c.State.Epoch > 0; inFlight != (len(c.Update) > 0) {
 		return fmt.Errorf("%d inner epochs done of an update, with %d of its tensors: both or none expected", c.State.Epoch, len(c.Update))
 	}
-	for _, t := range c.Update { // lr is NaN where no reference is needed
-		if t.DType != F32 {
+	return checkUpdate(c.Update)
+}
+
+// checkUpdate says whether the tensors of an update in flight, if there are any, are lo and lr.
+func checkUpdate(update []Tensor) error {
+	for i, t := range update { // lr is NaN where no reference is needed
+		switch {
+		case t.DType != F32:
 			return fmt.Errorf("tensor %.100q: %s found, %s expected", t.Name, t.DType, F32)
+		case len(update) != 2 || t.Name != UpdateLo && t.Name != UpdateLr || t.Name == update[1-i].Name:
+			return fmt.Errorf("tensor %.100q, one of %d: %s and %s expected", t.Name, len(update), UpdateLo, UpdateLr)
 		}
 	}
 	return nil

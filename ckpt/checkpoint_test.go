@@ -263,17 +263,20 @@ func TestSaveIntoAFolderThatIsNotDurable(t *testing.T) {
 // What must not be loaded is not saved, and nothing is written.
 func TestSaveRefuses(t *testing.T) {
 	for name, spoil := range map[string]func(c *Checkpoint){
-		"adapter_hash":      func(c *Checkpoint) { c.State.AdapterHash = "" },
-		"an adapter or":     func(c *Checkpoint) { c.Weights = []Tensor{ramp("w", 1, 2)} },
-		"a.exp_avg_sq":      func(c *Checkpoint) { c.Moments = c.Moments[:1] },
-		"with shape [5]":    func(c *Checkpoint) { c.Moments[1] = ramp("a.exp_avg_sq", 1, 4) },
-		"ends in":           func(c *Checkpoint) { c.Moments[0].Name = "a" },
-		"F32 expected":      func(c *Checkpoint) { c.Moments[0].DType = BF16 },
-		"NaN":               func(c *Checkpoint) { c.Moments[0] = f32("a.exp_avg", []int{5}, []uint32{0, 0, 0x7fc00000, 0, 0}) },
-		"inner epochs":      func(c *Checkpoint) { c.Update = nil },
-		"step: -1":          func(c *Checkpoint) { c.State.Step = -1 },
-		"skipped_steps":     func(c *Checkpoint) { c.State.SkippedSteps = -1 },
-		`tensor "lr": BF16`: func(c *Checkpoint) { c.Update[1].DType = BF16 },
+		"adapter_hash":   func(c *Checkpoint) { c.State.AdapterHash = "" },
+		"an adapter or":  func(c *Checkpoint) { c.Weights = []Tensor{ramp("w", 1, 2)} },
+		"a.exp_avg_sq":   func(c *Checkpoint) { c.Moments = c.Moments[:1] },
+		"with shape [5]": func(c *Checkpoint) { c.Moments[1] = ramp("a.exp_avg_sq", 1, 4) },
+		"ends in":        func(c *Checkpoint) { c.Moments[0].Name = "a" },
+		"F32 expected":   func(c *Checkpoint) { c.Moments[0].DType = BF16 },
+		"NaN":            func(c *Checkpoint) { c.Moments[0] = f32("a.exp_avg", []int{5}, []uint32{0, 0, 0x7fc00000, 0, 0}) },
+		"inner epochs":   func(c *Checkpoint) { c.Update = nil },
+		"step: -1":       func(c *Checkpoint) { c.State.Step = -1 },
+		"skipped_steps":  func(c *Checkpoint) { c.State.SkippedSteps = -1 },
+		`tensor "ls", one of 2: lo and lr expected`: func(c *Checkpoint) { c.Update[1].Name = "ls" },
+		`tensor "lo", one of 2`:                     func(c *Checkpoint) { c.Update[1].Name = "lo" },
+		`tensor "lo", one of 1`:                     func(c *Checkpoint) { c.Update = c.Update[:1] },
+		`tensor "lr": BF16`:                         func(c *Checkpoint) { c.Update[1].DType = BF16 },
 		"lora_A": func(c *Checkpoint) {
 			c.Adapter.Modules[0].A[0] = float32(math.NaN())
 			c.State.AdapterHash = c.Adapter.Hash()

@@ -19,7 +19,7 @@ type storeWriter struct {
 	quit     chan struct{}
 	done     chan struct{}
 
-	mu   sync.Mutex // held for a transaction, and for what cannot run in one
+	mu   sync.Mutex // held for a transaction: a test takes it to let callers wait
 	conn *writeConn
 }
 
@@ -223,8 +223,6 @@ func (c *writeConn) transact(batch []*writeRequest) error {
 func (w *storeWriter) close() error {
 	close(w.quit)
 	<-w.done
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	var errs []error
 	for _, s := range w.conn.statements {
 		errs = append(errs, s.Close())

@@ -16,7 +16,6 @@ const (
 	KindBadArgs     = "bad_args"     // the arguments are not those of the tool's schema
 	KindNotFound    = "not_found"    // the tool worked and has nothing: no page, no passage
 	KindTimeout     = "timeout"      // a call was cut by its own deadline
-	KindRefused     = "refused"      // the tool may not do this here (policy, limits)
 	KindFailed      = "failed"       // any other error of a tool
 	KindUnavailable = "unavailable"  // a transient error outlived the retries
 	KindDeadline    = "deadline"     // the time of the whole solve was over
@@ -60,19 +59,6 @@ func (e *TransientError) Error() string { return "transient: " + e.Err.Error() }
 
 // Unwrap gives the cause.
 func (e *TransientError) Unwrap() error { return e.Err }
-
-// StatusError is the error of an HTTP reply that is not a success: a *TransientError for 408, 425, 429 and 5xx (but
-// not 501 and 505, which no waiting mends), a plain error otherwise. Detail is what the server said.
-func StatusError(status int, retryAfter time.Duration, detail string) error {
-	err := fmt.Errorf("HTTP status %d: %s", status, clip(detail, 300))
-	switch {
-	case status == 501, status == 505:
-		return err
-	case status == 408, status == 425, status == 429, status >= 500 && status <= 599:
-		return &TransientError{Err: err, RetryAfter: retryAfter}
-	}
-	return err
-}
 
 // panicError is a panic of a slot, tool or scorer, turned into an error at the call.
 type panicError struct{ value any }

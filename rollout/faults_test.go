@@ -43,7 +43,7 @@ func (m httpModel) Complete(ctx context.Context, r Request) (Completion, error) 
 	}
 	if resp.StatusCode != http.StatusOK {
 		seconds, _ := strconv.ParseFloat(resp.Header.Get("Retry-After"), 64)
-		return Completion{}, StatusError(resp.StatusCode, time.Duration(seconds*float64(time.Second)), string(text))
+		return Completion{}, statusError(resp.StatusCode, time.Duration(seconds*float64(time.Second)), string(text))
 	}
 	return Completion{Text: string(text), Turn: fakeTurn(1)}, nil
 }
@@ -134,4 +134,17 @@ func TestRetryKeepsSeed(t *testing.T) {
 	if fmt.Sprint(seeds) != fmt.Sprint([]uint64{want, want, want}) {
 		t.Errorf("seeds %v, expected %d three times", seeds, want)
 	}
+}
+
+// statusError is what a client of a server makes of an HTTP reply that is not a success: a *TransientError for 408, 425, 429 and 5xx (but
+// not 501 and 505, which no waiting mends), a plain error otherwise. Detail is what the server said.
+func statusError(status int, retryAfter time.Duration, detail string) error {
+	err := fmt.Errorf("HTTP status %d: %s", status, clip(detail, 300))
+	switch {
+	case status == 501, status == 505:
+		return err
+	case status == 408, status == 425, status == 429, status >= 500 && status <= 599:
+		return &TransientError{Err: err, RetryAfter: retryAfter}
+	}
+	return err
 }

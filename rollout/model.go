@@ -37,12 +37,10 @@ type Completion struct {
 	// PolicyVersion and AdapterHash say which weights answered; zero for a frozen model.
 	PolicyVersion int
 	AdapterHash   string
-	PromptTokens  int
-	OutputTokens  int
 }
 
 // Model gives completions. Implementations are safe for many concurrent calls, which they may batch, and return when
-// ctx ends. An error that may pass by itself is a *TransientError (see StatusError): only those are retried.
+// ctx ends. An error that may pass by itself is a *TransientError: only those are retried.
 type Model interface {
 	Complete(ctx context.Context, r Request) (Completion, error)
 }

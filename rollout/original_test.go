@@ -137,7 +137,7 @@ func TestOriginalErrorsAsValues(t *testing.T) {
 	m := modelFunc(func(context.Context, Request) (Completion, error) {
 		calls++
 		if calls < 3 {
-			return Completion{}, StatusError(429, 0, `{"error": "rate limit"}`)
+			return Completion{}, statusError(429, 0, `{"error": "rate limit"}`)
 		}
 		return Completion{Text: "<answer>Search of goal</answer>"}, nil
 	})

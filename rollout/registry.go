@@ -15,7 +15,7 @@ type Registry struct {
 }
 
 // NewRegistry takes tools in the order in which the planner is shown them. It refuses an empty set, a name that is
-// empty or that another tool has (as Lookup reads names), and a schema that does not compile.
+// empty or that another tool has (as find reads names), and a schema that does not compile.
 func NewRegistry(tools ...Tool) (*Registry, error) {
 	if len(tools) == 0 {
 		return nil, errors.New("registry: no tools, expected at least one")
@@ -46,19 +46,11 @@ func NewRegistry(tools ...Tool) (*Registry, error) {
 // Specs are the tools' specs in the given order. The caller must not change them.
 func (r *Registry) Specs() []ToolSpec { return r.specs[:len(r.specs):len(r.specs)] }
 
-// Lookup finds the tool that a planner named. Case does not count, nor do markdown, quotes and brackets around the
+// find gives the place of the tool that a planner named. Case does not count, nor do markdown, quotes and brackets around the
 // name, nor whether spaces, underscores or hyphens part its words; words may follow the name ("Calculator, for the
 // sum"), as long as none of them names another tool; and a list's number or words that name nothing ("Use the
 // Calculator") may stand before it.
-func (r *Registry) Lookup(name string) (Tool, bool) {
-	i, ok := r.find(name)
-	if !ok {
-		return nil, false
-	}
-	return r.tools[i], true
-}
-
-func (r *Registry) find(name string) (int, bool) {
+func (r *Registry) find(name string) (place int, ok bool) {
 	folded := foldName(name)
 	found, length := r.begins(folded)
 	for found < 0 {

@@ -24,10 +24,10 @@ func TestRegistryLookup(t *testing.T) {
 		"Use the Calculator tool.": "Calculator", "Tool: Calculator": "Calculator", "<tool_name>Calculator</tool_name>": "Calculator", "123 Calculator": "",
 		"Use Calculator or Web_Search": "", "The": "", "Use": "", "Not Calculator": "", "None (the Calculator failed)": "",
 	} {
-		tool, ok := r.Lookup(given)
+		i, ok := r.find(given)
 		got := ""
 		if ok {
-			got = tool.Spec().Name
+			got = r.specs[i].Name
 		}
 		if got != want {
 			t.Errorf("%q: %q, expected %q", given, got, want)
@@ -41,9 +41,8 @@ func TestRegistryLookup(t *testing.T) {
 	for given, want := range map[string]string{
 		"use browser": "Use_Browser", "Use the browser": "", "The": "The", "2. Browser": "2_Browser", "3. Browser": "Browser", "Use use_browser": "Use_Browser",
 	} {
-		tool, ok := use.Lookup(given)
-		if got := ""; ok != (want != "") || ok && tool.Spec().Name != want {
-			t.Errorf("%q: %v %q, expected %q", given, ok, got, want)
+		if i, ok := use.find(given); ok != (want != "") || ok && use.specs[i].Name != want {
+			t.Errorf("%q: %v, tool %d, expected %q", given, ok, i, want)
 		}
 	}
 	var order []string

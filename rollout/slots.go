@@ -34,7 +34,7 @@ type Plan struct {
 	Justification string
 	Context       string
 	SubGoal       string
-	Tool          string // as written; Registry.Lookup is lenient
+	Tool          string // as written; Registry.find is lenient
 }
 
 // Planning is one planner call: the plan, or why none could be read, and the recorded turn.

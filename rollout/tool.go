@@ -10,7 +10,7 @@ import (
 
 // ToolSpec describes a tool to the planner and to the executor.
 type ToolSpec struct {
-	Name        string // e.g. "Wikipedia_Search"; matched leniently, see Registry.Lookup
+	Name        string // e.g. "Wikipedia_Search"; matched leniently, see Registry.find
 	Description string // one or two sentences: what it does, when to choose it
 	// Schema is the JSON schema of the arguments object; nil takes any object.
 	Schema json.RawMessage

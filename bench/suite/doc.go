@@ -13,7 +13,7 @@
 // Reading is strict and all or nothing: a *FileError names the file, the rows and what is wrong with each (the first few).
 // Values are immutable by convention; all functions are safe for concurrent use.
 //
-//	s, err := suite.Load("hotpotqa.json")
+//	s, err := suite.Reader{}.Load("hotpotqa.json")
 //	s = s.Shuffle(1).Limit(100)
 //	for _, task := range s.Tasks {
 //		fmt.Println(task.Meta["row"], task.Question, task.Scorer)

@@ -50,7 +50,7 @@ func TestParquetTypes(t *testing.T) {
 		parquetFile(t, []price{{"How much?", 1250}}):                          "column answer: found DECIMAL(12,2)",
 		parquetFile(t, []day{{"q", 1}}, parquet.Compression(&parquet.Lz4Raw)): "column question is compressed by LZ4, expected snappy",
 	} {
-		if _, err := Load(file); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), want) {
+		if _, err := plainReader.Load(file); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), want) {
 			t.Errorf("found %v, expected %q", err, want)
 		}
 	}
@@ -61,7 +61,7 @@ func TestParquetTypes(t *testing.T) {
 	}
 	rose, sky, half := "rose", "sky", 0.5
 	for _, codec := range []parquet.WriterOption{parquet.Compression(&parquet.Uncompressed), parquet.Compression(&parquet.Snappy), parquet.Compression(&parquet.Gzip), parquet.Compression(&parquet.Zstd), parquet.Compression(&parquet.Brotli)} {
-		s, err := Load(parquetFile(t, []row{{"Which is half?", &half, 7}}, codec))
+		s, err := plainReader.Load(parquetFile(t, []row{{"Which is half?", &half, 7}}, codec))
 		if err != nil || !slices.Equal(s.Tasks[0].Answers, []string{"0.5"}) {
 			t.Errorf("%+v, %v", s, err)
 		}
@@ -71,7 +71,7 @@ func TestParquetTypes(t *testing.T) {
 		Answer   string             `parquet:"answer"`
 		Options  map[string]*string `parquet:"options"`
 	}
-	s, err := Load(parquetFile(t, []coloured{{"Which is red?", "A", map[string]*string{"A": &rose, "B": &sky}}}))
+	s, err := plainReader.Load(parquetFile(t, []coloured{{"Which is red?", "A", map[string]*string{"A": &rose, "B": &sky}}}))
 	if err != nil || !slices.Equal(s.Tasks[0].Choices, []string{"rose", "sky"}) || !strings.HasSuffix(s.Tasks[0].Question, "A. rose\nB. sky") {
 		t.Errorf("%+v, %v", s, err)
 	}

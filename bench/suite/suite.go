@@ -50,12 +50,6 @@ type Reader struct {
 	Seed uint64
 }
 
-// Load reads a file with the zero Reader.
-func Load(path string) (*Suite, error) { return Reader{}.Load(path) }
-
-// Named finds a suite by name with the zero Reader.
-func Named(name, dir string) (*Suite, error) { return Reader{}.Named(name, dir) }
-
 // Load reads the tasks of one file; its extension (.json, .jsonl, .ndjson, .parquet) tells the format, its base name names
 // the suite.
 func (r Reader) Load(path string) (*Suite, error) {

@@ -22,6 +22,9 @@ import (
 	"afctl/flow"
 )
 
+// plainReader is the reader without settings.
+var plainReader Reader
+
 func TestQuestionsHaveTheirOptionsOnce(t *testing.T) {
 	tooLong := strings.Repeat("x", 4<<20) // for an expression
 	for _, c := range []struct {
@@ -76,7 +79,7 @@ func TestNamedSuites(t *testing.T) {
 		{"mixed", 2, flow.Task{Question: "Who?", Answers: []string{"Ann", "Anne"}, Scorer: "f1", Meta: meta("mixed", "4", "c")}},
 		{"mixed", 3, flow.Task{Question: "How many?", Answers: []string{"1.50"}, Scorer: "number", Meta: meta("mixed", "5", "d")}},
 	} {
-		s, err := Named(c.name, "testdata")
+		s, err := plainReader.Named(c.name, "testdata")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -115,7 +118,7 @@ func TestParquet(t *testing.T) {
 		}
 	}
 	write(b.Bytes())
-	s, err := Load(path)
+	s, err := plainReader.Load(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +129,7 @@ func TestParquet(t *testing.T) {
 	lying := bytes.Clone(b.Bytes())
 	copy(lying[len(lying)-8:], "\xff\xff\xff\xef") // the length of the footer
 	write(lying)
-	if _, err := Load(path); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "footer of") {
+	if _, err := plainReader.Load(path); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "footer of") {
 		t.Errorf("a footer longer than the file: %v", err)
 	}
 	var none bytes.Buffer
@@ -134,12 +137,12 @@ func TestParquet(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(none.Bytes())
-	if _, err := Load(path); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "found no rows") {
+	if _, err := plainReader.Load(path); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "found no rows") {
 		t.Errorf("without rows: %v", err)
 	}
 	write(b.Bytes()[:b.Len()-9])
 	var file *FileError
-	if _, err := Load(path); !errors.As(err, &file) || !errors.Is(err, ErrFormat) {
+	if _, err := plainReader.Load(path); !errors.As(err, &file) || !errors.Is(err, ErrFormat) {
 		t.Errorf("a torn file: %v", err)
 	}
 }
@@ -176,7 +179,7 @@ func TestCopiesInAnotherCaseAreLeftAlone(t *testing.T) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s, err := Load(path)
+	s, err := plainReader.Load(path)
 	if err != nil || s.Tasks[0].Question != "Who kept the light?" || !slices.Equal(s.Tasks[0].Answers, []string{"Ann"}) {
 		t.Errorf("%+v, %v", s, err)
 	}
@@ -267,13 +270,13 @@ func TestFaultyFiles(t *testing.T) {
 		if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := Load(path)
+		_, err := plainReader.Load(path)
 		var file *FileError
 		if !errors.As(err, &file) || file.Path != path || !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v; expected a FileError that says %q", c.name, err, c.want)
 		}
 	}
-	if _, err := Load(filepath.Join(t.TempDir(), "none.json")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := plainReader.Load(filepath.Join(t.TempDir(), "none.json")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a missing file: %v", err)
 	}
 }
@@ -286,7 +289,7 @@ func TestSharedIDsCannotMixRows(t *testing.T) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Load(path); !errors.Is(err, ErrDuplicateID) || !errors.Is(err, ErrDuplicate) || !strings.Contains(err.Error(), "id 0 in rows 1, 2; expected each id once") || strings.Contains(err.Error(), "ContentKeys") {
+	if _, err := plainReader.Load(path); !errors.Is(err, ErrDuplicateID) || !errors.Is(err, ErrDuplicate) || !strings.Contains(err.Error(), "id 0 in rows 1, 2; expected each id once") || strings.Contains(err.Error(), "ContentKeys") {
 		t.Errorf("%v", err)
 	}
 	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "same.json"), []byte(`[{"pid":0,"question":"q","answer":"a"},{"pid":1,"question":"q","answer":"a"}]`), 0o600); err != nil {
@@ -307,7 +310,7 @@ func TestByteOrderMark(t *testing.T) {
 		if err := os.WriteFile(path, fmt.Appendf(nil, text, `{"question":"q","answer":"a"}`), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if s, err := Load(path); err != nil || len(s.Tasks) != 1 {
+		if s, err := plainReader.Load(path); err != nil || len(s.Tasks) != 1 {
 			t.Errorf("%s: %v", ext, err)
 		}
 	}
@@ -318,17 +321,17 @@ func TestPipeIsRefused(t *testing.T) {
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Load(path); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "regular file") {
+	if _, err := plainReader.Load(path); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "regular file") {
 		t.Errorf("%v", err)
 	}
 }
 
 func TestNames(t *testing.T) {
-	if _, err := Named("/tmp/file", "testdata"); err == nil || !strings.Contains(err.Error(), "ends in .json, .jsonl, .ndjson, .parquet") {
+	if _, err := plainReader.Named("/tmp/file", "testdata"); err == nil || !strings.Contains(err.Error(), "ends in .json, .jsonl, .ndjson, .parquet") {
 		t.Errorf("a path without an extension: %v", err)
 	}
 	for _, name := range []string{"", "../testdata/2wiki", "a/b", "nope", "gym:both"} {
-		if s, err := Named(name, "testdata"); err == nil {
+		if s, err := plainReader.Named(name, "testdata"); err == nil {
 			t.Errorf("%q found %s", name, s.Path)
 		}
 	}
@@ -350,7 +353,7 @@ func TestGym(t *testing.T) {
 			t.Errorf("%s: %d tasks of %s", name, len(s.Tasks), s.Tasks[0].Meta["split"])
 		}
 	}
-	if s, err := Named("gym", ""); err != nil || len(s.Tasks) != GymTasks {
+	if s, err := plainReader.Named("gym", ""); err != nil || len(s.Tasks) != GymTasks {
 		t.Errorf("%v, %v", s, err)
 	}
 }

@@ -48,7 +48,6 @@ func (m *engineModel) Complete(ctx context.Context, r rollout.Request) (rollout.
 		Text:          m.codec.text(s.Action),
 		Turn:          &flow.Turn{Prompt: prompt, Action: s.Action, LogProbs: s.LogProbs, Stop: s.Stop},
 		PolicyVersion: s.PolicyVersion, AdapterHash: s.AdapterHash,
-		PromptTokens: len(prompt), OutputTokens: len(s.Action),
 	}, nil
 }
 

@@ -161,7 +161,7 @@ func (t *trainer) restore() error {
 		if err != nil {
 			return err
 		}
-		if x.Name == "lo" {
+		if x.Name == ckpt.UpdateLo {
 			t.lo = v
 		} else {
 			t.lr = v

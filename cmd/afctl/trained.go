@@ -9,7 +9,7 @@ import (
 )
 
 // writeTrained writes what a session trained: the files of a PEFT folder, or with all weights trained of a model folder, and metrics.jsonl.
-// dtype is that of saved weights; empty takes the one that most of the model has.
+// dtype is that of saved weights; empty takes that of the embedding in the model's folder.
 func writeTrained[T any](s *session, d *ckpt.DirWriter, dtype ckpt.DType, metrics []T) error {
 	if err := createLines(d, metricsFile, metrics); err != nil {
 		return err

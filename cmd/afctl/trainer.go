@@ -343,7 +343,7 @@ func (t *trainer) save(up *engine.Update) error {
 		for _, x := range []struct {
 			name string
 			v    []float32
-		}{{"lo", lo}, {"lr", lr}} {
+		}{{ckpt.UpdateLo, lo}, {ckpt.UpdateLr, lr}} {
 			tensor, err := ckpt.Float32Tensor(x.name, ckpt.F32, []int{len(x.v)}, x.v)
 			if err != nil {
 				return err

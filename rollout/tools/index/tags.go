@@ -35,7 +35,7 @@ func (w *wikitext) skipPast(end string, n int) {
 	}
 }
 
-// maxTag bounds a tag, maxWords what stands in one that has no attribute with a value; what is longer is a sign for "less than".
+// maxTag bounds a tag, maxBare what stands in one that has no attribute with a value; what is longer is a sign for "less than".
 const (
 	maxTag  = 500
 	maxBare = 16
