@@ -25,7 +25,8 @@ type Model struct {
 	Weights Weights
 	Files   fs.FS // the folder, for the tokenizer and the chat template
 
-	config []byte // config.json as it is, for Hash
+	config  []byte          // config.json as it is, for Hash
+	weights func(hash.Hash) // feeds it what tells the weights from others
 }
 
 // OpenModel opens a Hugging Face folder: config.json (and generation_config.json where there is one) and safetensors
@@ -61,9 +62,11 @@ func (f folder) model() (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("model: %w", err)
 	}
-	if m.Weights, err = f.weights(); err != nil {
+	s, err := f.weights()
+	if err != nil {
 		return nil, fmt.Errorf("model: %w", err)
 	}
+	m.Weights, m.weights = s, s.identify
 	if err := checkWeights(&m.Config, m.Weights); err != nil {
 		return nil, errors.Join(fmt.Errorf("model: %s: %w", f.name, err), m.Close())
 	}
@@ -82,9 +85,7 @@ func (m *Model) Close() error { return m.Weights.Close() }
 func (m *Model) Hash() string {
 	return sumSHA256(func(h hash.Hash) {
 		hashString(h, string(m.config))
-		if w, ok := m.Weights.(interface{ identify(h hash.Hash) }); ok {
-			w.identify(h)
-		}
+		m.weights(h)
 	})
 }
 

@@ -324,7 +324,8 @@ func TestFileCutShort(t *testing.T) {
 	if err := x.ReadFinite(make([]byte, size), 0); err != nil {
 		t.Fatal(err)
 	}
-	model := &Model{Weights: &shards{files: []shard{{weightsFile, s}}, names: s.Names()}}
+	of := &shards{files: []shard{{weightsFile, s}}, names: s.Names()}
+	model := &Model{Weights: of, weights: of.identify}
 	whole := model.Hash()
 	if err := os.Truncate(path, 0); err != nil {
 		t.Fatal(err)

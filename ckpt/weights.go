@@ -34,7 +34,7 @@ const (
 )
 
 // weights opens the weights of a Hugging Face folder: model.safetensors, or the shards that model.safetensors.index.json names.
-func (f folder) weights() (Weights, error) {
+func (f folder) weights() (*shards, error) {
 	if f.has(weightsFile) {
 		s, err := f.safetensors(weightsFile)
 		if err != nil {
@@ -88,7 +88,7 @@ type weightsIndex struct {
 	WeightMap map[string]string `json:"weight_map"`
 }
 
-func (f folder) sharded() (Weights, error) {
+func (f folder) sharded() (*shards, error) {
 	data, err := f.read(weightsIndexFile, maxIndexBytes)
 	if err != nil {
 		return nil, err

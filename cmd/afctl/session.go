@@ -94,7 +94,7 @@ func openModel(c *Config) (*ckpt.Model, error) {
 // products have the same bits on any number of threads; a library's need not.
 func openBackend(c *EngineConfig) (kernels.Backend, ckpt.EngineIdentity, error) {
 	if c.Backend == cuda.Backend {
-		return nil, ckpt.EngineIdentity{}, cuda.Available()
+		return nil, ckpt.EngineIdentity{}, cuda.ErrNotBuilt
 	}
 	b, err := cpu.New(cpu.Options{Threads: c.Threads, Level: cpu.Auto})
 	if err != nil {

@@ -22,7 +22,10 @@ import (
 // KindNotRecorded is the kind of a replayed call that the record does not hold.
 const KindNotRecorded = "not_recorded"
 
-// entry is a line of a record: what one tool gave for one set of arguments.
+// recordHead is the first line of a record. Another format has another number.
+const recordHead = `{"format":1}`
+
+// entry is each line after it: what one tool gave for one set of arguments.
 type entry struct {
 	Tool   string         `json:"tool"`
 	Args   jsontext.Value `json:"args"` // without white space, keys in order; numbers as they were written
@@ -51,6 +54,8 @@ func callKey(tool string, args stdjson.RawMessage) (string, jsontext.Value, erro
 // Recorder records the results of tools in a JSON Lines file, so that a run can be replayed without any call out. While
 // it records, a tool is a function of its arguments: what a call gave first is what it gives again, within this record.
 // Errors that may pass (transient ones, and calls that were cut) are not recorded. It is safe for concurrent use.
+//
+// The first line is {"format":1}; each after it holds "tool", "args", and what came of them: "text" and "data", or "error_kind" and "error".
 type Recorder struct {
 	mu      sync.Mutex
 	f       *os.File
@@ -85,7 +90,14 @@ func resume(path string, f *os.File) (map[string]entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	return known, f.Truncate(whole)
+	if whole > int64(len(recordHead)) {
+		return known, f.Truncate(whole)
+	}
+	if err := f.Truncate(0); err != nil { // new, or torn within its first line
+		return nil, err
+	}
+	_, err = f.WriteString(recordHead + "\n")
+	return known, err
 }
 
 // Close syncs and closes the file; its error, or that of the first write that failed, means that the record is not whole.
@@ -196,7 +208,7 @@ func (t *replayed) Execute(_ context.Context, args stdjson.RawMessage) (rollout.
 	return e.result()
 }
 
-// entryStart is what every line of a record begins with.
+// entryStart is what every line after the first begins with.
 const entryStart = `{"tool":"`
 
 // maxRecordLine bounds one line of a record in bytes.
@@ -213,13 +225,23 @@ func readRecord(path string, r io.Reader) (known map[string]entry, whole int64, 
 			return known, lines.Offset, nil
 		}
 		if err == nil && line[len(line)-1] != '\n' {
-			if n := min(len(line), len(entryStart)); string(line[:n]) != entryStart[:n] { // somebody else's, which nothing may be cut off
-				return nil, 0, fmt.Errorf("%s:%d: found %q, expected a line of a record, which begins with %s", path, lines.N, line[:n], entryStart)
+			start := entryStart
+			if n == 1 {
+				start = recordHead
+			}
+			if m := min(len(line), len(start)); string(line[:m]) != start[:m] { // somebody else's, which nothing may be cut off
+				return nil, 0, fmt.Errorf("%s:%d: found %q, expected a line of a record, which begins with %s", path, n, line[:m], start)
 			}
 			return known, lines.Offset, nil
 		}
 		if err != nil {
 			return nil, 0, fmt.Errorf("%s:%d: %w", path, n, err)
+		}
+		if n == 1 {
+			if text := strings.TrimSpace(string(line)); text != recordHead {
+				return nil, 0, fmt.Errorf("%s:1: found %.100q, expected %s, with which a record begins", path, text, recordHead)
+			}
+			continue
 		}
 		var e entry
 		if err := ckpt.DecodeJSONLine(path, n, line, &e, ckpt.RefuseUnknown); err != nil {

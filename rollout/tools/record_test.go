@@ -137,6 +137,7 @@ func TestRecordKeysKeepNumbers(t *testing.T) {
 // A torn last line is dropped, any other fault is an error that names the line.
 func TestRecordFaults(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tools.jsonl")
+	const head = recordHead + "\n"
 	good := `{"tool":"T","args":{"query":"a"},"text":"x"}` + "\n"
 	write := func(text string) {
 		t.Helper()
@@ -144,7 +145,7 @@ func TestRecordFaults(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write("\ufeff" + good + `{"tool":"T","args":{"query":"b"},"text":"` + strings.Repeat("long ", 100))
+	write("\ufeff" + head + good + `{"tool":"T","args":{"query":"b"},"text":"` + strings.Repeat("long ", 100))
 	rep, err := NewReplayer(path)
 	if err != nil || len(rep.known) != 1 {
 		t.Fatalf("%v", err)
@@ -165,9 +166,9 @@ func TestRecordFaults(t *testing.T) {
 	for name, line := range map[string]string{
 		"no json": "x\n", "unknown key": `{"tool":"T","args":{},"foo":1}` + "\n", "no tool": `{"args":{}}` + "\n", "no args": `{"tool":"T"}` + "\n", "twice": strings.Replace(good, "x", "y", 1), "case": `{"Tool":"T","args":{}}` + "\n", "type": `{"tool":7,"args":{}}` + "\n",
 	} {
-		write(good + line + good)
+		write(head + good + line + good)
 		for _, err := range []error{second(NewReplayer(path)), second(NewRecorder(path))} {
-			if err == nil || !strings.Contains(err.Error(), path+":2:") {
+			if err == nil || !strings.Contains(err.Error(), path+":3:") {
 				t.Errorf("%s: %v", name, err)
 			}
 			if wants := map[string]string{"type": "/tool: a number found, a string expected", "no args": "/args: missing", "case": `did you mean "tool"`}; err != nil && !strings.Contains(err.Error(), wants[name]) {
@@ -175,11 +176,21 @@ func TestRecordFaults(t *testing.T) {
 			}
 		}
 	}
-	for _, other := range []string{"model: x", good + `[{"question":"of tasks, without a line break"}]`, "{"} { // a torn line is one of a record, or nothing is cut off
+	for other, want := range map[string]string{ // a torn line is one of a record, or nothing is cut off
+		"model: x": "", head + good + `[{"question":"of tasks, without a line break"}]`: "", good: "", `{"format":2}` + "\n" + good: "", "\n": "",
+		"": head, "{": head, "\ufeff" + head[:8]: head, head: head, head + good + "{": head + good,
+	} {
 		write(other)
-		err := second(NewRecorder(path))
-		if content, _ := os.ReadFile(path); other != "{" && (err == nil || string(content) != other) || other == "{" && err != nil {
-			t.Errorf("%q: %v, and %q is left", other, err, content)
+		read := second(NewReplayer(path))
+		rec, err := NewRecorder(path)
+		content, _ := os.ReadFile(path)
+		if want == "" && (err == nil || read == nil || string(content) != other) || want != "" && (err != nil || read != nil || string(content) != want) {
+			t.Errorf("%q: %v, %v, and %q is left", other, read, err, content)
+		}
+		if err == nil {
+			if err := rec.Close(); err != nil {
+				t.Error(err)
+			}
 		}
 	}
 	if err := second(NewReplayer(path + ".absent")); !errors.Is(err, os.ErrNotExist) {
@@ -296,8 +307,8 @@ func TestRecordConcurrently(t *testing.T) {
 }
 
 func FuzzRecord(f *testing.F) {
-	f.Add([]byte(`{"tool":"T","args":{"query":"a"},"text":"x","data":[1]}` + "\n"))
-	f.Add([]byte(`{"tool":"T","args":{},"error_kind":"k","error":"e"}` + "\n{"))
+	f.Add([]byte(recordHead + "\n" + `{"tool":"T","args":{"query":"a"},"text":"x","data":[1]}` + "\n"))
+	f.Add([]byte(recordHead + "\n" + `{"tool":"T","args":{},"error_kind":"k","error":"e"}` + "\n{"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		known, whole, err := readRecord("fuzz", strings.NewReader(string(data)))
 		if err == nil && (whole > int64(len(data)) || len(known) > strings.Count(string(data), "\n")) {
