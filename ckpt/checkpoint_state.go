@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	"afctl/flow/strictjson"
+
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -88,7 +90,7 @@ func parseState(file string, data []byte) (s State, err error) {
 	var head struct {
 		Format *int `json:"format"`
 	}
-	if err := DecodeJSON(file, data, &head, IgnoreUnknown); err != nil {
+	if err := DecodeJSON(file, data, &head, strictjson.IgnoreUnknown); err != nil {
 		return s, err
 	}
 	switch {
@@ -99,6 +101,6 @@ func parseState(file string, data []byte) (s State, err error) {
 	case *head.Format < StateFormat:
 		return s, fmt.Errorf("%s: format version %d found, %d expected", file, *head.Format, StateFormat)
 	}
-	err = DecodeJSON(file, data, &s, RefuseUnknown)
+	err = DecodeJSON(file, data, &s, strictjson.RefuseUnknown)
 	return s, errors.Join(err, s.check())
 }

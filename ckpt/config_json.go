@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 
+	"afctl/flow/strictjson"
+
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -104,7 +106,7 @@ func (t tokenIDs) MarshalJSONTo(enc *jsontext.Encoder) error {
 // and generationFile are for errors. What config.json leaves out takes transformers' default for the family.
 func ParseModelConfig(file string, config []byte, generationFile string, generation []byte) (ModelConfig, error) {
 	var raw hfConfig
-	if err := DecodeJSON(file, config, &raw, IgnoreUnknown); err != nil {
+	if err := DecodeJSON(file, config, &raw, strictjson.IgnoreUnknown); err != nil {
 		return ModelConfig{}, err
 	}
 	if err := raw.required(); err != nil {
@@ -119,7 +121,7 @@ func ParseModelConfig(file string, config []byte, generationFile string, generat
 	}
 	if generation != nil {
 		var g generationConfig
-		if err := DecodeJSON(generationFile, generation, &g, IgnoreUnknown); err != nil {
+		if err := DecodeJSON(generationFile, generation, &g, strictjson.IgnoreUnknown); err != nil {
 			return ModelConfig{}, err
 		}
 		c.EOSTokenIDs = append(c.EOSTokenIDs, g.EOSTokenID...)

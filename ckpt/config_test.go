@@ -120,7 +120,7 @@ func TestParseModelConfigRefused(t *testing.T) {
 		{map[string]any{"layer_types": []any{"full_attention"}}, "", "layer_types: 1 layers found, num_hidden_layers = 2 expected", nil},
 		{map[string]any{"layer_types": []any{}}, "", "layer_types: 0 layers found", nil},
 		{map[string]any{"model_type": strings.Repeat("m", 1<<20)}, "", "mmm", ErrUnsupported},
-		{map[string]any{"hidden_size": "16"}, "", "/hidden_size: a string found, a whole number expected", nil},
+		{map[string]any{"hidden_size": "16"}, "", "/hidden_size: found a string, expected a whole number", nil},
 		{map[string]any{"hidden_size": 1 << 40}, "", "hidden_size: 1099511627776 found", nil},
 		{map[string]any{"hidden_size": -1}, "", "hidden_size: -1 found", nil},
 		{map[string]any{"quantization_config": map[string]any{"quant_method": "awq", "bits": 4}}, "", `quantization_config: quant_method "awq" found, none`, ErrUnsupported},
@@ -138,7 +138,7 @@ func TestParseModelConfigRefused(t *testing.T) {
 		{map[string]any{"bos_token_id": -1}, "", "bos_token_id: -1 found", nil},
 		{nil, `{"eos_token_id":[99]}`, "generation_config.json: eos_token_id: 99 found", nil},
 		{nil, `{"eos_token_id":}`, "generation_config.json:1:", nil},
-		{map[string]any{"Hidden_Size": 16}, "", `"Hidden_Size" found, "hidden_size" expected`, nil},
+		{map[string]any{"Hidden_Size": 16}, "", `"Hidden_Size", expected "hidden_size"`, nil},
 	} {
 		_, err := parseConfig(t, test.change, test.generation)
 		if err == nil || len(err.Error()) > 500 || !strings.Contains(err.Error(), test.want) || test.is != nil && !errors.Is(err, test.is) {

@@ -19,7 +19,7 @@ func SkipMark(r *bufio.Reader) int {
 	return n
 }
 
-// Lines reads the lines of a file, a byte order mark aside.
+// Lines reads the lines of a file of JSON Lines, a byte order mark aside.
 type Lines struct {
 	N      int   // of the line read last, from 1
 	Offset int64 // of its first byte in the file
@@ -52,7 +52,7 @@ func (l *Lines) Next() ([]byte, error) {
 	l.end += int64(len(line))
 	switch {
 	case len(line) > l.most:
-		return nil, fmt.Errorf("more than %d bytes", l.most)
+		return nil, fmt.Errorf("found more than %d bytes in one line, expected one JSON object per line", l.most)
 	case err == io.EOF && len(line) > 0:
 		return line, nil
 	}

@@ -30,7 +30,7 @@ func TestLines(t *testing.T) {
 	}
 	l := NewLines(strings.NewReader("a\n"+long), 2<<20)
 	l.Next()
-	if _, err := l.Next(); err == nil || err.Error() != "more than 2097152 bytes" || l.N != 2 {
+	if _, err := l.Next(); err == nil || err.Error() != "found more than 2097152 bytes in one line, expected one JSON object per line" || l.N != 2 {
 		t.Errorf("line %d: %v", l.N, err)
 	}
 	l = NewLines(io.MultiReader(strings.NewReader("a"), iotest.ErrReader(io.ErrClosedPipe)), 9)

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"afctl/flow/strictjson"
+
 	"github.com/go-json-experiment/json"
 	"golang.org/x/sys/unix"
 )
@@ -123,7 +125,7 @@ func lockedError(dir string, f *os.File) error {
 		return locked
 	}
 	var h holder
-	if err := DecodeJSON(f.Name(), data, &h, RefuseUnknown); err == nil && h.PID > 0 {
+	if err := DecodeJSON(f.Name(), data, &h, strictjson.RefuseUnknown); err == nil && h.PID > 0 {
 		locked.PID, locked.Since = h.PID, h.Since.Local()
 	}
 	return locked

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"afctl/flow/strictjson"
+
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -45,7 +47,7 @@ var harmlessInits = []string{"true", "false", "null", `"gaussian"`, `"orthogonal
 // parseAdapterConfig reads adapter_config.json.
 func parseAdapterConfig(file string, data []byte) (AdapterConfig, error) {
 	var raw peftConfig
-	if err := DecodeJSON(file, data, &raw, IgnoreUnknown); err != nil {
+	if err := DecodeJSON(file, data, &raw, strictjson.IgnoreUnknown); err != nil {
 		return AdapterConfig{}, err
 	}
 	raw.InitLoraWeights.Compact()

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"afctl/flow/strictjson"
+
 	"github.com/go-json-experiment/json"
 )
 
@@ -23,7 +25,7 @@ func readGolden(t testing.TB, v any, path ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := DecodeJSON(name, data, v, RefuseUnknown); err != nil {
+	if err := DecodeJSON(name, data, v, strictjson.RefuseUnknown); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -209,7 +211,7 @@ func TestReadAdapterRefused(t *testing.T) {
 		{name: "too many targets", config: map[string]any{"target_modules": slices.Repeat([]string{"q_proj"}, maxModules+1)}, want: "target_modules: 8193 entries"},
 		{name: "rank 0", config: map[string]any{"r": 0}, want: "r: 0 found"},
 		{name: "no rank", config: map[string]any{"r": nil}, want: "r: missing or null"},
-		{name: "case", config: map[string]any{"R": 5}, want: `"R" found, "r" expected`},
+		{name: "case", config: map[string]any{"R": 5}, want: `"R", expected "r"`},
 		{name: "other method", config: map[string]any{"peft_type": "IA3"}, want: "peft_type", is: ErrUnsupported},
 		{name: "other task", config: map[string]any{"task_type": "SEQ_CLS"}, want: "task_type", is: ErrUnsupported},
 		{name: "dora", config: map[string]any{"use_dora": true}, want: "use_dora", is: ErrUnsupported},

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"afctl/flow/strictjson"
+
 	"pgregory.net/rapid"
 )
 
@@ -58,7 +60,7 @@ func TestSafetensorsRoundTrip(t *testing.T) {
 		var header struct {
 			Metadata map[string]string `json:"__metadata__"`
 		}
-		if err := DecodeJSON("header", s.header, &header, IgnoreUnknown); err != nil || (8+len(s.header))%8 != 0 || !reflect.DeepEqual(header.Metadata, meta) {
+		if err := DecodeJSON("header", s.header, &header, strictjson.IgnoreUnknown); err != nil || (8+len(s.header))%8 != 0 || !reflect.DeepEqual(header.Metadata, meta) {
 			rt.Fatalf("header of %d bytes, metadata %v, %v", len(s.header), header.Metadata, err)
 		}
 		if len(s.Names()) != len(tensors) {
@@ -111,11 +113,11 @@ func TestSafetensorsRefused(t *testing.T) {
 		"negative dimension":    {`{"a":{"dtype":"F32","shape":[-1,-2],"data_offsets":[0,8]}}`, 8, []string{`"a"`, "-1"}},
 		"dimension a fraction":  {`{"a":{"dtype":"F32","shape":[2.5],"data_offsets":[0,8]}}`, 8, []string{"/a/shape/0", "2.5"}},
 		"unknown dtype":         {`{"a":{"dtype":"F33","shape":[2],"data_offsets":[0,8]}}`, 8, []string{`"a"`, "F33"}},
-		"dtype a number":        {`{"a":{"dtype":32,"shape":[2],"data_offsets":[0,8]}}`, 8, []string{"/a/dtype", "a string expected"}},
+		"dtype a number":        {`{"a":{"dtype":32,"shape":[2],"data_offsets":[0,8]}}`, 8, []string{"/a/dtype", "expected a string"}},
 		"no dtype":              {`{"a":{"shape":[2],"data_offsets":[0,8]}}`, 8, []string{`"a"`, "dtype: missing or null"}},
 		"no shape":              {`{"a":{"dtype":"F32","shape":null,"data_offsets":[0,8]}}`, 8, []string{`"a"`, "shape: missing or null"}},
 		"unknown key":           {`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"x":1}}`, 8, []string{"/a/x"}},
-		"name twice":            {`{` + good + `,` + good + `}`, 8, []string{"/a: duplicate"}},
+		"name twice":            {`{` + good + `,` + good + `}`, 8, []string{"/a: found twice"}},
 		"key twice":             {`{"a":{"dtype":"F32","dtype":"F16","shape":[2],"data_offsets":[0,8]}}`, 8, []string{"dtype"}},
 		"metadata of numbers":   {`{"__metadata__":{"format":1},` + good + `}`, 8, []string{"__metadata__"}},
 		"metadata of null":      {`{"__metadata__":{"format":null},` + good + `}`, 8, []string{"/__metadata__/format: null found, a string expected"}},
@@ -123,8 +125,8 @@ func TestSafetensorsRefused(t *testing.T) {
 		"null in a shape":       {`{"a":{"dtype":"F32","shape":[null,32],"data_offsets":[0,8]}}`, 8, []string{`"a"`, "shape/0: null found"}},
 		"null offset":           {`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,null]}}`, 8, []string{`"a"`, "data_offsets/1: null found"}},
 		"long name":             {`{"` + long + `":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}`, 8, []string{"nnn", "12 expected"}},
-		"long name, unread":     {`{"` + long + `":{"dtype":3}}`, 8, []string{"nnn", "a string expected"}},
-		"long name twice":       {`{"` + long + `":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"` + long + `":{}}`, 8, []string{"nnn", "duplicate"}},
+		"long name, unread":     {`{"` + long + `":{"dtype":3}}`, 8, []string{"nnn", "expected a string"}},
+		"long name twice":       {`{"` + long + `":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"` + long + `":{}}`, 8, []string{"nnn", "found twice"}},
 		"long name, gap":        {`{"` + long + `":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[0],"data_offsets":[5,5]}}`, 8, []string{"nnn", "gap"}},
 		"empty":                 {``, 0, []string{"'{'"}},
 		"cut JSON":              {`{"a":{"dtype":"F32"`, 8, []string{"header"}},

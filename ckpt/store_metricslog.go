@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"afctl/flow/strictjson"
+
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -109,7 +111,7 @@ func metricsStep(where string, line []byte) (int, error) {
 	var head struct {
 		Step *int `json:"step"`
 	}
-	if err := DecodeJSON(where, line, &head, IgnoreUnknown); err != nil {
+	if err := DecodeJSON(where, line, &head, strictjson.IgnoreUnknown); err != nil {
 		return 0, err
 	}
 	if head.Step == nil || *head.Step < 0 {

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"afctl/flow/strictjson"
+
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -27,14 +29,14 @@ func TestDecodeJSON(t *testing.T) {
 	}{
 		{`{"reward":1,"turns":[{"prompt":[1,2]}],"named":{"Size":{"size":1}},"vocab":{"a":1,"A":2}}`, bothWays, bothWays},
 		{`{"reward":1,"other":{"reward":2}}`, `f.json:1:13: /other`, ""},
-		{`{"reward":1,"REWARD":2}`, `/REWARD`, `/REWARD: key "REWARD" found, "reward" expected`},
+		{`{"reward":1,"REWARD":2}`, `/REWARD`, `/REWARD: found the key "REWARD", expected "reward"`},
 		{"{\"reward\":1,\n \"turns\":[{\"Prompt\":[1]}]}", `/turns/0/Prompt`, `f.json:2:`},
 		{`{"named":{"x":{"SIZE":1}}}`, `/named/x/SIZE`, `/named/x/SIZE`},
 		{`{"reward":1,"reward":2}`, `reward`, `reward`},
 		{`{"vocab":{"a":1,"a":2}}`, `/vocab`, `/vocab`},
 		{`{"other":{"a":1,"a":2}}`, `other`, `/other`},
-		{`{"reward":"1"}`, `/reward: a string found, a number expected`, `/reward: a string found, a number expected`},
-		{`{"turns":[{"prompt":[1,2.5]}]}`, `/turns/0/prompt/1: the number 2.5 found, a whole number expected`, `2.5`},
+		{`{"reward":"1"}`, `/reward: found a string, expected a number`, `/reward: found a string, expected a number`},
+		{`{"turns":[{"prompt":[1,2.5]}]}`, `/turns/0/prompt/1: found 2.5, expected a whole number`, `2.5`},
 		{`{"turns":[{"prompt":[3000000000]}]}`, `/turns/0/prompt/0`, `3000000000`},
 		{`{"reward":1e999}`, `/reward`, `/reward`},
 		{`{"reward":NaN}`, `f.json:1:`, `f.json:1:`},
@@ -44,9 +46,9 @@ func TestDecodeJSON(t *testing.T) {
 		{ByteOrderMark + `{"reward":1}`, bothWays, bothWays},
 		{ByteOrderMark + `{"reward":"1"}`, `f.json:1:11: /reward`, `f.json:1:11: /reward`},
 		{``, `f.json:1:1`, `f.json:1:1`},
-		{`[]`, `a list found, an object expected`, `a list found, an object expected`},
+		{`[]`, `found a list, expected an object`, `found a list, expected an object`},
 	} {
-		for unknown, want := range map[Unknown]string{RefuseUnknown: test.refused, IgnoreUnknown: test.ignored} {
+		for unknown, want := range map[strictjson.Unknown]string{strictjson.RefuseUnknown: test.refused, strictjson.IgnoreUnknown: test.ignored} {
 			var v strictTarget
 			err := DecodeJSON("f.json", []byte(test.data), &v, unknown)
 			switch {

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"afctl/flow/strictjson"
 )
 
 // goldenClock is the time that testdata/make_templates.py fixes.
@@ -44,7 +46,7 @@ func readGoldenChats(t *testing.T) []goldenChat {
 		t.Fatal(err)
 	}
 	var cases []goldenChat
-	if err := DecodeJSON(name, data, &cases, RefuseUnknown); err != nil {
+	if err := DecodeJSON(name, data, &cases, strictjson.RefuseUnknown); err != nil {
 		t.Fatal(err)
 	}
 	return cases
@@ -100,7 +102,7 @@ func TestChatTemplateSnippets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := DecodeJSON(name, data, &snippets, RefuseUnknown); err != nil {
+	if err := DecodeJSON(name, data, &snippets, strictjson.RefuseUnknown); err != nil {
 		t.Fatal(err)
 	}
 	var messages []Message

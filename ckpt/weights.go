@@ -10,6 +10,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"afctl/flow/strictjson"
 )
 
 // Weights are the tensors of a model, wherever they lie: one safetensors file, several, or, behind the same
@@ -106,7 +108,7 @@ func (f folder) sharded() (*shards, error) {
 
 func parseWeightsIndex(file string, data []byte) (weightsIndex, error) {
 	var index weightsIndex
-	if err := DecodeJSON(file, data, &index, IgnoreUnknown); err != nil {
+	if err := DecodeJSON(file, data, &index, strictjson.IgnoreUnknown); err != nil {
 		return index, err
 	}
 	if len(index.WeightMap) == 0 {

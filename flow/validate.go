@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"afctl/flow/nearest"
 )
 
 // Validate reports every option that is out of its range, or that has no effect beside the others while it differs
@@ -53,7 +55,7 @@ func checkName[T ~string](key string, found T, valid ...T) error {
 		names[i] = string(v)
 	}
 	return fmt.Errorf("flow.%s: found %q, expected one of %s; did you mean %q?",
-		key, string(found), strings.Join(names, ", "), Nearest(string(found), names))
+		key, string(found), strings.Join(names, ", "), nearest.Name(string(found), names))
 }
 
 // Divides reports whether logits can be divided by a temperature: it is more than 0, and so is its inverse in float32, which is finite.

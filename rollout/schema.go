@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"strings"
 
-	"afctl/ckpt"
+	"afctl/flow/strictjson"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -64,7 +64,7 @@ func (s *ToolSpec) Validate(args stdjson.RawMessage) error {
 		return bad("%v", err)
 	}
 	if k := jsontext.Value(args).Kind(); k != '{' {
-		return bad("the arguments are %s, expected a JSON object", ckpt.KindName(k))
+		return bad("the arguments are %s, expected a JSON object", strictjson.KindName(k))
 	}
 	var value any
 	if err := json.Unmarshal(args, &value); err != nil {

@@ -8,11 +8,12 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
-
 	"afctl/ckpt"
 	"afctl/flow"
+	"afctl/flow/strictjson"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Report is the outcome of one evaluation: its figures, and a row for every task.
@@ -94,7 +95,7 @@ func ReadReport(name string, in io.Reader) (*Report, error) {
 		return nil, err
 	}
 	var r Report
-	if err := ckpt.DecodeJSON(name, data, &r, ckpt.RefuseUnknown); err != nil {
+	if err := ckpt.DecodeJSON(name, data, &r, strictjson.RefuseUnknown); err != nil {
 		return nil, err
 	}
 	if r.Repeats < 1 || len(r.Rows) == 0 {

@@ -11,10 +11,11 @@ import (
 	"path/filepath"
 	"strings"
 
+	"afctl/ckpt"
+	"afctl/flow/strictjson"
+
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-
-	"afctl/ckpt"
 )
 
 // Limits of a file. They end the reading of a file that was never a suite of questions; none is near what suites hold.
@@ -89,7 +90,7 @@ func readJSON(r io.Reader) ([]row, error) {
 		return nil, jsonError(err)
 	}
 	if open.Kind() != '[' {
-		return nil, fmt.Errorf("%w: found %s at the start, expected an array of objects: [{...}, ...]", ErrFormat, ckpt.KindName(open.Kind()))
+		return nil, fmt.Errorf("%w: found %s at the start, expected an array of objects: [{...}, ...]", ErrFormat, strictjson.KindName(open.Kind()))
 	}
 	var rows []row
 	for d.PeekKind() != ']' {
@@ -152,7 +153,7 @@ func readJSONL(r io.Reader) ([]row, error) {
 
 func readRow(value []byte, n int) (row, error) {
 	if jsontext.Value(value).Kind() != '{' {
-		return row{}, fmt.Errorf("row %d: %w: found %s, expected an object {...}", n, ErrFormat, ckpt.KindName(jsontext.Value(value).Kind()))
+		return row{}, fmt.Errorf("row %d: %w: found %s, expected an object {...}", n, ErrFormat, strictjson.KindName(jsontext.Value(value).Kind()))
 	}
 	var fields map[string]any
 	if err := json.Unmarshal(value, &fields, json.WithUnmarshalers(keepNumbers)); err != nil {

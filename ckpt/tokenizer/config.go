@@ -7,6 +7,7 @@ import (
 	"path"
 
 	"afctl/ckpt"
+	"afctl/flow/strictjson"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -94,7 +95,7 @@ func loadConfig(fsys fs.FS, folder string) (Config, error) {
 		return c, err
 	default:
 		var raw configJSON
-		if err := ckpt.DecodeJSON(path.Join(folder, configFile), data, &raw, ckpt.IgnoreUnknown); err != nil {
+		if err := ckpt.DecodeJSON(path.Join(folder, configFile), data, &raw, strictjson.IgnoreUnknown); err != nil {
 			return c, err
 		}
 		c.ChatTemplate, c.ChatTemplateFile = raw.ChatTemplate.source, path.Join(folder, configFile)

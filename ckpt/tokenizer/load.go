@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"afctl/ckpt"
+	"afctl/flow/strictjson"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -136,7 +137,7 @@ func (m *mergeJSON) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 // Parse reads a tokenizer.json. name is for errors.
 func Parse(name string, data []byte) (*Tokenizer, error) {
 	var raw tokenizerJSON
-	if err := ckpt.DecodeJSON(name, data, &raw, ckpt.IgnoreUnknown); err != nil {
+	if err := ckpt.DecodeJSON(name, data, &raw, strictjson.IgnoreUnknown); err != nil {
 		return nil, fmt.Errorf("tokenizer: %w", err)
 	}
 	t := &Tokenizer{}

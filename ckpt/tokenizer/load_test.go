@@ -92,7 +92,7 @@ func TestParseRefused(t *testing.T) {
 		"added twice": {func(raw, model map[string]any) {
 			raw["added_tokens"] = append(raw["added_tokens"].([]any), first(raw, "added_tokens"))
 		}, "the same as an earlier one", false},
-		"a key in other case": {func(raw, model map[string]any) { raw["Decoder"] = nil }, `"Decoder" found, "decoder" expected`, false},
+		"a key in other case": {func(raw, model map[string]any) { raw["Decoder"] = nil }, `"Decoder", expected "decoder"`, false},
 	} {
 		err := editTokenizer(t, test.edit)
 		switch {

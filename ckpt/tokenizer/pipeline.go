@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"afctl/ckpt"
+	"afctl/flow/strictjson"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -40,10 +41,10 @@ func readComponent(field string, value jsontext.Value) (component, error) {
 	var kind struct {
 		Type string `json:"type"`
 	}
-	if err := ckpt.DecodeJSON(field, value, &kind, ckpt.IgnoreUnknown); err == nil && !slices.Contains(components, kind.Type) {
+	if err := ckpt.DecodeJSON(field, value, &kind, strictjson.IgnoreUnknown); err == nil && !slices.Contains(components, kind.Type) {
 		return component{Type: kind.Type}, nil
 	}
-	return c, ckpt.DecodeJSON(field, value, &c, ckpt.RefuseUnknown)
+	return c, ckpt.DecodeJSON(field, value, &c, strictjson.RefuseUnknown)
 }
 
 func isNull(value jsontext.Value) bool { return len(value) == 0 || value.Kind() == 'n' }

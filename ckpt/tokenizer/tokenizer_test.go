@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"afctl/ckpt"
+	"afctl/flow/strictjson"
 
 	"golang.org/x/text/unicode/norm"
 	"pgregory.net/rapid"
@@ -54,7 +55,7 @@ func TestGolden(t *testing.T) {
 		Plain     []int32 `json:"plain"`
 		Decoded   string  `json:"decoded"`
 	}
-	if err := ckpt.DecodeJSON("golden.json", readTestdata(t, "golden.json"), &golden, ckpt.RefuseUnknown); err != nil {
+	if err := ckpt.DecodeJSON("golden.json", readTestdata(t, "golden.json"), &golden, strictjson.RefuseUnknown); err != nil {
 		t.Fatal(err)
 	}
 	tokenizers := map[string]*Tokenizer{}

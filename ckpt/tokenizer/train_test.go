@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"afctl/ckpt"
+	"afctl/flow/strictjson"
 
 	"pgregory.net/rapid"
 )
@@ -26,7 +27,7 @@ func corpusLines(t testing.TB) []string {
 // The merges are those that Hugging Face's BpeTrainer learns from the same corpus, in the same order.
 func TestTrainGolden(t *testing.T) {
 	var want [][2]string
-	if err := ckpt.DecodeJSON("merges.json", readTestdata(t, "merges.json"), &want, ckpt.RefuseUnknown); err != nil {
+	if err := ckpt.DecodeJSON("merges.json", readTestdata(t, "merges.json"), &want, strictjson.RefuseUnknown); err != nil {
 		t.Fatal(err)
 	}
 	var got struct {
@@ -36,7 +37,7 @@ func TestTrainGolden(t *testing.T) {
 	}
 	const specials = 3 // the size counts them
 	data := train(t, corpusLines(t), 256+len(want)+specials, "<a>", "<b>", "<c>")
-	if err := ckpt.DecodeJSON("trained", data, &got, ckpt.IgnoreUnknown); err != nil {
+	if err := ckpt.DecodeJSON("trained", data, &got, strictjson.IgnoreUnknown); err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Equal(got.Model.Merges, want) {

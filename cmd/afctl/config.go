@@ -13,6 +13,7 @@ import (
 	"afctl/ckpt"
 	"afctl/engine"
 	"afctl/flow"
+	"afctl/flow/nearest"
 	"afctl/rollout/tools"
 )
 
@@ -141,7 +142,7 @@ func (c *Config) Validate() error {
 	oneOf := func(key, found string, names ...string) {
 		if !slices.Contains(names, found) {
 			errs = append(errs, &valueError{key, fmt.Sprintf("found %q, expected %s; did you mean %q?",
-				found, strings.Join(names, " or "), flow.Nearest(found, names))})
+				found, strings.Join(names, " or "), nearest.Name(found, names))})
 		}
 	}
 	check(c.Model != "", "model", `""`, "the folder of a model, or "+gymModel)

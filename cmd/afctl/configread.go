@@ -12,6 +12,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"afctl/ckpt"
+
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
@@ -110,7 +112,7 @@ func readConfigFile(path string) ([]byte, error) {
 	if len(data) > maxConfigBytes {
 		return nil, usagef("%s: more than %d bytes, too long for a config", path, maxConfigBytes)
 	}
-	data = bytes.TrimPrefix(data, []byte(byteOrderMark))
+	data = bytes.TrimPrefix(data, []byte(ckpt.ByteOrderMark))
 	for n, l := range bytes.Split(data, []byte("\n")) {
 		if i := notText(l); i >= 0 {
 			return nil, usagef("%s:%d:%d: found the byte 0x%02x, expected text in UTF-8", path, n+1, 1+utf8.RuneCount(l[:i]), l[i])

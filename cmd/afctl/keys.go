@@ -6,7 +6,7 @@ import (
 	"strings"
 	"sync"
 
-	"afctl/flow"
+	"afctl/flow/nearest"
 )
 
 // key is one place of Config: a value, or a section of them.
@@ -72,9 +72,9 @@ func nearestKey(path string) string {
 		paths, names = append(paths, k.path), append(names, k.name())
 	}
 	if last == path {
-		return paths[slices.Index(names, flow.Nearest(path, names))]
+		return paths[slices.Index(names, nearest.Name(path, names))]
 	}
-	return flow.Nearest(path, paths)
+	return nearest.Name(path, paths)
 }
 
 // keyHelp says what each key and section means: the comments of `afctl init`. Sources are in flow/PAPERS.md.

@@ -16,6 +16,7 @@ import (
 
 	"afctl/ckpt"
 	"afctl/flow"
+	"afctl/flow/nearest"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -224,7 +225,7 @@ func checkChosen(chosen []string, tasks []flow.Task) error {
 	}
 	for _, id := range chosen {
 		if !slices.Contains(ids, id) {
-			return fmt.Errorf("--task: found %s, which is no task of this run; did you mean %s?", shorten(id), shorten(flow.Nearest(id, ids)))
+			return fmt.Errorf("--task: found %s, which is no task of this run; did you mean %s?", shorten(id), shorten(nearest.Name(id, ids)))
 		}
 	}
 	return nil

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"afctl/flow"
+	"afctl/flow/nearest"
 	"afctl/rollout"
 )
 
@@ -206,7 +206,7 @@ func (c *RolloutConfig) validate() (errs []error) {
 			names = append(names, string(Off))
 		}
 		if !slices.Contains(names, string(m.Provider)) {
-			bad(slot+".provider", "found %q, expected %s; did you mean %q?", m.Provider, strings.Join(names, " or "), flow.Nearest(string(m.Provider), names))
+			bad(slot+".provider", "found %q, expected %s; did you mean %q?", m.Provider, strings.Join(names, " or "), nearest.Name(string(m.Provider), names))
 		}
 		whole(slot+".max_tokens", m.MaxTokens, 1)
 		if !(m.Temperature >= 0 && m.Temperature < math.Inf(1)) {
@@ -215,7 +215,7 @@ func (c *RolloutConfig) validate() (errs []error) {
 	}
 	for _, t := range c.Tools.Use {
 		if names := toolNames(); !slices.Contains(names, t) {
-			bad("tools.use", "found %q, expected some of %s; did you mean %q?", t, strings.Join(names, ", "), flow.Nearest(t, names))
+			bad("tools.use", "found %q, expected some of %s; did you mean %q?", t, strings.Join(names, ", "), nearest.Name(t, names))
 		}
 	}
 	return errs

@@ -9,7 +9,7 @@ import (
 	"syscall"
 
 	"afctl/cuda"
-	"afctl/flow"
+	"afctl/flow/nearest"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -176,7 +176,7 @@ func checkEmpty(cmd *cobra.Command) (err error) {
 }
 
 func unknownCommand(cmd *cobra.Command, name string) error {
-	return usagef("unknown command %q; did you mean %q?", name, flow.Nearest(name, commandNames(cmd)))
+	return usagef("unknown command %q; did you mean %q?", name, nearest.Name(name, commandNames(cmd)))
 }
 
 func commandNames(cmd *cobra.Command) []string {
@@ -217,7 +217,7 @@ func flagError(cmd *cobra.Command, err error) error {
 	}
 	var names []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-	return usagef("%w; did you mean --%s?", err, flow.Nearest(unknown.GetSpecifiedName(), names))
+	return usagef("%w; did you mean --%s?", err, nearest.Name(unknown.GetSpecifiedName(), names))
 }
 
 func noArguments(_ *cobra.Command, args []string) error {

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"afctl/ckpt"
+	"afctl/flow/strictjson"
 )
 
 // Page is one web page as plain text. Lines of Text that begin with "## " are headings.
@@ -219,7 +220,7 @@ func (s *FolderPages) scan(ctx context.Context, file int) error {
 
 func parsePage(file string, n int, line []byte) (Page, error) {
 	var p Page
-	if err := ckpt.DecodeJSONLine(file, n, line, &p, ckpt.RefuseUnknown); err != nil {
+	if err := ckpt.DecodeJSONLine(file, n, line, &p, strictjson.RefuseUnknown); err != nil {
 		return p, fmt.Errorf(`%w; expected a line {"url": "...", "title": "...", "text": "..."}`, err)
 	}
 	return p, nil

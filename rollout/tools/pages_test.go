@@ -92,7 +92,7 @@ func TestFolderPages(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	for name, c := range map[string]struct{ line, want string }{
-		"no json": {"url", "expected a line"}, "number": {`{"url": "c.example", "title": 5, "text": "x"}`, "/title: a number found, a string expected"}, "list": {`[]`, "a list found, an object expected"}, "unknown key": {`{"url": "c.example", "body": "x"}`, "body"}, "case": {`{"URL": "c.example"}`, "URL"}, "double": {`{"url": "c.example", "url": "d.example"}`, "url"},
+		"no json": {"url", "expected a line"}, "number": {`{"url": "c.example", "title": 5, "text": "x"}`, "/title: found a number, expected a string"}, "list": {`[]`, "found a list, expected an object"}, "unknown key": {`{"url": "c.example", "body": "x"}`, "body"}, "case": {`{"URL": "c.example"}`, "URL"}, "double": {`{"url": "c.example", "url": "d.example"}`, "url"},
 		"no url": {`{"text": "x"}`, "no host"}, "twice": {`{"url": "https://www.a.example/2/", "text": "x"}`, "a second page"},
 	} {
 		write("c.jsonl", "{\"url\": \"c.example/0\", \"text\": \"x\"}\n"+c.line+"\n")

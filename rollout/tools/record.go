@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"afctl/ckpt"
+	"afctl/flow/strictjson"
 	"afctl/rollout"
 
 	"github.com/go-json-experiment/json"
@@ -244,7 +245,7 @@ func readRecord(path string, r io.Reader) (known map[string]entry, whole int64, 
 			continue
 		}
 		var e entry
-		if err := ckpt.DecodeJSONLine(path, n, line, &e, ckpt.RefuseUnknown); err != nil {
+		if err := ckpt.DecodeJSONLine(path, n, line, &e, strictjson.RefuseUnknown); err != nil {
 			return nil, 0, err
 		}
 		switch {

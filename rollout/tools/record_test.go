@@ -171,7 +171,7 @@ func TestRecordFaults(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), path+":3:") {
 				t.Errorf("%s: %v", name, err)
 			}
-			if wants := map[string]string{"type": "/tool: a number found, a string expected", "no args": "/args: missing", "case": `did you mean "tool"`}; err != nil && !strings.Contains(err.Error(), wants[name]) {
+			if wants := map[string]string{"type": "/tool: found a number, expected a string", "no args": "/args: missing", "case": `did you mean "tool"`}; err != nil && !strings.Contains(err.Error(), wants[name]) {
 				t.Errorf("%s: %v, expected %q", name, err, wants[name])
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 
 	"afctl/ckpt"
+	"afctl/flow/strictjson"
 )
 
 // Doc is one document. Lines of Text that begin with "## " are headings.
@@ -125,7 +126,7 @@ func (s *jsonlSource) Next(context.Context) (Doc, error) {
 // parseDoc reads line n of a file, strictly.
 func parseDoc(path string, n int, line []byte) (Doc, error) {
 	var d Doc
-	if err := ckpt.DecodeJSONLine(path, n, line, &d, ckpt.RefuseUnknown); err != nil {
+	if err := ckpt.DecodeJSONLine(path, n, line, &d, strictjson.RefuseUnknown); err != nil {
 		return d, fmt.Errorf(`%w; expected a line {"title": "...", "text": "...", "url": "..."}`, err)
 	}
 	if strings.TrimSpace(d.Title) == "" {

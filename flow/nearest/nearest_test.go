@@ -1,8 +1,8 @@
-package flow
+package nearest
 
 import "testing"
 
-func TestNearest(t *testing.T) {
+func TestName(t *testing.T) {
 	keys := []string{"flow.kl", "flow.kl_estimator", "flow.epochs", "flow.group_size", "flow.temperature", "lora.r", "lora.rslora", "checkpoint.every"}
 	for found, want := range map[string]string{
 		"flow.tempp":       "flow.temperature",
@@ -19,11 +19,11 @@ func TestNearest(t *testing.T) {
 		"checkpoint.ever":  "checkpoint.every",
 		"":                 "lora.r",
 	} {
-		if got := Nearest(found, keys); got != want {
+		if got := Name(found, keys); got != want {
 			t.Errorf("%q: %q, expected %q", found, got, want)
 		}
 	}
-	if got := Nearest("a", nil); got != "" {
+	if got := Name("a", nil); got != "" {
 		t.Errorf("of nothing: %q", got)
 	}
 }

@@ -1,9 +1,10 @@
-package flow
+// Package nearest finds what a reader meant by a name that is none: the "did you mean" of error messages.
+package nearest
 
-// Nearest returns the known name that a reader of found most likely meant: the one at the smallest edit distance
+// Name returns the known name that a reader of found most likely meant: the one at the smallest edit distance
 // (letter case ignored), the first of known on a tie; "" where known is empty. A known name that goes on where found
 // ends is nearer than edits make it, as abbreviations are: flow.temp is flow.temperature, not flow.kl.
-func Nearest(found string, known []string) string {
+func Name(found string, known []string) string {
 	best, bestDistance := "", -1
 	for _, k := range known {
 		if d := editDistance(fold(found), fold(k)); bestDistance < 0 || d < bestDistance {
@@ -13,13 +14,13 @@ func Nearest(found string, known []string) string {
 	return best
 }
 
-// longestName bounds the cost of a name from a hostile file: names of ours are far shorter.
-const longestName = 64
+// longest bounds the cost of a name from a hostile file: names of ours are far shorter.
+const longest = 64
 
-// fold lower-cases ASCII and cuts the name at longestName runes.
+// fold lower-cases ASCII and cuts the name at longest runes.
 func fold(name string) []rune {
-	rs := []rune(name[:min(len(name), 4*longestName)])
-	rs = rs[:min(len(rs), longestName)]
+	rs := []rune(name[:min(len(name), 4*longest)])
+	rs = rs[:min(len(rs), longest)]
 	for i, r := range rs {
 		if 'A' <= r && r <= 'Z' {
 			rs[i] = r + 'a' - 'A'
