@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -25,9 +24,7 @@ func (s *Sampler) admit() error {
 	}
 	if s.spoiled && len(s.active) == 0 {
 		s.clear()
-		if err := s.cleanse(); err != nil {
-			return err
-		}
+		s.cleanse()
 	}
 	taken := 0
 	before := len(s.active)
@@ -114,18 +111,17 @@ func (s *Sampler) clear() {
 	s.full = false
 }
 
-// cleanse zeroes values that are not finite: what stands beside the keys of a sequence meets a weight of 0 in its sums.
-func (s *Sampler) cleanse() (err error) {
-	if !s.spoiled {
-		return nil
-	}
+// cleanse zeroes values that are not finite: what stands beside the keys of a sequence meets a weight of 0 in its sums. Where the back end cannot,
+// the engine is broken, as whoever comes next will hear.
+func (s *Sampler) cleanse() {
 	s.e.mu.Lock()
 	defer s.e.mu.Unlock()
+	s.spoiled = false
 	for _, kv := range s.cache {
-		err = errors.Join(err, s.e.b.KVZero(kv))
+		if s.e.broken == nil {
+			s.e.broken = s.e.b.KVZero(kv)
+		}
 	}
-	s.spoiled = err != nil
-	return err
 }
 
 // prefill computes keys and values of the fresh nodes, PrefillTokens rows at a time.

@@ -58,8 +58,8 @@ func TestCancelledPrompt(t *testing.T) {
 			errs[i] <- err
 		}()
 	}
-	var other Sample
-	sample(0, t.Context(), SampleRequest{Prompt: []int32{1}, MaxTokens: 1, Temperature: 1}, &other)
+	var first, second Sample
+	sample(0, t.Context(), SampleRequest{Prompt: []int32{1}, MaxTokens: 1, Temperature: 1}, &first)
 	<-entered
 	waiting := func(n int) {
 		for {
@@ -71,7 +71,7 @@ func TestCancelledPrompt(t *testing.T) {
 			}
 		}
 	}
-	sample(1, ctx, SampleRequest{Prompt: long, MaxTokens: 5, Temperature: 1}, &other)
+	sample(1, ctx, SampleRequest{Prompt: long, MaxTokens: 5, Temperature: 1}, &second)
 	waiting(1)
 	sample(2, t.Context(), short, &got)
 	waiting(2)
@@ -181,4 +181,42 @@ func (c countedContext) Err() error {
 		return context.Canceled
 	}
 	return nil
+}
+
+// lost is a back end that fails for good, as a device that is lost does.
+type lost struct {
+	kernels.Backend
+	zeroed atomic.Int32
+}
+
+var errLost = errors.New("the device is lost")
+
+func (b *lost) Gather(kernels.Tensor, kernels.Matrix, kernels.Tensor) error { return errLost }
+
+func (b *lost) KVZero(kernels.KV) error {
+	b.zeroed.Add(1)
+	return errLost
+}
+
+// TestLostDevice: where nothing works any more, every request ends with the reason, and the sampler rests.
+func TestLostDevice(t *testing.T) {
+	e := newEngine(t, randomModel(t, tiny(true), ckpt.F32, 33), 1, Options{})
+	b := &lost{Backend: e.b}
+	s := newSampler(t, e, SamplerOptions{Base: true}) // the cache is there, and then the device is lost
+	e.b = b
+	for i := range 3 {
+		_, err := s.Sample(t.Context(), SampleRequest{Prompt: []int32{1, 2}, MaxTokens: 2, Temperature: 1})
+		if !errors.Is(err, errLost) || (i > 0) != errors.Is(err, ErrBroken) {
+			t.Errorf("request %d: %v", i, err)
+		}
+	}
+	e.mu.Lock()
+	e.broken = nil // as if it were back, but for the cache
+	e.mu.Unlock()
+	if _, err := s.Sample(t.Context(), SampleRequest{Prompt: []int32{1, 2}, MaxTokens: 2, Temperature: 1}); !errors.Is(err, ErrBroken) || !errors.Is(err, errLost) {
+		t.Errorf("a cache that cannot be cleansed: %v", err)
+	}
+	if n := b.zeroed.Load(); n != 1 {
+		t.Errorf("%d caches cleansed", n)
+	}
 }

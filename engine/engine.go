@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"sync/atomic"
 
 	"afctl/ckpt"
 	"afctl/flow"
@@ -29,7 +30,7 @@ type Engine struct {
 	widest [numGroups]int
 	step   int // Adam's, of the present adapter
 	// changes counts those of the policy's weights: a sampler that was not told of one draws nothing (Sampler.Publish).
-	changes uint64
+	changes atomic.Uint64
 
 	rope    kernels.Tensor
 	ropeLen int
@@ -119,7 +120,7 @@ func (e *Engine) SetAdapter(a *ckpt.Adapter) error {
 
 // setLoRA puts lo in the place of the adapter.
 func (e *Engine) setLoRA(lo *lora) {
-	e.changes++
+	e.changes.Add(1)
 	e.lora.free(e.b)
 	e.lora, e.widest = lo, [numGroups]int{}
 	for _, l := range lo.layers {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"afctl/ckpt"
+	"afctl/flow"
 	"afctl/kernels"
 	"afctl/kernels/cpu"
 )
@@ -152,6 +153,42 @@ func TestOutOfMemory(t *testing.T) {
 				t.Errorf("%s: %s with memory again: %v", trainable, op.name, err)
 			}
 		}
+	}
+}
+
+// TestBeginTakesAll: all that an update's steps work in is there once it has begun, whichever pass takes most: of one layer it is the reference's.
+func TestBeginTakesAll(t *testing.T) {
+	for layers := 1; layers <= 3; layers++ {
+		cfg := tiny(true)
+		cfg.NumHiddenLayers, cfg.IntermediateSize = layers, 400
+		m, b := randomModel(t, cfg, ckpt.F32, 16), newTight(t)
+		e, err := New(b, m, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer e.Close()
+		if err := e.SetAdapter(randomAdapter(t, cfg, 4, 3)); err != nil {
+			t.Fatal(err)
+		}
+		rng := rand.New(rand.NewPCG(2, 2))
+		var ts []flow.Trajectory
+		for i := range 2 {
+			reward := float64(i)
+			ts = append(ts, flow.Trajectory{Group: "g", Sample: i, Reward: &reward, Turns: []flow.Turn{{Prompt: tokens(rng, 200, cfg.VocabSize), Action: tokens(rng, 3, cfg.VocabSize)}}})
+		}
+		u, err := flow.NewUpdate(ts, flow.DefaultObjective())
+		if err != nil {
+			t.Fatal(err)
+		}
+		up, err := e.Begin(u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.left = 0
+		if _, err := up.Step(t.Context(), DefaultOptimizer()); err != nil {
+			t.Errorf("%d layers: %v", layers, err)
+		}
+		b.left = -1
 	}
 }
 

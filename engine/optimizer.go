@@ -42,7 +42,7 @@ func (e *Engine) optimize(o Optimizer) (norm float64, taken bool, err error) {
 		return norm, false, nil
 	}
 	e.step++
-	e.changes++
+	e.changes.Add(1)
 	if err := e.b.AdamW(kernels.AdamW{P: ps.p, G: ps.g, M: ps.m, V: ps.v, Step: e.step, LR: o.LR, Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps,
 		WeightDecay: o.WeightDecay, GradScale: scale}); err != nil {
 		return norm, false, err

@@ -139,7 +139,7 @@ func (e *Engine) NewSampler(o SamplerOptions) (*Sampler, error) {
 		return nil, fmt.Errorf("key/value cache of %d tokens (engine.kv_tokens): %w", o.CacheTokens, err)
 	}
 	s := &Sampler{e: e, o: o, cache: kv, tree: newPrefixTree(newSlotPool(o.CacheTokens)), stop: c.EOSTokenIDs, wake: make(chan struct{}, 1),
-		ended: make(chan struct{}), changes: e.changes}
+		ended: make(chan struct{}), changes: e.changes.Load()}
 	if err := s.p.open(e); err != nil {
 		kv.free(e.b)
 		return nil, err
@@ -208,16 +208,14 @@ func (s *Sampler) check(r *SampleRequest) error {
 // the weights and Publish every request fails: its tokens would be of two policies, or of another than its stamp says.
 func (s *Sampler) Publish(ctx context.Context, version int, hash string) error {
 	done := make(chan struct{})
+	changes := s.e.changes.Load() // of the weights that it speaks of; when it happens they may be others
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
 		return ErrClosed
 	}
 	s.publish = append(s.publish, func() {
-		s.version, s.hash = version, hash
-		s.e.mu.Lock()
-		s.changes = s.e.changes
-		s.e.mu.Unlock()
+		s.version, s.hash, s.changes = version, hash, changes
 		s.clear()
 		close(done)
 	})
@@ -365,7 +363,7 @@ func (s *Sampler) run(draw int) error {
 	if err := e.usable(); err != nil {
 		return err
 	}
-	if !s.o.Base && e.changes != s.changes {
+	if !s.o.Base && e.changes.Load() != s.changes {
 		return fmt.Errorf("sample: the weights have changed since policy version %d was published; expected Publish before the next request", s.version)
 	}
 	if err := e.positions(int(slices.Max(s.positions)) + 1); err != nil {

@@ -274,6 +274,41 @@ func TestPublishWaits(t *testing.T) {
 	}
 }
 
+// TestLatePublish (trap 26): a Publish that nobody waited for speaks, when it happens at last, of the weights that were there when it was called.
+func TestLatePublish(t *testing.T) {
+	m := randomModel(t, tiny(true), ckpt.F32, 15)
+	e := newEngine(t, m, 1, Options{})
+	if err := e.SetAdapter(randomAdapter(t, m.Config, 4, 3)); err != nil {
+		t.Fatal(err)
+	}
+	s := newSampler(t, e, SamplerOptions{})
+	req := SampleRequest{Prompt: []int32{1, 2, 3}, MaxTokens: 2, Temperature: 1, Stop: []int32{}}
+	e.mu.Lock() // the loop waits, with a request under way
+	ctx, done := asked{context.Background(), new(sync.Once), make(chan struct{})}, make(chan struct{})
+	go func() {
+		s.Sample(ctx, req)
+		close(done)
+	}()
+	<-ctx.yes
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Publish(over, 1, "one"); !errors.Is(err, context.Canceled) {
+		t.Errorf("publish: %v", err)
+	}
+	e.changes.Add(1) // as an optimizer step does
+	e.mu.Unlock()
+	<-done
+	if r, err := s.Sample(t.Context(), req); err == nil || !strings.Contains(err.Error(), "since policy version 1 was published") {
+		t.Errorf("the second weights were sampled as version %d, error %v", r.PolicyVersion, err)
+	}
+	if err := s.Publish(t.Context(), 2, "two"); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := s.Sample(t.Context(), req); err != nil || r.PolicyVersion != 2 {
+		t.Errorf("version %d, error %v", r.PolicyVersion, err)
+	}
+}
+
 // TestEveryChangeIsPublished (trap 26): an optimizer step and a state that is set are new weights, too.
 func TestEveryChangeIsPublished(t *testing.T) {
 	for _, trainable := range []Trainable{LoRA, Full} {

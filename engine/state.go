@@ -116,7 +116,7 @@ func (e *Engine) setFull(weights []ckpt.Tensor, moments map[string]ckpt.Tensor) 
 	for i := range to {
 		err = errors.Join(err, e.b.Upload(to[i], from[i]))
 	}
-	e.changes++
+	e.changes.Add(1)
 	if err = errors.Join(err, f.pack(e.b, e.w)); err != nil {
 		e.broken = err
 	}

@@ -46,7 +46,11 @@ func (e *Engine) Begin(u *flow.Update) (*Update, error) {
 	up := &Update{e: e, u: u, forests: e.forests(u.Sequences), lo: make([]float32, len(u.Weight)), lr: make([]float32, len(u.Weight)),
 		params: kernels.LossParams{ClipLow: o.ClipLow, ClipHigh: o.ClipHigh, DualClip: o.DualClip, KL: o.KL, TISCap: o.TISCap, Entropy: o.Entropy,
 			KLEstimator: map[flow.KLEstimator]kernels.KLEstimator{flow.K1: kernels.K1, flow.K2: kernels.K2, flow.K3: kernels.K3}[o.KLEstimator]}}
-	return up, e.reserve(up.forests, true, true, o.Entropy != 0)
+	err := e.reserve(up.forests, true, true, o.Entropy != 0)
+	if err == nil { // of one layer, the reference's pass, which selects no rows before it, may take more
+		err = e.reserve(up.forests, false, false, false)
+	}
+	return up, err
 }
 
 // Epoch returns how many steps were taken.
