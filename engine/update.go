@@ -44,8 +44,7 @@ func (e *Engine) Begin(u *flow.Update) (*Update, error) {
 	}
 	o := u.Objective
 	up := &Update{e: e, u: u, forests: e.forests(u.Sequences), lo: make([]float32, len(u.Weight)), lr: make([]float32, len(u.Weight)),
-		params: kernels.LossParams{ClipLow: o.ClipLow, ClipHigh: o.ClipHigh, DualClip: o.DualClip, KL: o.KL, TISCap: o.TISCap, Entropy: o.Entropy,
-			KLEstimator: map[flow.KLEstimator]kernels.KLEstimator{flow.K1: kernels.K1, flow.K2: kernels.K2, flow.K3: kernels.K3}[o.KLEstimator]}}
+		params: LossParams(&o)}
 	err := e.reserve(up.forests, true, true, o.Entropy != 0)
 	if err == nil { // of one layer, the reference's pass, which selects no rows before it, may take more
 		err = e.reserve(up.forests, false, false, false)
@@ -197,4 +196,18 @@ func (up *Update) gradient(f *flow.Forest, sums *kernels.LossSums) error {
 	}
 	p.back(o.Temperature)
 	return e.end(p)
+}
+
+// LossParams are an objective's options as the loss kernel takes them.
+func LossParams(o *flow.Objective) kernels.LossParams {
+	p := kernels.LossParams{ClipLow: o.ClipLow, ClipHigh: o.ClipHigh, DualClip: o.DualClip, KL: o.KL, TISCap: o.TISCap}
+	switch o.KLEstimator {
+	case flow.K1:
+		p.KLEstimator = kernels.K1
+	case flow.K2:
+		p.KLEstimator = kernels.K2
+	case flow.K3:
+		p.KLEstimator = kernels.K3
+	}
+	return p
 }

@@ -85,10 +85,11 @@ const (
 	K3 KLEstimator = 3
 )
 
-// LossParams are the options of the objective (flow.Objective has their meaning). DualClip and TISCap 0 are off.
+// LossParams are the options of the objective (flow.Objective has their meaning). DualClip and TISCap 0 are off. The entropy's coefficient is not among
+// them: its gradient goes by LogProbsBack.DEntropy.
 type LossParams struct {
-	ClipLow, ClipHigh, DualClip, KL, TISCap, Entropy float64
-	KLEstimator                                      KLEstimator
+	ClipLow, ClipHigh, DualClip, KL, TISCap float64
+	KLEstimator                             KLEstimator
 }
 
 // LossSums are the sums over targets that metrics need; fields as in the documentation of flow.TokenSums.

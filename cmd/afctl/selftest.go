@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 
+	"afctl/engine"
 	"afctl/flow"
 	"afctl/flow/oracle"
 	"afctl/kernels"
@@ -35,14 +36,8 @@ func runSelfTest(ctx context.Context, w io.Writer, b kernels.Backend) (*selfTest
 		}
 		bar.add(1)
 	}
-	for _, c := range conformance.Cases() {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		if c.Applies(b) {
-			_, err := c.Run(b)
-			report(c.Name, err)
-		}
+	if err := conformance.Check(ctx, b, report); err != nil {
+		return nil, err
 	}
 	report("loss against automatic differentiation", oracle.Check(deviceLoss(b), oracle.Float32Tolerance))
 	return t, nil
@@ -91,7 +86,7 @@ func deviceLoss(b kernels.Backend) oracle.LossFunc {
 			return out, arena.err
 		}
 		arena.do(b.LogProbs(head))
-		loss := kernels.Loss{Params: lossParams(&o), Index: first[:n], Weight: in.Weight, Advantage: in.Advantage,
+		loss := kernels.Loss{Params: engine.LossParams(&o), Index: first[:n], Weight: in.Weight, Advantage: in.Advantage,
 			LP: arena.download(b, head.LP), Entropy: arena.download(b, head.Entropy), DLP: make([]float32, n)}
 		loss.LO, loss.LR, loss.LS = narrow(in.LO), narrow(in.LR), narrow(in.LS)
 		if in.LO == nil {
@@ -182,11 +177,4 @@ func nans(n int) []float32 {
 		out[i] = float32(math.NaN())
 	}
 	return out
-}
-
-// lossParams are the objective's options as the loss kernel takes them.
-func lossParams(o *flow.Objective) kernels.LossParams {
-	estimators := map[flow.KLEstimator]kernels.KLEstimator{flow.K1: kernels.K1, flow.K2: kernels.K2, flow.K3: kernels.K3}
-	return kernels.LossParams{ClipLow: o.ClipLow, ClipHigh: o.ClipHigh, DualClip: o.DualClip, KL: o.KL, KLEstimator: estimators[o.KLEstimator],
-		TISCap: o.TISCap, Entropy: o.Entropy}
 }

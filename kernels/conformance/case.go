@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -84,13 +85,17 @@ func (c Case) twice(b kernels.Backend) error {
 	return nil
 }
 
-// Check runs every case that applies to b and reports each by its name: nil, or what is wrong.
-func Check(b kernels.Backend, report func(name string, err error)) {
+// Check runs every case that applies to b and reports each by its name: nil, or what is wrong. The error is that of ctx, which ends it between cases.
+func Check(ctx context.Context, b kernels.Backend, report func(name string, err error)) error {
 	for _, c := range suite() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		if c.Applies(b) {
 			report(c.Name, c.twice(b))
 		}
 	}
+	return nil
 }
 
 // SameBits runs every case that applies on all of bs and reports where one does not give the bits that the first gives. That bits are the same does not say that they

@@ -16,7 +16,7 @@
 // Cases return errors that name the operation's output, the place in it, what was found, expected and allowed. They do not panic unless the back end does. The inputs
 // and wanted results of a case are computed on its first run and kept; a back end is used by one goroutine at a time, so cases on it run one after another.
 //
-//	conformance.Check(b, func(name string, err error) {
+//	err := conformance.Check(ctx, b, func(name string, err error) {
 //		if err != nil {
 //			fmt.Println(name, err)
 //		}

@@ -25,7 +25,7 @@ func lossCases() []Case {
 	for _, estimator := range []kernels.KLEstimator{kernels.K1, kernels.K2, kernels.K3} {
 		for i, p := range []kernels.LossParams{
 			{ClipLow: 0.2, ClipHigh: 0.3},
-			{ClipLow: 0.2, ClipHigh: 0.3, KL: 0.1, Entropy: 0.01},
+			{ClipLow: 0.2, ClipHigh: 0.3, KL: 0.1},
 			{ClipLow: 0.1, ClipHigh: 0.1, KL: 0.5, DualClip: 3, TISCap: 2},
 			{ClipLow: 1, ClipHigh: 1e9, DualClip: 1.5},
 		} {
@@ -105,14 +105,15 @@ func (in *lossInput) expect() {
 	a, s, m := &in.loss, &in.sums, &in.tol
 	in.dlp.want, in.dlp.tol = nil, nil
 	for i, k := range a.Index {
-		t := ref.Token{LP: float64(a.LP[i]), LO: float64(a.LO[k]), LR: float64(a.LR[k]), LS: float64(a.LS[k]), Advantage: a.Advantage[k], Entropy: float64(a.Entropy[i])}
+		t := ref.Token{LP: float64(a.LP[i]), LO: float64(a.LO[k]), LR: float64(a.LR[k]), LS: float64(a.LS[k]), Advantage: a.Advantage[k]}
 		out, wt := ref.Loss(a.Params, t), a.Weight[k]
 		in.dlp.want = append(in.dlp.want, wt*out.DLP)
 		x := math.Exp(math.Min(t.LR-t.LP, ref.LogRatioClamp)) + math.Abs(t.LR-t.LP) + 1 // what the estimators are differences of
 		in.dlp.tol = append(in.dlp.tol, unitF32*math.Abs(wt*out.DLP)+lossError*wt*(out.Weight*math.Abs(t.Advantage)*out.Ratio+a.Params.KL*x)+tiny)
 		s.Policy, m.Policy = s.Policy+wt*out.Weight*out.Policy, m.Policy+wt*out.Weight*math.Abs(out.Policy)
 		s.KL, m.KL = s.KL+wt*out.KL, m.KL+wt*x*x
-		s.Entropy, m.Entropy = s.Entropy+wt*t.Entropy, m.Entropy+wt*t.Entropy
+		entropy := wt * float64(a.Entropy[i])
+		s.Entropy, m.Entropy = s.Entropy+entropy, m.Entropy+entropy
 		s.Ratio, m.Ratio = s.Ratio+out.Ratio, m.Ratio+out.Ratio
 		s.RatioMax = math.Max(s.RatioMax, out.Ratio)
 		m.RatioMax = s.RatioMax

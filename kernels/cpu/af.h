@@ -174,7 +174,7 @@ int af_sample(af_ctx *c, af_tensor h, const af_matrix *w, const double *temperat
 enum { AF_K1 = 1, AF_K2 = 2, AF_K3 = 3 };
 
 typedef struct {
-	double clip_low, clip_high, dual_clip, kl, tis_cap, entropy; // dual_clip, tis_cap 0: off
+	double clip_low, clip_high, dual_clip, kl, tis_cap; // dual_clip, tis_cap 0: off
 	int32_t kl_estimator;
 } af_loss_params;
 

@@ -198,7 +198,7 @@ func (b *Backend) Loss(a kernels.Loss, sums *kernels.LossSums) error {
 	}
 	p := a.Params
 	cp := C.af_loss_params{clip_low: C.double(p.ClipLow), clip_high: C.double(p.ClipHigh), dual_clip: C.double(p.DualClip), kl: C.double(p.KL),
-		tis_cap: C.double(p.TISCap), entropy: C.double(p.Entropy), kl_estimator: C.int32_t(p.KLEstimator)}
+		tis_cap: C.double(p.TISCap), kl_estimator: C.int32_t(p.KLEstimator)}
 	var s C.af_loss_sums
 	s.ratio_max, s.mismatch_max = C.double(sums.RatioMax), C.double(sums.MismatchMax)
 	C.af_loss(&cp, C.int64_t(n), (*C.int32_t)(unsafe.SliceData(a.Index)), (*C.double)(unsafe.SliceData(a.Weight)), (*C.double)(unsafe.SliceData(a.Advantage)),

@@ -12,15 +12,15 @@ const LogRatioClamp = 20.0
 // Token is what the objective of one action token depends on: log-probs in nats at the sampler's temperature under the policy (LP), the policy when
 // the update began (LO), the reference (LR) and as the sampler reported it (LS, NaN where missing).
 type Token struct {
-	LP, LO, LR, LS, Advantage, Entropy float64
+	LP, LO, LR, LS, Advantage float64
 }
 
 // TokenLoss is the objective of a token, without the aggregation's weight.
 type TokenLoss struct {
 	Policy, KL float64 // the clipped surrogate, negated; the estimate of the KL
 	Weight     float64 // of truncated importance sampling, a constant; 1 where it is off
-	Loss       float64 // Weight*Policy + kl*KL - entropy*Entropy
-	DLP        float64 // dLoss/dLP, the entropy held fixed
+	Loss       float64 // Weight*Policy + kl*KL
+	DLP        float64 // dLoss/dLP
 	Ratio      float64
 	// ClipLow, ClipHigh: the ratio is beyond a bound, and the advantage such that the clipped branch is the minimum.
 	ClipLow, ClipHigh bool
@@ -31,7 +31,7 @@ type TokenLoss struct {
 //
 //	rho = exp(clamp(lp - lo)),   policy = -min(rho A, clip(rho, 1-low, 1+high) A);   where A < 0 and dual clip c is on: min(policy, -c A)
 //	x = clamp(lr - lp),          kl = e^x - x - 1 (k3), x^2/2 (k2), -x (k1, which belongs to the reward: it is reported, not in the loss)
-//	w = min(exp(clamp(lo - ls)), cap),   loss = w policy + beta kl - entropy H
+//	w = min(exp(clamp(lo - ls)), cap),   loss = w policy + beta kl
 //
 // The unclipped branch has the gradient -A rho, ties included; where the clamp binds (bounds included), where the clipped branch
 // or the dual clip is the value, it is 0. A value that is NaN and needed makes the gradient NaN; one that is not needed (beta 0, no cap)
@@ -72,9 +72,6 @@ func Loss(p kernels.LossParams, in Token) TokenLoss {
 	if p.KL != 0 && p.KLEstimator != kernels.K1 {
 		out.Loss += p.KL * out.KL
 		out.DLP += p.KL * dKL
-	}
-	if p.Entropy != 0 {
-		out.Loss -= p.Entropy * in.Entropy
 	}
 	return out
 }
