@@ -22,11 +22,9 @@
 // # From trajectories to an update
 //
 //	u, err := flow.NewUpdate(trajectories, objective) // groups, advantages, weights: fixed before anything is cut
-//	var sums flow.TokenSums
-//	for _, f := range flow.Forests(u.Sequences, budget) {
-//		sums.Add(train(f, u)) // lo, lr and lp of f.Targets, loss and gradient: the engine's
-//	}
-//	metrics := u.Metrics(sums)
+//	forests := flow.Forests(u.Sequences, budget)      // what the engine computes at once, in place of sequences
+//	...                                               // lo, lr and lp of each Target, loss and gradient: the engine's
+//	metrics := u.Metrics(sums)                        // of the TokenSums over all targets
 //
 // The main types are Trajectory, Objective, Update, Forest, TokenSums and Metrics.
 //

@@ -57,7 +57,7 @@ func (f *Forest) context(row int32) []int32 {
 		run++
 	}
 	var tokens []int32
-	for _, r := range f.Path(run) {
+	for _, r := range f.path(run) {
 		tokens = append(tokens, f.Tokens[f.Runs[r].Start:min(f.Runs[r].Start+f.Runs[r].Len, row+1)]...)
 	}
 	return tokens
@@ -139,7 +139,7 @@ func TestForestsPredictWhatSequencesPredict(t *testing.T) {
 			longest = max(longest, s.Rows())
 		}
 		for i := range fs {
-			if err := fs[i].Validate(); err != nil {
+			if err := fs[i].validate(); err != nil {
 				t.Fatal(err)
 			}
 			if err := checkMaximal(&fs[i]); err != nil {
@@ -229,8 +229,8 @@ func TestForestByHand(t *testing.T) {
 	if diff := gocmp.Diff(want, got); diff != "" {
 		t.Fatalf("(-want +got):\n%s", diff)
 	}
-	if p := got[0].Path(2); !slices.Equal(p, []int32{0, 2}) {
-		t.Errorf("Path(2) = %v, expected [0 2]", p)
+	if p := got[0].path(2); !slices.Equal(p, []int32{0, 2}) {
+		t.Errorf("path(2) = %v, expected [0 2]", p)
 	}
 }
 
@@ -275,7 +275,7 @@ func TestForestValidateFindsEveryBreach(t *testing.T) {
 		}, 0)[0]
 	}
 	f := good()
-	if err := f.Validate(); err != nil {
+	if err := f.validate(); err != nil {
 		t.Fatal(err)
 	}
 	for name, spoil := range map[string]func(f *Forest){
@@ -299,7 +299,7 @@ func TestForestValidateFindsEveryBreach(t *testing.T) {
 	} {
 		f := good()
 		spoil(&f)
-		if err := f.Validate(); err == nil {
+		if err := f.validate(); err == nil {
 			t.Errorf("%s: found no error in %+v", name, f)
 		}
 	}

@@ -113,7 +113,7 @@ func FuzzParseTrajectory(f *testing.F) {
 		}
 		if u, err := NewUpdate([]Trajectory{first}, DefaultObjective()); err == nil {
 			for _, forest := range Forests(u.Sequences, 16) {
-				if err := forest.Validate(); err != nil {
+				if err := forest.validate(); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -150,7 +150,7 @@ func (u *Update) addGroup(rows []row) error {
 	for _, r := range rows {
 		if r.t.Failed() {
 			g.Incomplete = true
-			u.Counts.Failed[orUnknown(r.t.Failure)]++
+			u.Counts.Failed[cmp.Or(r.t.Failure, "unknown")]++
 			continue
 		}
 		if err := checkRollout(r, u.Objective); err != nil {
@@ -169,13 +169,6 @@ func (u *Update) addGroup(rows []row) error {
 	}
 	u.Groups = append(u.Groups, g)
 	return nil
-}
-
-func orUnknown(failure string) string {
-	if failure == "" {
-		return "unknown"
-	}
-	return failure
 }
 
 // rewards returns the outcome rewards of the group's rollouts, in order.

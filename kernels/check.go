@@ -3,6 +3,7 @@ package kernels
 import (
 	"fmt"
 	"math"
+	"math/bits"
 )
 
 // The checks of shapes and dtypes that every back end makes before it computes; they allocate only on failure.
@@ -13,6 +14,85 @@ func shapeErr(op, format string, args ...any) error {
 
 // float reports whether d is a type of activations.
 func float(d DType) bool { return d == F32 || d == BF16 }
+
+// Bytes is the size of rows x cols elements: ErrShape where there can be no such tensor, ErrMemory where no machine has room for it.
+func Bytes(op string, d DType, rows, cols int) (int, error) {
+	if rows < 0 || cols < 0 || d != I32 && !float(d) {
+		return 0, shapeErr(op, "%v[%d %d]", d, rows, cols)
+	}
+	over, n := bits.Mul64(uint64(rows), uint64(cols))
+	if over != 0 || n > math.MaxInt64>>8 {
+		return 0, fmt.Errorf("%s: %v[%d %d]: %w", op, d, rows, cols, ErrMemory)
+	}
+	return int(n) * d.Size(), nil
+}
+
+// CheckCopy checks a copy of n values between the host and t, of floats, or else of ids.
+func CheckCopy(op string, t Tensor, n int, floats bool) error {
+	if !t.Dense() || t.Rows*t.Cols != n || floats != float(t.DType) {
+		what := "ids"
+		if floats {
+			what = "numbers"
+		}
+		return shapeErr(op, "%v and %d %s", t, n, what)
+	}
+	return nil
+}
+
+// CheckMatrix checks what a matrix is asked to be.
+func CheckMatrix(d DType, n, k int) error {
+	if n <= 0 || k <= 0 || !float(d) {
+		return shapeErr("matrix", "%v[%d %d]", d, n, k)
+	}
+	_, err := Bytes("matrix", d, n, k)
+	return err
+}
+
+// CheckLoad checks a load of rows from..from+rows of W from host bytes.
+func CheckLoad(w Matrix, from, rows int, src []byte, s Source) error {
+	if w == nil {
+		return shapeErr("load", "no weight")
+	}
+	n, k := w.Dims()
+	es := 2
+	if s == SourceF32 {
+		es = 4
+	}
+	if from < 0 || rows < 0 || rows > n-from || len(src) != rows*k*es {
+		return shapeErr("load", "%d bytes for %d rows of %d, from row %d of %d", len(src), rows, k, from, n)
+	}
+	return nil
+}
+
+// CheckPack checks a copy between W and a tensor of its shape.
+func CheckPack(op string, w Matrix, t Tensor) error {
+	if w == nil {
+		return shapeErr(op, "no weight")
+	}
+	if n, k := w.Dims(); t.Rows != n || t.Cols != k || !t.Dense() || t.DType != F32 {
+		return shapeErr(op, "%v, W [%d %d]", t, n, k)
+	}
+	return nil
+}
+
+// CheckGather checks x[t] = W[tokens[t]].
+func CheckGather(x Tensor, w Matrix, tokens Tensor) error {
+	if w == nil {
+		return shapeErr("gather", "no weight")
+	}
+	if n, k := w.Dims(); x.Cols != k || tokens.Cols != x.Rows || tokens.DType != I32 || !float(x.DType) {
+		return shapeErr("gather", "x %v, W [%d %d], tokens %v", x, n, k, tokens)
+	}
+	return nil
+}
+
+// CheckSumSquares checks a flat array.
+func CheckSumSquares(x Tensor) error {
+	if x.DType != F32 || !x.Dense() {
+		return shapeErr("sum of squares", "%v", x)
+	}
+	return nil
+}
 
 // Check checks a product.
 func (a Linear) Check() error {
@@ -76,11 +156,25 @@ func CheckGradBias(db, dy Tensor) error {
 	return nil
 }
 
-// CheckRows checks an indexed move of rows: idx has as many entries as `rows`, and a and b the same width.
-func CheckRows(op string, a, b, idx Tensor, rows int, bothFloat bool) error {
-	if idx.DType != I32 || idx.Rows != 1 || idx.Cols != rows || a.Cols != b.Cols || !float(b.DType) || (bothFloat && !float(a.DType)) ||
-		(!bothFloat && a.DType != F32) {
-		return shapeErr(op, "%v, %v, index %v", a, b, idx)
+// CheckSelect checks y[i] = x[rows[i]].
+func CheckSelect(y, x, rows Tensor) error {
+	return checkRows("select", y, x, rows, y.Rows, float(y.DType))
+}
+
+// CheckScatterAdd checks y[rows[i]] += x[i].
+func CheckScatterAdd(y, x, rows Tensor) error {
+	return checkRows("scatter", y, x, rows, x.Rows, y.DType == F32)
+}
+
+// CheckGatherBack checks dw[tokens[t]] += dx[t].
+func CheckGatherBack(dw, dx, tokens Tensor) error {
+	return checkRows("gather backward", dw, dx, tokens, dx.Rows, dw.DType == F32 && dx.DType == F32)
+}
+
+// checkRows checks a move of rows of one width by an index with n entries.
+func checkRows(op string, to, from, index Tensor, n int, dtypes bool) error {
+	if index.DType != I32 || index.Rows != 1 || index.Cols != n || to.Cols != from.Cols || !float(from.DType) || !dtypes {
+		return shapeErr(op, "%v, %v, index %v", to, from, index)
 	}
 	return nil
 }
@@ -224,6 +318,11 @@ func (t Targets) check(op string, rows int, temperature float64) error {
 	if t.First.DType != I32 || t.First.Cols != rows+1 || t.Tokens.DType != I32 {
 		return shapeErr(op, "targets %v, %v for %d rows", t.First, t.Tokens, rows)
 	}
+	return checkTemperature(op, temperature)
+}
+
+// checkTemperature checks that float32 holds the inverse, by which logits are multiplied.
+func checkTemperature(op string, temperature float64) error {
 	if inverse := float32(1 / temperature); !(temperature > 0 && inverse > 0 && inverse <= math.MaxFloat32) {
 		return shapeErr(op, "temperature %v", temperature)
 	}
@@ -306,6 +405,14 @@ func CheckSample(h Tensor, w Matrix, temperature, u []float64, tokens []int32, l
 	}
 	if n := h.Rows; len(temperature) != n || len(u) != n || len(tokens) != n || len(lp) != n {
 		return shapeErr("sample", "h %v, %d temperatures, %d draws, %d tokens, %d log-probs", h, len(temperature), len(u), len(tokens), len(lp))
+	}
+	for _, t := range temperature {
+		if t == 0 { // the likeliest token
+			continue
+		}
+		if err := checkTemperature("sample", t); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -10,8 +10,6 @@ import (
 
 // Tolerances of Check, relative to the largest magnitude among the values compared.
 const (
-	// Tolerance is for losses in float64 throughout.
-	Tolerance = 1e-6
 	// Float32Tolerance is for losses in float32. Where the table lets no exponential grow, a log-prob of up to 16 nats
 	// carries 2^-21 (an ulp of 2^-20, halved), which two exponentials turn into a relative error of twice that, 1e-6;
 	// sums over the vocabulary and the targets add a few more. The clamp's cases have exponentials of up to 16 nats of

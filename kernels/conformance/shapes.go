@@ -105,6 +105,7 @@ func productMisfits() []misfit {
 		{"u without B", func(o *operands, a *L) { a.B = nil }},
 		{"no W", func(o *operands, a *L) { a.W = nil }},
 		{"W of another back end", func(o *operands, a *L) { a.W = foreign{sN, sK} }},
+		{"W that was freed", func(o *operands, a *L) { o.p.FreeMatrix(a.W) }},
 	})
 	list = append(list, misfits("linearback", func(o *operands) B {
 		return B{DX: o.f(sT, sK), DY: o.f(sT, sN), W: o.w(kernels.F32, sN, sK), DU: o.f(sT, sR), A: o.w(kernels.F32, sR, sK)}
@@ -121,6 +122,7 @@ func productMisfits() []misfit {
 		{"du without A", func(o *operands, a *B) { a.A = nil }},
 		{"no W", func(o *operands, a *B) { a.W = nil }},
 		{"W of another back end", func(o *operands, a *B) { a.W = foreign{sN, sK} }},
+		{"W that was freed", func(o *operands, a *B) { o.p.FreeMatrix(a.W) }},
 	})...)
 	type G struct{ dw, dy, x kernels.Tensor }
 	list = append(list, misfits("gradweight", func(o *operands) G { return G{o.f(sN, sK), o.f(sT, sN), o.f(sT, sK)} }, func(p *probe, a G) error { return p.GradWeight(a.dw, a.dy, a.x, 1) },
@@ -152,6 +154,7 @@ func rowMisfits() []misfit {
 		{"float ids", func(o *operands, a *R) { a.ids = o.f(1, sT) }},
 		{"x ids", func(o *operands, a *R) { a.x = o.tensor(kernels.I32, sT, sD) }},
 		{"W of another back end", func(o *operands, a *R) { a.w = foreign{sV, sD} }},
+		{"no W", func(_ *operands, a *R) { a.w = nil }}, {"W that was freed", func(o *operands, a *R) { o.p.FreeMatrix(a.w) }},
 	})
 	moved := []change[R]{
 		{"width", func(o *operands, a *R) { a.x = o.f(sT, sD+1) }},
@@ -373,6 +376,11 @@ func attentionMisfits() []misfit {
 		batch("a slot of a batch before the first", kernels.Seg{Slot: -1, Len: 2}),
 		batch("a segment of a batch without keys", kernels.Seg{Len: 2}, kernels.Seg{Slot: 2}),
 	}, queries...))...)
+	list = append(list, misfits("kvzero", fits, func(p *probe, a A) error { return p.KVZero(a.kv) }, []change[A]{
+		{"no cache", func(o *operands, a *A) { a.kv = nil }},
+		{"a cache that was freed", func(o *operands, a *A) { o.p.FreeKV(a.kv) }},
+		{"cache of another back end", func(o *operands, a *A) { a.kv = foreignKV{a.kv} }},
+	})...)
 	return append(list, misfits("kvput", fits, func(p *probe, a A) error { return p.KVPut(a.kv, a.k, a.v, a.slots) }, []change[A]{
 		{"k width", func(o *operands, a *A) { a.k = o.f(sT, 6) }},
 		{"v rows", func(o *operands, a *A) { a.v = o.f(sT-1, 8) }},

@@ -1,6 +1,10 @@
 package conformance
 
-import "afctl/kernels"
+import (
+	"math"
+
+	"afctl/kernels"
+)
 
 // headMisfits: three rows of 16 with two targets each under 20 tokens.
 func headMisfits() []misfit {
@@ -34,6 +38,7 @@ func headMisfits() []misfit {
 		{"tokens float", func(o *operands, a *H) { a.Targets.Tokens = o.f(1, n) }},
 		{"no W", func(o *operands, a *H) { a.W = nil }},
 		{"W of another back end", func(o *operands, a *H) { a.W = foreign{sV, sD} }},
+		{"W that was freed", func(o *operands, a *H) { o.p.FreeMatrix(a.W) }},
 	})
 	type B = kernels.LogProbsBack
 	back := func(o *operands) B {
@@ -51,6 +56,7 @@ func headMisfits() []misfit {
 		{"temperature 0", func(o *operands, a *B) { a.Temperature = 0 }},
 		{"no W", func(o *operands, a *B) { a.W = nil }},
 		{"W of another back end", func(o *operands, a *B) { a.W = foreign{sV, sD} }},
+		{"W that was freed", func(o *operands, a *B) { o.p.FreeMatrix(a.W) }},
 	}
 	list = append(list, misfits("logprobsback", back, func(p *probe, a B) error { return p.LogProbsBack(a) }, append([]change[B]{
 		{"dh width", func(o *operands, a *B) { a.DH = o.f(sT, sD-1) }},
@@ -117,6 +123,9 @@ func hostMisfits() []misfit {
 		{"temperatures", func(_ *operands, a *S) { a.temperature = a.temperature[1:] }}, {"draws", func(_ *operands, a *S) { a.u = a.u[1:] }},
 		{"tokens", func(_ *operands, a *S) { a.tokens = a.tokens[1:] }}, {"log-probs", func(_ *operands, a *S) { a.lp = nil }},
 		{"W of another back end", func(o *operands, a *S) { a.w = foreign{sV, sD} }},
+		{"no W", func(_ *operands, a *S) { a.w = nil }}, {"W that was freed", func(o *operands, a *S) { o.p.FreeMatrix(a.w) }},
+		{"a temperature below 0", func(_ *operands, a *S) { a.temperature[1] = -1 }}, {"no temperature", func(_ *operands, a *S) { a.temperature[0] = nan() }},
+		{"a temperature without an inverse", func(_ *operands, a *S) { a.temperature[1] = 1e-39 }}, {"an endless temperature", func(_ *operands, a *S) { a.temperature[0] = math.Inf(1) }},
 	})...)
 	type A = kernels.AdamW
 	list = append(list, misfits("adamw", func(o *operands) A {
@@ -144,10 +153,24 @@ func hostMisfits() []misfit {
 	dense := []change[X]{
 		{"rows", func(o *operands, a *X) { a.t = o.f(sN-1, sK) }}, {"width", func(o *operands, a *X) { a.t = o.f(sN, sK+1) }}, {"bf16", func(o *operands, a *X) { a.t = o.b(sN, sK) }},
 		{"not dense", func(o *operands, a *X) { a.t = o.wide(sN, sK) }}, {"of another back end", func(_ *operands, a *X) { a.w = foreign{sN, sK} }},
+		{"no W", func(_ *operands, a *X) { a.w = nil }}, {"W that was freed", func(o *operands, a *X) { o.p.FreeMatrix(a.w) }},
 	}
 	fits := func(o *operands) X { return X{o.f(sN, sK), o.w(kernels.F32, sN, sK)} }
 	list = append(list, misfits("pack", fits, func(p *probe, a X) error { return p.Pack(a.w, a.t, 1) }, dense)...)
 	list = append(list, misfits("unpack", fits, func(p *probe, a X) error { return p.Unpack(a.t, a.w) }, dense)...)
+	type F struct {
+		w          kernels.Matrix
+		from, rows int
+		src        []byte
+	}
+	list = append(list, misfits("load", func(o *operands) F { return F{o.w(kernels.F32, sN, sK), 1, sN - 1, make([]byte, 4*(sN-1)*sK)} }, func(p *probe, a F) error {
+		return p.Load(a.w, a.from, a.rows, a.src, kernels.SourceF32)
+	}, []change[F]{
+		{"bytes", func(_ *operands, a *F) { a.src = a.src[4:] }}, {"from before the first", func(_ *operands, a *F) { a.from = -1 }},
+		{"rows past the last", func(_ *operands, a *F) { a.from = 2 }}, {"rows", func(_ *operands, a *F) { a.rows, a.src = -1, nil }},
+		{"no W", func(_ *operands, a *F) { a.w = nil }}, {"W that was freed", func(o *operands, a *F) { o.p.FreeMatrix(a.w) }},
+		{"W of another back end", func(_ *operands, a *F) { a.w = foreign{sN, sK} }},
+	})...)
 	type D struct {
 		d    kernels.DType
 		n, k int
@@ -155,5 +178,5 @@ func hostMisfits() []misfit {
 	list = append(list, misfits("newmatrix", func(*operands) D { return D{kernels.F32, 2, 2} }, func(p *probe, a D) error { _, err := p.NewMatrix(a.d, a.n, a.k); return err }, []change[D]{
 		{"no outputs", func(_ *operands, a *D) { a.n = 0 }}, {"inputs", func(_ *operands, a *D) { a.k = -1 }}, {"ids", func(_ *operands, a *D) { a.d = kernels.I32 }}})...)
 	return append(list, misfits("alloc", func(*operands) D { return D{kernels.F32, 2, 2} }, func(p *probe, a D) error { _, err := p.Alloc(a.d, a.n, a.k); return err }, []change[D]{
-		{"rows", func(_ *operands, a *D) { a.n = -1 }}})...)
+		{"rows", func(_ *operands, a *D) { a.n = -1 }}, {"width", func(_ *operands, a *D) { a.k = -1 }}, {"no type", func(_ *operands, a *D) { a.d = 9 }}})...)
 }

@@ -27,7 +27,7 @@ func (p *plan) c() C.af_plan {
 func planOf(op string, p kernels.Plan, queries, keys int) (*plan, error) {
 	own, ok := p.(*plan)
 	if !ok || own == nil {
-		return nil, errForeign
+		return nil, notOurs(op, p)
 	}
 	if own.err != nil {
 		return nil, fmt.Errorf("%s: %w", op, own.err)
@@ -105,24 +105,26 @@ func (b *Backend) NewKV(d kernels.DType, slots int, h kernels.Heads) (kernels.KV
 
 // FreeKV implements kernels.Backend. What was freed has no slots any more, and freeing it again does nothing.
 func (b *Backend) FreeKV(a kernels.KV) {
-	if own := kvOf(a); own != nil && !own.k.None() {
+	if own, ok := a.(*kv); ok && !own.k.None() {
 		b.Free(own.k)
 		b.Free(own.vt)
 		*own = kv{}
 	}
 }
 
-// kvOf returns a as memory of this back end, or nil.
-func kvOf(a kernels.KV) *kv {
-	own, _ := a.(*kv)
-	return own
+// kvOf returns a as memory of this back end.
+func kvOf(op string, a kernels.KV) (*kv, error) {
+	if own, ok := a.(*kv); ok && !own.k.None() {
+		return own, nil
+	}
+	return nil, notOurs(op, a)
 }
 
 // KVPut implements kernels.Backend.
 func (b *Backend) KVPut(a kernels.KV, k, v kernels.Tensor, slots []int32) error {
-	own := kvOf(a)
-	if own == nil {
-		return errForeign
+	own, err := kvOf("kv put", a)
+	if err != nil {
+		return err
 	}
 	if err := kernels.CheckKVPut(own, k, v, slots); err != nil {
 		return err
@@ -136,9 +138,9 @@ func (b *Backend) KVPut(a kernels.KV, k, v kernels.Tensor, slots []int32) error 
 
 // KVZero implements kernels.Backend.
 func (b *Backend) KVZero(a kernels.KV) error {
-	own := kvOf(a)
-	if own == nil {
-		return errForeign
+	own, err := kvOf("kv zero", a)
+	if err != nil {
+		return err
 	}
 	if err := b.Zero(own.k); err != nil {
 		return err
@@ -148,9 +150,9 @@ func (b *Backend) KVZero(a kernels.KV) error {
 
 // AttentionKV implements kernels.Backend.
 func (b *Backend) AttentionKV(o, lse, q kernels.Tensor, a kernels.KV, p kernels.Plan, scale float64) error {
-	own := kvOf(a)
-	if own == nil {
-		return errForeign
+	own, err := kvOf("attention of a cache", a)
+	if err != nil {
+		return err
 	}
 	pl, err := planOf("attention of a cache", p, q.Rows, -1)
 	if err == nil {

@@ -249,13 +249,17 @@ func (m *matrix) DType() kernels.DType {
 // Bytes implements kernels.Matrix.
 func (m *matrix) Bytes() int { return m.size }
 
-var errForeign = fmt.Errorf("memory of another back end: %w", kernels.ErrShape)
-
-func own(w kernels.Matrix) *C.af_matrix {
-	if m, ok := w.(*matrix); ok && m != nil {
-		return m.m
+// own returns w as memory of this back end.
+func own(op string, w kernels.Matrix) (*C.af_matrix, error) {
+	if m, ok := w.(*matrix); ok && m.m != nil {
+		return m.m, nil
 	}
-	return nil
+	return nil, notOurs(op, w)
+}
+
+// notOurs is the error of an operation on what this back end did not make, or has freed.
+func notOurs(op string, x any) error {
+	return fmt.Errorf("%s: %T that this back end did not make, or has freed: %w", op, x, kernels.ErrShape)
 }
 
 // Products names who makes the large products, as results depend on it: "own", or the library with its version.

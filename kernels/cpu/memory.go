@@ -15,10 +15,10 @@ import (
 
 // Alloc implements kernels.Backend.
 func (b *Backend) Alloc(d kernels.DType, rows, cols int) (kernels.Tensor, error) {
-	if rows < 0 || cols < 0 {
-		return kernels.Tensor{}, fmt.Errorf("alloc %v [%d %d]: %w", d, rows, cols, kernels.ErrShape)
+	n, err := kernels.Bytes("alloc", d, rows, cols)
+	if err != nil {
+		return kernels.Tensor{}, err
 	}
-	n := rows * cols * d.Size()
 	p := C.af_alloc(C.size_t(n))
 	if p == nil {
 		return kernels.Tensor{}, fmt.Errorf("alloc %v [%d %d], %d MiB: %w", d, rows, cols, n>>20, kernels.ErrMemory)
@@ -38,36 +38,26 @@ func (b *Backend) Free(t kernels.Tensor) {
 // host views dense memory of the back end as a Go slice.
 func host[E any](t kernels.Tensor) []E { return unsafe.Slice((*E)(t.Ptr), t.Rows*t.Cols) }
 
-func checkCopy(op string, t kernels.Tensor, n int) error {
-	if !t.Dense() || t.Rows*t.Cols != n {
-		return fmt.Errorf("%s: %v and %d values: %w", op, t, n, kernels.ErrShape)
-	}
-	return nil
-}
-
 // Upload implements kernels.Backend.
 func (b *Backend) Upload(dst kernels.Tensor, src []float32) error {
-	if err := checkCopy("upload", dst, len(src)); err != nil {
+	if err := kernels.CheckCopy("upload", dst, len(src), true); err != nil {
 		return err
 	}
-	switch dst.DType {
-	case kernels.F32:
+	if dst.DType == kernels.F32 {
 		copy(host[float32](dst), src)
-	case kernels.BF16:
-		d := host[uint16](dst)
-		for i, x := range src {
-			d[i] = toBF16(x)
-		}
-	default:
-		return fmt.Errorf("upload: floats to %v: %w", dst, kernels.ErrShape)
+		return nil
+	}
+	d := host[uint16](dst)
+	for i, x := range src {
+		d[i] = toBF16(x)
 	}
 	return nil
 }
 
 // UploadI32 implements kernels.Backend.
 func (b *Backend) UploadI32(dst kernels.Tensor, src []int32) error {
-	if err := checkCopy("upload", dst, len(src)); err != nil || dst.DType != kernels.I32 {
-		return fmt.Errorf("upload: %d ids to %v: %w", len(src), dst, kernels.ErrShape)
+	if err := kernels.CheckCopy("upload", dst, len(src), false); err != nil {
+		return err
 	}
 	copy(host[int32](dst), src)
 	return nil
@@ -75,26 +65,23 @@ func (b *Backend) UploadI32(dst kernels.Tensor, src []int32) error {
 
 // Download implements kernels.Backend.
 func (b *Backend) Download(dst []float32, src kernels.Tensor) error {
-	if err := checkCopy("download", src, len(dst)); err != nil {
+	if err := kernels.CheckCopy("download", src, len(dst), true); err != nil {
 		return err
 	}
-	switch src.DType {
-	case kernels.F32:
+	if src.DType == kernels.F32 {
 		copy(dst, host[float32](src))
-	case kernels.BF16:
-		for i, x := range host[uint16](src) {
-			dst[i] = fromBF16(x)
-		}
-	default:
-		return fmt.Errorf("download: %v to floats: %w", src, kernels.ErrShape)
+		return nil
+	}
+	for i, x := range host[uint16](src) {
+		dst[i] = fromBF16(x)
 	}
 	return nil
 }
 
 // DownloadI32 implements kernels.Backend.
 func (b *Backend) DownloadI32(dst []int32, src kernels.Tensor) error {
-	if err := checkCopy("download", src, len(dst)); err != nil || src.DType != kernels.I32 {
-		return fmt.Errorf("download: %v to %d ids: %w", src, len(dst), kernels.ErrShape)
+	if err := kernels.CheckCopy("download", src, len(dst), false); err != nil {
+		return err
 	}
 	copy(dst, host[int32](src))
 	return nil
@@ -115,8 +102,8 @@ func (b *Backend) Zero(t kernels.Tensor) error {
 
 // NewMatrix implements kernels.Backend.
 func (b *Backend) NewMatrix(d kernels.DType, n, k int) (kernels.Matrix, error) {
-	if n <= 0 || k <= 0 || (d != kernels.F32 && d != kernels.BF16) {
-		return nil, fmt.Errorf("matrix %v [%d %d]: %w", d, n, k, kernels.ErrShape)
+	if err := kernels.CheckMatrix(d, n, k); err != nil {
+		return nil, err
 	}
 	size := C.af_matrix_bytes(C.int64_t(n), C.int64_t(k), C.int(d))
 	m := (*C.af_matrix)(C.calloc(1, C.sizeof_af_matrix))
@@ -144,46 +131,36 @@ func (b *Backend) FreeMatrix(w kernels.Matrix) {
 
 // Load implements kernels.Backend.
 func (b *Backend) Load(w kernels.Matrix, from, rows int, src []byte, s kernels.Source) error {
-	m := own(w)
-	if m == nil {
-		return errForeign
+	if err := kernels.CheckLoad(w, from, rows, src, s); err != nil {
+		return err
 	}
-	_, k := w.Dims()
-	es := 2
-	if s == kernels.SourceF32 {
-		es = 4
-	}
-	if len(src) != rows*k*es {
-		return fmt.Errorf("load: %d bytes for %d rows of %d: %w", len(src), rows, k, kernels.ErrShape)
-	}
-	if rows == 0 {
-		return nil
+	m, err := own("load", w)
+	if err != nil || rows == 0 {
+		return err
 	}
 	return b.done("load", C.af_pack(b.c, m, unsafe.Pointer(unsafe.SliceData(src)), C.int(s), C.int64_t(from), C.int64_t(rows), 1))
 }
 
 // Pack implements kernels.Backend.
 func (b *Backend) Pack(w kernels.Matrix, src kernels.Tensor, scale float64) error {
-	m := own(w)
-	if m == nil {
-		return errForeign
+	if err := kernels.CheckPack("pack", w, src); err != nil {
+		return err
 	}
-	n, k := w.Dims()
-	if src.Rows != n || src.Cols != k || !src.Dense() || src.DType != kernels.F32 {
-		return fmt.Errorf("pack: %v into [%d %d]: %w", src, n, k, kernels.ErrShape)
+	m, err := own("pack", w)
+	if err != nil {
+		return err
 	}
-	return b.done("pack", C.af_pack(b.c, m, src.Ptr, C.AF_SRC_F32, 0, C.int64_t(n), C.float(scale)))
+	return b.done("pack", C.af_pack(b.c, m, src.Ptr, C.AF_SRC_F32, 0, m.n, C.float(scale)))
 }
 
 // Unpack implements kernels.Backend.
 func (b *Backend) Unpack(dst kernels.Tensor, w kernels.Matrix) error {
-	m := own(w)
-	if m == nil {
-		return errForeign
+	if err := kernels.CheckPack("unpack", w, dst); err != nil {
+		return err
 	}
-	n, k := w.Dims()
-	if dst.Rows != n || dst.Cols != k || !dst.Dense() || dst.DType != kernels.F32 {
-		return fmt.Errorf("unpack: [%d %d] into %v: %w", n, k, dst, kernels.ErrShape)
+	m, err := own("unpack", w)
+	if err != nil {
+		return err
 	}
 	return b.done("unpack", C.af_unpack(b.c, m, floats(dst)))
 }

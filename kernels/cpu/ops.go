@@ -4,7 +4,6 @@ package cpu
 import "C"
 
 import (
-	"fmt"
 	"unsafe"
 
 	"afctl/kernels"
@@ -12,27 +11,27 @@ import (
 
 // Gather implements kernels.Backend.
 func (b *Backend) Gather(x kernels.Tensor, w kernels.Matrix, tokens kernels.Tensor) error {
-	m := own(w)
-	if m == nil {
-		return errForeign
+	if err := kernels.CheckGather(x, w, tokens); err != nil {
+		return err
 	}
-	if x.Cols != int(m.k) || tokens.Cols != x.Rows || tokens.DType != kernels.I32 || x.DType == kernels.I32 {
-		return fmt.Errorf("gather: x %v, W [%d %d], tokens %v: %w", x, m.n, m.k, tokens, kernels.ErrShape)
+	m, err := own("gather", w)
+	if err != nil {
+		return err
 	}
 	return b.done("gather", C.af_gather(b.c, tensor(x), m, ints(tokens), C.int64_t(x.Rows)))
 }
 
 // GatherBack implements kernels.Backend.
 func (b *Backend) GatherBack(dw, dx, tokens kernels.Tensor) error {
-	if err := kernels.CheckRows("gather backward", dw, dx, tokens, dx.Rows, false); err != nil || dx.DType != kernels.F32 {
-		return fmt.Errorf("gather backward: dw %v, dx %v, tokens %v: %w", dw, dx, tokens, kernels.ErrShape)
+	if err := kernels.CheckGatherBack(dw, dx, tokens); err != nil {
+		return err
 	}
 	return b.done("gather backward", C.af_gather_back(b.c, tensor(dw), tensor(dx), ints(tokens)))
 }
 
 // Select implements kernels.Backend.
 func (b *Backend) Select(y, x, rows kernels.Tensor) error {
-	if err := kernels.CheckRows("select", y, x, rows, y.Rows, true); err != nil {
+	if err := kernels.CheckSelect(y, x, rows); err != nil {
 		return err
 	}
 	return b.done("select", C.af_select(b.c, tensor(y), tensor(x), ints(rows)))
@@ -40,7 +39,7 @@ func (b *Backend) Select(y, x, rows kernels.Tensor) error {
 
 // ScatterAdd implements kernels.Backend.
 func (b *Backend) ScatterAdd(y, x, rows kernels.Tensor) error {
-	if err := kernels.CheckRows("scatter", y, x, rows, x.Rows, false); err != nil {
+	if err := kernels.CheckScatterAdd(y, x, rows); err != nil {
 		return err
 	}
 	return b.done("scatter", C.af_scatter_add(b.c, tensor(y), tensor(x), ints(rows)))
@@ -75,16 +74,13 @@ func (b *Backend) Linear(a kernels.Linear) error {
 	if err := a.Check(); err != nil {
 		return err
 	}
-	w := own(a.W)
+	w, err := own("linear", a.W)
 	var low *C.af_matrix
-	if !a.U.None() {
-		low = own(a.B)
-		if low == nil {
-			return errForeign
-		}
+	if err == nil && !a.U.None() {
+		low, err = own("linear", a.B)
 	}
-	if w == nil {
-		return errForeign
+	if err != nil {
+		return err
 	}
 	return b.done("linear", C.af_linear(b.c, tensor(a.Y), tensor(a.X), w, floats(a.Bias), tensor(a.U), low, flag(a.Add)))
 }
@@ -94,16 +90,13 @@ func (b *Backend) LinearBack(a kernels.LinearBack) error {
 	if err := a.Check(); err != nil {
 		return err
 	}
-	w := own(a.W)
+	w, err := own("linear backward", a.W)
 	var low *C.af_matrix
-	if !a.DU.None() {
-		low = own(a.A)
-		if low == nil {
-			return errForeign
-		}
+	if err == nil && !a.DU.None() {
+		low, err = own("linear backward", a.A)
 	}
-	if w == nil {
-		return errForeign
+	if err != nil {
+		return err
 	}
 	return b.done("linear backward", C.af_linear_back(b.c, tensor(a.DX), tensor(a.DY), w, tensor(a.DU), low, flag(a.Add)))
 }
@@ -153,9 +146,9 @@ func (b *Backend) LogProbs(a kernels.LogProbs) error {
 	if err := a.Check(); err != nil {
 		return err
 	}
-	w := own(a.W)
-	if w == nil {
-		return errForeign
+	w, err := own("log-probs", a.W)
+	if err != nil {
+		return err
 	}
 	return b.done("log-probs", C.af_head(b.c, tensor(a.H), w, ints(a.Targets.First), ints(a.Targets.Tokens), C.float(1/a.Temperature), floats(a.LP),
 		floats(a.Entropy), floats(a.LSE), tensor(a.EW), tensor(a.ELW)))
@@ -166,9 +159,9 @@ func (b *Backend) LogProbsBack(a kernels.LogProbsBack) error {
 	if err := a.Check(); err != nil {
 		return err
 	}
-	w := own(a.W)
-	if w == nil {
-		return errForeign
+	w, err := own("log-probs backward", a.W)
+	if err != nil {
+		return err
 	}
 	return b.done("log-probs backward", C.af_head_back(b.c, tensor(a.DH), w, ints(a.Targets.First), ints(a.Targets.Tokens), floats(a.G), floats(a.DEntropy),
 		floats(a.Entropy), tensor(a.EW), tensor(a.ELW), C.float(1/a.Temperature)))
@@ -179,9 +172,9 @@ func (b *Backend) LogProbsGradWeight(dw kernels.Tensor, a kernels.LogProbsBack) 
 	if err := a.CheckGradWeight(dw); err != nil {
 		return err
 	}
-	w := own(a.W)
-	if w == nil {
-		return errForeign
+	w, err := own("log-probs weight gradient", a.W)
+	if err != nil {
+		return err
 	}
 	return b.done("log-probs weight gradient", C.af_head_grad_weight(b.c, tensor(dw), tensor(a.H), w, ints(a.Targets.First), ints(a.Targets.Tokens), floats(a.G),
 		floats(a.DEntropy), floats(a.Entropy), floats(a.LSE), C.float(1/a.Temperature)))
@@ -223,9 +216,9 @@ func (b *Backend) Sample(h kernels.Tensor, w kernels.Matrix, temperature, u []fl
 	if err := kernels.CheckSample(h, w, temperature, u, tokens, lp); err != nil {
 		return err
 	}
-	m := own(w)
-	if m == nil {
-		return errForeign
+	m, err := own("sample", w)
+	if err != nil {
+		return err
 	}
 	if h.Rows == 0 {
 		return nil
@@ -236,8 +229,8 @@ func (b *Backend) Sample(h kernels.Tensor, w kernels.Matrix, temperature, u []fl
 
 // SumSquares implements kernels.Backend.
 func (b *Backend) SumSquares(x kernels.Tensor) (float64, error) {
-	if x.DType != kernels.F32 || !x.Dense() {
-		return 0, fmt.Errorf("sum of squares: %v: %w", x, kernels.ErrShape)
+	if err := kernels.CheckSumSquares(x); err != nil {
+		return 0, err
 	}
 	s := C.af_sum_squares(b.c, floats(x), C.int64_t(x.Rows*x.Cols))
 	return float64(s.value), b.done("sum of squares", s.rc)
