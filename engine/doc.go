@@ -8,7 +8,7 @@
 // Sampler draws completions for many callers at once on the same kernels: what it reports as a token's log-prob has the bits
 // that Score and the first policy pass compute for it, on a back end whose rows are exact (package kernels).
 //
-//	b, err := cpu.New(cpu.DefaultOptions())
+//	b, err := cpu.New(cpu.Options{})
 //	e, err := engine.New(b, model, engine.Options{})
 //	err = e.SetAdapter(adapter)
 //	up, err := e.Begin(update)

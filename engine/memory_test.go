@@ -23,7 +23,7 @@ type tight struct {
 }
 
 func newTight(t testing.TB) *tight {
-	b, err := cpu.New(cpu.Options{Threads: 1, Level: cpu.Auto})
+	b, err := cpu.New(cpu.Options{Threads: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

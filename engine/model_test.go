@@ -76,7 +76,7 @@ func randomAdapter(t testing.TB, cfg ckpt.ModelConfig, r int, seed uint64, targe
 
 func newEngine(t testing.TB, m *ckpt.Model, threads int, o Options) *Engine {
 	t.Helper()
-	b, err := cpu.New(cpu.Options{Threads: threads, Level: cpu.Auto, Products: cpu.ProductsOwn}) // tests compare bits
+	b, err := cpu.New(cpu.Options{Threads: threads, Products: cpu.ProductsOwn}) // tests compare bits
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -95,7 +95,7 @@ type Sampler struct {
 	full      bool            // no room for the first that waits, until someone leaves
 	spoiled   bool            // there may be values in the cache that are not finite
 	changes   uint64          // of the engine's weights, that the last Publish was for
-	paths     [][]kernels.Seg // theirs
+	paths     [][]kernels.Seg // of the active ones
 	fresh     []*prefixNode   // to be computed
 	path      []kernels.Seg   // of one of them
 	tokens    []int32

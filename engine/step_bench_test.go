@@ -98,7 +98,7 @@ func (w *benchWeights) Close() error       { return nil }
 // benchEngine is a model of the shape with an adapter of rank 16 whose B is not zero, on as many threads as go test's -cpu says.
 func benchEngine(b *testing.B, s benchShape) (*Engine, *cpu.Backend) {
 	b.Helper()
-	back, err := cpu.New(cpu.Options{Threads: runtime.GOMAXPROCS(0), Level: cpu.Auto})
+	back, err := cpu.New(cpu.Options{Threads: runtime.GOMAXPROCS(0)})
 	if err != nil {
 		b.Fatal(err)
 	}

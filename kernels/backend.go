@@ -55,7 +55,8 @@ type LogProbs struct {
 	LP          Tensor // [1, N] f32 out: log softmax(h W^T / temperature) at the token
 	Entropy     Tensor // [1, rows] f32 out, nats
 	LSE         Tensor // [1, rows] f32 out
-	// EW [rows, D] f32 out: sum_v p_v W_v. None where no gradient is wanted.
+	// EW [rows, D] f32 out: sum_v p_v W_v. None where no gradient is wanted. Its stride is a multiple of 16, and the columns between D and the
+	// next multiple may be overwritten, as ELW's.
 	EW Tensor
 	// ELW [rows, D] f32 out: sum_v p_v log(p_v) W_v. None where the entropy has no gradient.
 	ELW Tensor
@@ -121,7 +122,15 @@ type AdamW struct {
 	GradScale                          float64 // the clip's factor
 }
 
-// Backend is a device with the operations on it. Shapes are checked; see the package documentation for what holds of all.
+// RowsExact is what a back end says of itself whose rows may depend on their batch, as where a library makes its products: one without this method
+// promises what "Exactness" says in the package documentation.
+type RowsExact interface {
+	// RowsExact reports whether an output row has the same bits whatever else is in the batch.
+	RowsExact() bool
+}
+
+// Backend is a device with the operations on it. Shapes and dtypes are checked; what index tensors hold (tokens, positions, rows, Targets.First) is the
+// caller's to keep within bounds. See the package documentation for what holds of all.
 type Backend interface {
 	// Name is what the user chooses it by, such as "cpu"; Describe is one line for a reader: device, threads, instruction set, product library.
 	Name() string
@@ -152,7 +161,7 @@ type Backend interface {
 	// Select is y[i] = x[rows[i]], converting; ScatterAdd y[rows[i]] += x[i], rows distinct, y f32.
 	Select(y, x, rows Tensor) error
 	ScatterAdd(y, x, rows Tensor) error
-	// Convert is y = x between f32 and bf16.
+	// Convert is y = x between f32 and bf16; y is not x.
 	Convert(y, x Tensor) error
 
 	// RMSNorm: y = x * rstd * w, rstd[t] = 1/sqrt(mean x[t]^2 + eps) (Zhang & Sennrich 2019, eq. 4). x, y f32 or bf16; w [1, D], rstd [1, T]

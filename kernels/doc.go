@@ -18,7 +18,7 @@
 //
 // Every reduction has a fixed order. An output row of Linear, RMSNorm, Attention, LogProbs and Sample has the same bits
 // whatever else is in the batch and however many threads work, so that a sampler and a trainer on the same back end
-// agree to the bit. That is said of finite values: a key or value that is not finite may reach rows beside those that attend to it, with a weight
+// agree to the bit; a back end that cannot promise that says so (RowsExact). It is said of finite values: a key or value that is not finite may reach rows beside those that attend to it, with a weight
 // of 0. Sums over rows (weight gradients, norms) run in an order that depends on the shapes alone.
 //
 // # Errors and concurrency
@@ -26,7 +26,7 @@
 // Operations return errors that wrap ErrShape (with the operation and the shapes) or ErrMemory; they do not panic. A
 // Backend is used by one goroutine at a time; it runs each operation on all its threads.
 //
-//	b, err := cpu.New(cpu.DefaultOptions())
+//	b, err := cpu.New(cpu.Options{})
 //	defer b.Close()
 //	x, err := b.Alloc(kernels.F32, 512, 896)
 //	y, err := b.Alloc(kernels.F32, 512, 4864)

@@ -70,7 +70,7 @@ operation against float64 references, and the loss against automatic differentia
 		if threads < 0 || threads > maxThreads {
 			return usagef("--threads: found %d, expected 1 to %d, or 0 for all cores", threads, maxThreads)
 		}
-		b, err := cpu.New(cpu.Options{Threads: threads, Level: cpu.Auto})
+		b, err := cpu.New(cpu.Options{Threads: threads})
 		if err != nil {
 			return err
 		}

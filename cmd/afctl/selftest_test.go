@@ -10,7 +10,7 @@ import (
 
 // TestDeviceLoss: the loss as the device computes it passes the oracle, and the oracle sees what is wrong with one that differs.
 func TestDeviceLoss(t *testing.T) {
-	b, err := cpu.New(cpu.Options{Threads: 2, Level: cpu.Auto})
+	b, err := cpu.New(cpu.Options{Threads: 2})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -96,7 +96,7 @@ func openBackend(c *EngineConfig) (kernels.Backend, ckpt.EngineIdentity, error) 
 	if c.Backend == cuda.Backend {
 		return nil, ckpt.EngineIdentity{}, cuda.ErrNotBuilt
 	}
-	b, err := cpu.New(cpu.Options{Threads: c.Threads, Level: cpu.Auto})
+	b, err := cpu.New(cpu.Options{Threads: c.Threads})
 	if err != nil {
 		return nil, ckpt.EngineIdentity{}, err
 	}

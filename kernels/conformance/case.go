@@ -44,9 +44,9 @@ func Cases() []Case {
 // suite is one set of cases for everybody, so that references are computed once in a process.
 var suite = sync.OnceValue(Cases)
 
-// Applies reports whether a back end is to pass c. One with a method RowsExact() bool that returns false is exempt from the cases of that promise.
+// Applies reports whether a back end is to pass c: see kernels.RowsExact.
 func (c Case) Applies(b kernels.Backend) bool {
-	x, ok := b.(interface{ RowsExact() bool })
+	x, ok := b.(kernels.RowsExact)
 	return !c.RowsExact || !ok || x.RowsExact()
 }
 

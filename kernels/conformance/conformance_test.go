@@ -108,7 +108,7 @@ func (b *broken) AdamW(a kernels.AdamW) error {
 
 // The suite notices what it is there for: each mistake fails cases of the names given, and the back end without it does not fail more of them.
 func TestSuiteNotices(t *testing.T) {
-	good, err := cpu.New(cpu.DefaultOptions())
+	good, err := cpu.New(cpu.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

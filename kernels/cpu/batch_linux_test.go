@@ -19,7 +19,7 @@ func TestThreadsAreBatchWork(t *testing.T) {
 	if _, _, no := syscall.Syscall(syscall.SYS_SCHED_SETSCHEDULER, 0, batch, uintptr(unsafe.Pointer(&priority))); no != 0 {
 		t.Skipf("this system refuses the policy SCHED_BATCH: %v", no)
 	}
-	b, err := New(DefaultOptions())
+	b, err := New(Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ type machine struct {
 }
 
 var peak = sync.OnceValue(func() (m machine) {
-	b, err := cpu.New(cpu.DefaultOptions())
+	b, err := cpu.New(cpu.Options{})
 	if err != nil {
 		return machine{err: err}
 	}
@@ -49,7 +49,7 @@ func benchmark(b *testing.B, make func(e *bench) hotOp, d kernels.DType) {
 	if best.err != nil {
 		b.Fatal(best.err)
 	}
-	back, err := cpu.New(cpu.DefaultOptions())
+	back, err := cpu.New(cpu.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -57,7 +57,7 @@ func TestConformanceWithLibraryProducts(t *testing.T) {
 		t.Skip("no product library is linked (build tag dnnl, which needs oneDNN: libdnnl-dev)")
 	}
 	conformance.Run(t, func(t *testing.T) kernels.Backend {
-		b, err := cpu.New(cpu.Options{Threads: 2, Level: cpu.Auto, Products: cpu.ProductsLibrary})
+		b, err := cpu.New(cpu.Options{Threads: 2, Products: cpu.ProductsLibrary})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -68,7 +68,7 @@ func TestConformanceWithLibraryProducts(t *testing.T) {
 
 // Nothing is left of a closed back end, and closing twice is allowed.
 func TestCloseTwice(t *testing.T) {
-	b, err := cpu.New(cpu.Options{Threads: 3, Level: cpu.Auto})
+	b, err := cpu.New(cpu.Options{Threads: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestCloseTwice(t *testing.T) {
 }
 
 func ExampleNew() {
-	b, err := cpu.New(cpu.Options{Threads: 1, Level: cpu.Auto})
+	b, err := cpu.New(cpu.Options{Threads: 1})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -42,17 +42,19 @@ type Level int
 
 // Levels; Auto takes the one that this machine is fastest at.
 const (
-	Auto       Level = -1
-	Baseline   Level = 0
-	AVX2       Level = 1
-	AVX512     Level = 2
-	AVX512BF16 Level = 3 // conversions to bf16; products of bf16 by f32 multiply-adds
-	AVX512Dot  Level = 4 // and by the bf16 dot product
+	Auto       Level = iota
+	Baseline         // of the compiler's target
+	AVX2             // and FMA
+	AVX512           // F, BW, VL, DQ
+	AVX512BF16       // conversions to bf16; products of bf16 by f32 multiply-adds
+	AVX512Dot        // and by the bf16 dot product
 )
 
 // String names the level.
 func (l Level) String() string {
 	switch l {
+	case Auto:
+		return "auto"
 	case AVX2:
 		return "AVX2"
 	case AVX512:
@@ -66,12 +68,15 @@ func (l Level) String() string {
 }
 
 // BestLevel returns what this machine is fastest at: not always the highest that it can run (dispatch.c).
-func BestLevel() Level { return Level(C.af_best_level()) }
+func BestLevel() Level { return levelOf(C.af_best_level()) }
 
-// Options choose threads and instruction set. The zero value takes all processors and, for Level, the baseline: use DefaultOptions.
+// levelOf is a level by its number in C, AF_LEVEL (isa.h): Auto has none.
+func levelOf(n C.int) Level { return Level(n) + Baseline }
+
+// Options choose threads and instruction set; the zero value takes what is fastest.
 type Options struct {
 	Threads  int      // 0: all processors
-	Level    Level    // at most this one
+	Level    Level    // at most this one; Auto is no bound
 	Products Products // of many rows
 }
 
@@ -95,9 +100,6 @@ func ProductLibrary() string {
 	return ""
 }
 
-// DefaultOptions takes all processors and the best instruction set.
-func DefaultOptions() Options { return Options{Level: Auto} }
-
 // Backend is the CPU.
 type Backend struct {
 	c       *C.af_ctx
@@ -117,7 +119,7 @@ func New(o Options) (*Backend, error) {
 		o.Threads = runtime.NumCPU()
 	}
 	batch()
-	c := C.af_new(C.int(o.Threads), C.int(o.Level))
+	c := C.af_new(C.int(o.Threads), C.int(o.Level-Baseline))
 	if c == nil {
 		return nil, fmt.Errorf("cpu: %d threads: %w", o.Threads, kernels.ErrMemory)
 	}
@@ -165,7 +167,7 @@ func (b *Backend) Describe() string {
 func (b *Backend) Threads() int { return int(C.af_threads(b.c)) }
 
 // Level returns the instruction set in use.
-func (b *Backend) Level() Level { return Level(C.af_level(b.c)) }
+func (b *Backend) Level() Level { return levelOf(C.af_level(b.c)) }
 
 // PeakGFLOPS measures what a loop in registers reaches on all threads, f32 or bf16.
 func (b *Backend) PeakGFLOPS(bf16 bool, seconds float64) float64 {

@@ -1,6 +1,6 @@
 // One source, several instruction sets. An operation's file includes multi.h, which includes the file again once per
 // level with AF_LEVEL set and the compiler's target switched; AF(name) then gives every level its own symbol. At run
-// time dispatch.c picks the highest level that the machine has.
+// time dispatch.c picks the one that the machine is fastest at.
 //
 //	AF_LEVEL 0  baseline of the compiler's target (SSE2, NEON, ...)
 //	         1  AVX2 + FMA

@@ -1,7 +1,7 @@
 // RMSNorm: y[t,c] = x[t,c] * rstd[t] * w[c],  rstd[t] = 1/sqrt(mean_c x[t,c]^2 + eps)  (Zhang & Sennrich 2019, eq. 4).
 // Backward, with xhat = x * rstd and g = dy * w:
 //	dx[t,c] = rstd[t] * (g[t,c] - xhat[t,c] * mean_c(g * xhat)),   dw[c] = sum_t dy[t,c] * xhat[t,c]
-// x and y f32 or bf16, the rest f32, sums in f32. dx is written, or added to; dw is added to, rows in order.
+// x and y f32 or bf16, the rest f32, sums in f32. dx is written, or added to; dw is added to, by sums of 32 rows at most, in order.
 #ifndef AF_LEVEL
 #define AF_SELF "rmsnorm.c"
 #include "pool.h"

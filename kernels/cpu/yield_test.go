@@ -11,7 +11,7 @@ import (
 
 // TestOthersGetATurn: an operation that ends when a turn is due lets a goroutine run that waits for the only processor.
 func TestOthersGetATurn(t *testing.T) {
-	b, err := New(DefaultOptions())
+	b, err := New(Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
