@@ -31,6 +31,7 @@ test:
 
 race:
 	$(GO) test -race ./flow/... ./rollout/... ./ckpt/... ./bench/... ./cmd/...
+	$(GO) test -race -run 'Sampl|Publish|Prompt|Prefix|Lost' ./engine
 
 # Held-out accuracy before and after, watched live; the report is $(RUN)/report.html.
 demo: build
