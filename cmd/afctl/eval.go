@@ -101,7 +101,7 @@ func evaluate(cmd *cobra.Command, s *settings, repeats int, out, compare string,
 	view := newLiveView(cmd.ErrOrStderr(), 0)
 	defer view.Close()
 	view.Note(l.note())
-	r.Solver = l.solver(c.evalTurns())
+	r.Solver = l.solver(c.evalTurns(), false)
 	r.Store = func(t flow.Trajectory) error {
 		view.Rollout(&t)
 		return nil

@@ -205,7 +205,7 @@ func solveInto(ctx context.Context, l loaded, store *ckpt.Store, jobs []rollout.
 	}
 	missing := slices.DeleteFunc(jobs, func(j rollout.Job) bool { return done[rolloutKey{j.Group, j.Sample}] })
 	view.BeginRollouts(len(missing), nil)
-	return solveJobs(ctx, l.solver(l.c.Rollout.MaxTurns), missing, retries, func(t flow.Trajectory) error {
+	return solveJobs(ctx, l.solver(l.c.Rollout.MaxTurns, true), missing, retries, func(t flow.Trajectory) error {
 		view.Rollout(&t)
 		return store.PutTrajectory(ctx, place[t.Group], phaseTrain, &t)
 	})

@@ -204,12 +204,13 @@ func (y *system) score(ctx context.Context, task flow.Task, answer string) (floa
 	return score.Rule("exact")(ctx, task, answer)
 }
 
-// solver ties the system together for at most maxTurns planner calls a solve. Rewards come from the scorers that tasks name.
-func (y *system) solver(maxTurns int) *rollout.Solver {
+// solver ties the system together for at most maxTurns planner calls a solve. Rewards come from the scorers that tasks name. What is to be trained on
+// has to have the planner's token ids (record).
+func (y *system) solver(maxTurns int, record bool) *rollout.Solver {
 	r := &y.c.Rollout
 	return &rollout.Solver{Slots: y.slots, Tools: y.tools, Score: y.score, Options: rollout.Options{
 		MaxTurns: maxTurns, MaxTime: seconds(r.MaxSeconds), CallTimeout: seconds(r.CallSeconds), ToolTimeout: seconds(r.ToolSeconds),
-		Retries: r.Retries, Concurrency: y.concurrency(), Record: true, Count: y.codec.count,
+		Retries: r.Retries, Concurrency: y.concurrency(), Record: record, Count: y.codec.count,
 	}}
 }
 

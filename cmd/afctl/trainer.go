@@ -197,7 +197,7 @@ func (t *trainer) evaluate(ctx context.Context) error {
 	}
 	t.view.BeginEval(len(t.evalTasks), stored)
 	report, err := eval.Run{
-		Solver: t.y.solver(t.c.evalTurns()), Suite: t.c.Tasks.Eval, Tasks: t.evalTasks, Seed: flow.DeriveSeed(t.c.Run.Seed, "eval"), Stored: stored,
+		Solver: t.y.solver(t.c.evalTurns(), false), Suite: t.c.Tasks.Eval, Tasks: t.evalTasks, Seed: flow.DeriveSeed(t.c.Run.Seed, "eval"), Stored: stored,
 		Store: func(r flow.Trajectory) error {
 			t.view.Rollout(&r)
 			return t.store.PutTrajectory(ctx, step, phaseEval, &r)
@@ -393,7 +393,7 @@ func (t *trainer) rollouts(ctx context.Context) ([]flow.Trajectory, error) {
 		return nil, err
 	}
 	t.view.BeginRollouts(len(jobs), have)
-	if err := solveJobs(ctx, t.y.solver(t.c.Rollout.MaxTurns), missing, t.c.Rollout.SolveRetries, func(r flow.Trajectory) error {
+	if err := solveJobs(ctx, t.y.solver(t.c.Rollout.MaxTurns, true), missing, t.c.Rollout.SolveRetries, func(r flow.Trajectory) error {
 		if !r.Failed() && (r.PolicyVersion != st.PolicyVersion || r.AdapterHash != t.hash) {
 			return fmt.Errorf("the sampler used policy version %d (adapter %.12s), expected %d (%.12s): it does not follow the training",
 				r.PolicyVersion, r.AdapterHash, st.PolicyVersion, t.hash)
