@@ -81,7 +81,7 @@ func (m *Model) Close() error { return m.Weights.Close() }
 
 // Hash identifies the model at little cost, in hex: SHA-256 over config.json and over names, sizes, headers and samples
 // of the data of the weight files (all data of files below 64 KiB, 16 stretches of 4 KiB of larger ones). It tells
-// models apart, it does not prove that a file is undamaged. It does not depend on where the model lies.
+// models apart, it does not prove that a file is undamaged. It does not depend on where the model lies. The model has to be one that was opened.
 func (m *Model) Hash() string {
 	return sumSHA256(func(h hash.Hash) {
 		hashString(h, string(m.config))

@@ -158,7 +158,11 @@ func TestOutOfMemory(t *testing.T) {
 
 // TestBeginTakesAll: all that an update's steps work in is there once it has begun, whichever pass takes most: of one layer it is the reference's.
 func TestBeginTakesAll(t *testing.T) {
-	for layers := 1; layers <= 3; layers++ {
+	for i := range 6 {
+		layers, o := 1+i/2, flow.DefaultObjective()
+		if i%2 == 1 {
+			o.KLEstimator = flow.K1
+		}
 		cfg := tiny(true)
 		cfg.NumHiddenLayers, cfg.IntermediateSize = layers, 400
 		m, b := randomModel(t, cfg, ckpt.F32, 16), newTight(t)
@@ -176,7 +180,7 @@ func TestBeginTakesAll(t *testing.T) {
 			reward := float64(i)
 			ts = append(ts, flow.Trajectory{Group: "g", Sample: i, Reward: &reward, Turns: []flow.Turn{{Prompt: tokens(rng, 200, cfg.VocabSize), Action: tokens(rng, 3, cfg.VocabSize)}}})
 		}
-		u, err := flow.NewUpdate(ts, flow.DefaultObjective())
+		u, err := flow.NewUpdate(ts, o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -186,7 +190,7 @@ func TestBeginTakesAll(t *testing.T) {
 		}
 		b.left = 0
 		if _, err := up.Step(t.Context(), DefaultOptimizer()); err != nil {
-			t.Errorf("%d layers: %v", layers, err)
+			t.Errorf("%d layers, %v: %v", layers, o.KLEstimator, err)
 		}
 		b.left = -1
 	}

@@ -46,8 +46,8 @@ func (e *Engine) Begin(u *flow.Update) (*Update, error) {
 	up := &Update{e: e, u: u, forests: e.forests(u.Sequences), lo: make([]float32, len(u.Weight)), lr: make([]float32, len(u.Weight)),
 		params: LossParams(&o)}
 	err := e.reserve(up.forests, true, true, o.Entropy != 0)
-	if err == nil { // of one layer, the reference's pass, which selects no rows before it, may take more
-		err = e.reserve(up.forests, false, false, false)
+	if err == nil { // of one layer, the reference's pass and that of lo for k1 may take more: they select no rows in the midst of it
+		err = e.reserve(up.forests, true, false, false)
 	}
 	return up, err
 }

@@ -26,9 +26,12 @@ func choices(fields map[string]any) ([]string, error) {
 	if !ok {
 		list, err := stringList(key, v)
 		if len(list) > maxChoices {
-			return nil, fmt.Errorf("%s: found %d options, expected at most %d, a letter each", key, len(list), maxChoices)
+			return nil, tooManyChoices(key, len(list))
 		}
 		return list, err
+	}
+	if len(byLetter) > maxChoices {
+		return nil, tooManyChoices(key, len(byLetter))
 	}
 	list := make([]any, len(byLetter))
 	for i := range list {
@@ -38,6 +41,10 @@ func choices(fields map[string]any) ([]string, error) {
 		}
 	}
 	return stringList(key, list)
+}
+
+func tooManyChoices(key string, n int) error {
+	return fmt.Errorf("%s: found %d options, expected at most %d, a letter each", key, n, maxChoices)
 }
 
 // withChoices is a question with its options, in a line each, unless they stand in it already, one after another, each behind its letter or in

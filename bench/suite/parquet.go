@@ -7,7 +7,9 @@ import (
 	"io"
 	"maps"
 	"reflect"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/format"
@@ -48,7 +50,9 @@ func readParquet(f io.ReaderAt, size int64) (rows []row, err error) {
 		}
 		maps.DeleteFunc(fields, unread)
 		for k, v := range fields {
-			fields[k] = plain(v)
+			if fields[k] = plain(v); !isText(fields[k]) {
+				return nil, fmt.Errorf("row %d: %w: column %s: found bytes that are not UTF-8, expected text", n, ErrFormat, k)
+			}
 		}
 		rows = append(rows, row{n: n, fields: fields})
 	}
@@ -120,6 +124,23 @@ func unreadable(n parquet.Node) string {
 		return ""
 	}
 	return logical.String()
+}
+
+// isText reports whether all text in a plain value is UTF-8: parquet does not promise it.
+func isText(v any) bool {
+	switch v := v.(type) {
+	case string:
+		return utf8.ValidString(v)
+	case []any:
+		return !slices.ContainsFunc(v, func(e any) bool { return !isText(e) })
+	case map[string]any:
+		for k, e := range v {
+			if !utf8.ValidString(k) || !isText(e) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // plain brings parquet's values to those of a row.

@@ -54,6 +54,19 @@ func TestParquetTypes(t *testing.T) {
 			t.Errorf("found %v, expected %q", err, want)
 		}
 	}
+	type bytes struct {
+		Question string   `parquet:"question"`
+		Options  []string `parquet:"options,list"`
+		Answer   string   `parquet:"answer"`
+	}
+	for column, file := range map[string]string{
+		"options":  parquetFile(t, []bytes{{"Which?", []string{"a", "b"}, "a"}, {"Which?", []string{"\xff\xfe", "b"}, "b"}}),
+		"question": parquetFile(t, []bytes{{"Which?", []string{"a", "b"}, "a"}, {"Which\xff?", []string{"a", "b"}, "b"}}),
+	} {
+		if _, err := plainReader.Load(file); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "row 2: ") || !strings.Contains(err.Error(), "column "+column+": found bytes that are not UTF-8") {
+			t.Errorf("%s: %v", column, err)
+		}
+	}
 	type row struct {
 		Question string   `parquet:"question"`
 		Answer   *float64 `parquet:"answer,optional"`

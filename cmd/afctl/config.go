@@ -258,7 +258,7 @@ func moduleConditions() (list []condition) {
 	for _, slot := range frozenSlots {
 		for _, name := range []string{"prompt", "max_tokens", "temperature", "memory_tokens"} {
 			path := "rollout." + slot + "." + name
-			if _, ok := findKey(path); ok { // not all modules read memory
+			if isKey(path) { // not all modules read memory
 				list = append(list, condition{path, func(c *Config) bool { return c.mayAskModel(slot) }, "a module without a model (see provider)"})
 			}
 		}

@@ -33,8 +33,11 @@ func (m *engineModel) Complete(ctx context.Context, r rollout.Request) (rollout.
 	}
 	room := min(m.cache, m.positions) - len(prompt)
 	if room < 1 {
-		return rollout.Completion{}, fmt.Errorf("a prompt of %d tokens: the model has room for %d, its cache for %d (engine.kv_tokens); rollout.%s.memory_tokens bounds the memory in it",
-			len(prompt), m.positions, m.cache, r.Slot)
+		hint := ""
+		if key := "rollout." + r.Slot + ".memory_tokens"; r.Slot != rollout.SlotExecutor && isKey(key) { // the executor's own prompt shows no memory
+			hint = "; " + key + " bounds the memory in it"
+		}
+		return rollout.Completion{}, fmt.Errorf("a prompt of %d tokens: the model has room for %d, its cache for %d (engine.kv_tokens)%s", len(prompt), m.positions, m.cache, hint)
 	}
 	s, err := m.sampler.Sample(ctx, engine.SampleRequest{Prompt: prompt, MaxTokens: min(r.MaxTokens, room), Temperature: r.Temperature, Seed: r.Seed,
 		Stop: m.codec.stop})

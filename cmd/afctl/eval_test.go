@@ -149,6 +149,11 @@ func TestRetryFailed(t *testing.T) {
 	if n := failed("--set", "engine.kv_tokens=20000", "--retry-failed", "--set", "rollout.call_seconds=500", "--set", "rollout.concurrency=2"); n != 0 {
 		t.Errorf("%d solves failed the second time, expected none", n)
 	}
+	// A loop that time ended is no failure, and would be taken for one under the new limit.
+	for _, limit := range []string{"rollout.max_seconds=7", "rollout.tool_seconds=7"} {
+		fails(t, []string{"eval", "--suite", "gym:heldout", "--n", "3", "--model", model, "--out", out, "--set", "flow.max_action_tokens=4", "--set", "rollout.eval_max_turns=1",
+			"--set", "engine.kv_tokens=20000", "--retry-failed", "--set", limit}, "another evaluation", strings.TrimPrefix(limit[:strings.Index(limit, "=")], "rollout."))
+	}
 }
 
 // TestSecondSolverIsRefused: two evaluations, or two rollouts, in one folder; and no lock is left in a folder of somebody else's.

@@ -60,6 +60,12 @@ func findKey(path string) (key, bool) {
 	return key{}, false
 }
 
+// isKey reports whether a path is that of a key.
+func isKey(path string) bool {
+	_, ok := findKey(path)
+	return ok
+}
+
 // nearestKey is the key that a reader of an unknown path most likely meant: one that ends in the same name, or the nearest spelling,
 // of the name alone where path has no section.
 func nearestKey(path string) string {

@@ -109,6 +109,9 @@ func hashTemplates(w io.Writer, c *Config) error {
 	for _, slot := range frozenSlots {
 		prompts = append(prompts, c.Rollout.modules()[slot].Prompt)
 	}
+	if c.Rollout.Judge.Prompt == "" { // nothing is said of it, as before there was one
+		prompts = prompts[:len(prompts)-1]
+	}
 	for _, file := range prompts {
 		var text []byte
 		if file != "" {

@@ -31,7 +31,7 @@ type RolloutConfig struct {
 	Tools     ToolsConfig        `yaml:"tools"`
 }
 
-// clearLimits leaves out what a solve may run into, but no result follows from.
+// clearLimits leaves out what a solve may run into: bounds of time and of repetitions, under which a run may be gone on with that had them too tight.
 func (r *RolloutConfig) clearLimits() {
 	d := defaultRolloutConfig()
 	r.MaxSeconds, r.CallSeconds, r.ToolSeconds, r.Retries, r.SolveRetries, r.Concurrency = d.MaxSeconds, d.CallSeconds, d.ToolSeconds, d.Retries, d.SolveRetries, d.Concurrency

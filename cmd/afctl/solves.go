@@ -28,6 +28,8 @@ func (l loaded) identity(own func(k *Config)) (string, error) {
 	k.Tasks.Seed, k.Tasks.Scorer, k.Run.Seed = c.Tasks.Seed, c.Tasks.Scorer, c.Run.Seed
 	k.Rollout = c.Rollout
 	k.Rollout.clearLimits()
+	// These end a loop or a step and not the solve, which goes on without a word: --retry-failed would not find it.
+	k.Rollout.MaxSeconds, k.Rollout.ToolSeconds = c.Rollout.MaxSeconds, c.Rollout.ToolSeconds
 	own(&k)
 	if err := identifyPaths(&k); err != nil {
 		return "", err

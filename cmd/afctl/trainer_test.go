@@ -154,6 +154,14 @@ func TestLongPrompts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	m.positions = 3
+	for slot, hinted := range map[string]bool{rollout.SlotPlanner: true, rollout.SlotVerifier: true, rollout.SlotAnalyst: false, rollout.SlotJudge: false, rollout.SlotExecutor: false} {
+		r := request
+		r.Slot = slot
+		if _, err := m.Complete(t.Context(), r); err == nil || !strings.Contains(err.Error(), "engine.kv_tokens") || strings.Contains(err.Error(), slot+".memory_tokens bounds") != hinted {
+			t.Errorf("%s: %v", slot, err)
+		}
+	}
 	for more, want := range map[int]int{-9: 0, 0: 0, 1: 1, 9: 5} { // tokens at most
 		m.positions = len(prompt) + more
 		c, err := m.Complete(t.Context(), request)

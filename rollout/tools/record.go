@@ -230,7 +230,7 @@ func readRecord(path string, r io.Reader) (known map[string]entry, whole int64, 
 			if n == 1 {
 				start = recordHead
 			}
-			if m := min(len(line), len(start)); string(line[:m]) != start[:m] { // somebody else's, which nothing may be cut off
+			if m := min(len(line), len(start)); string(line[:m]) != start[:m] || n == 1 && len(line) > m { // somebody else's, which nothing may be cut off
 				return nil, 0, fmt.Errorf("%s:%d: found %q, expected a line of a record, which begins with %s", path, n, line[:m], start)
 			}
 			return known, lines.Offset, nil
@@ -240,7 +240,7 @@ func readRecord(path string, r io.Reader) (known map[string]entry, whole int64, 
 		}
 		if n == 1 {
 			if text := strings.TrimSpace(string(line)); text != recordHead {
-				return nil, 0, fmt.Errorf("%s:1: found %.100q, expected %s, with which a record begins", path, text, recordHead)
+				return nil, 0, fmt.Errorf("%s:1: found %.100q, expected %s in a line of its own, with which a record begins", path, text, recordHead)
 			}
 			continue
 		}

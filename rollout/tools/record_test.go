@@ -177,7 +177,7 @@ func TestRecordFaults(t *testing.T) {
 		}
 	}
 	for other, want := range map[string]string{ // a torn line is one of a record, or nothing is cut off
-		"model: x": "", head + good + `[{"question":"of tasks, without a line break"}]`: "", good: "", `{"format":2}` + "\n" + good: "", "\n": "",
+		"model: x": "", head + good + `[{"question":"of tasks, without a line break"}]`: "", good: "", `{"format":2}` + "\n" + good: "", recordHead + " of somebody else": "", "\n": "",
 		"": head, "{": head, "\ufeff" + head[:8]: head, head: head, head + good + "{": head + good,
 	} {
 		write(other)
