@@ -278,6 +278,17 @@ func (c *Config) mayAskModel(slot string) bool {
 	return p == Base || p == Auto && !c.onlyGym()
 }
 
+// effective returns the config with defaults in place of what has no effect: as it is read again from the file that it is written to.
+func (c *Config) effective() Config {
+	k, d := *c, DefaultConfig()
+	for _, key := range configKeys() {
+		if !key.section() && c.ineffective(key.path) != "" {
+			key.value(&k).Set(key.value(&d))
+		}
+	}
+	return k
+}
+
 // ineffective returns the setting under which a key has no effect in c; "" where it has one.
 func (c *Config) ineffective(key string) string {
 	for _, k := range conditions {

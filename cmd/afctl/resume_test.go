@@ -98,6 +98,15 @@ func TestResumeToLess(t *testing.T) {
 	must(t, "train", "--resume", "--run", run, "--steps", "3")
 }
 
+// TestResumeWithoutEvaluation: a key that has no effect, as how to evaluate where nothing is evaluated, is no part of what a run is gone on with,
+// though the config that it began from gives it.
+func TestResumeWithoutEvaluation(t *testing.T) {
+	run, config := filepath.Join(t.TempDir(), "run"), writeFile(t, "c.yaml", "tasks: {eval: gym:heldout}\nrollout: {eval_max_turns: 2}\n")
+	must(t, smallTrain(run, gymModel, "--config", config, "--steps", "1", "--set", "tasks.eval=")...)
+	must(t, "train", "--resume", "--run", run, "--steps", "2")
+	must(t, "train", "--resume", "--run", run, "--steps", "3", "--set", "tasks.eval=gym:heldout", "--set", "tasks.eval_limit=3", "--set", "rollout.eval_max_turns=0")
+}
+
 // TestPathsInUTF8: a path that a checkpoint could not hold is refused before anything is made.
 func TestPathsInUTF8(t *testing.T) {
 	dir := t.TempDir()

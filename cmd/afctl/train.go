@@ -180,7 +180,7 @@ func (c *Config) withoutResult() []string {
 // resultKeys is the part of a config that a run's results follow from, as YAML: folder, lengths, checkpoints and what is evaluated when
 // may change from one start to the next, but not how: what was found before is compared with. The number of steps is part of it where the learning rate's schedule goes by it.
 func resultKeys(c *Config) string {
-	d, k := DefaultConfig(), *c
+	d, k := DefaultConfig(), c.effective()
 	k.Run.Dir, k.Run.EvalEvery, k.Checkpoint, k.Tasks.Eval, k.Tasks.EvalLimit = d.Run.Dir, d.Run.EvalEvery, d.Checkpoint, d.Tasks.Eval, d.Tasks.EvalLimit
 	k.Engine.Threads, k.Engine.KVTokens, k.Engine.MaxBatch = d.Engine.Threads, d.Engine.KVTokens, d.Engine.MaxBatch
 	k.Rollout.clearLimits()
