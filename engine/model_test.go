@@ -195,3 +195,18 @@ func abs(x float64) float64 {
 }
 
 var dtypes = []kernels.DType{kernels.F32, kernels.BF16}
+
+// TestNoPlace: a part of a layer for which there is no operation is an error that names it, not a place beside the others.
+func TestNoPlace(t *testing.T) {
+	w := &weights{layers: make([]layer, 1)}
+	for _, part := range []string{"self_attn.q_norm.weight", "self_attn.o_proj.bias", "mlp.gate_proj.bias"} {
+		s := ckpt.TensorSpec{Name: "model.layers.0." + part, Part: part, Shape: []int{4}}
+		if err := w.loadVector(nil, s, ckpt.Tensor{}); err == nil || !strings.Contains(err.Error(), s.Name) || !strings.Contains(err.Error(), "no operation") {
+			t.Errorf("%s: %v", part, err)
+		}
+	}
+	s := ckpt.TensorSpec{Name: "model.layers.0.mlp.router.weight", Part: "mlp.router.weight", Shape: []int{4, 4}}
+	if err := w.loadMatrix(nil, s, ckpt.Tensor{}, Options{}); err == nil || !strings.Contains(err.Error(), s.Name) {
+		t.Errorf("%s: %v", s.Part, err)
+	}
+}

@@ -225,6 +225,10 @@ func TestOptionsThatAreHardToTellApart(t *testing.T) {
 
 // Each faulty file is refused with a message that names the row, what was found and what was expected.
 func TestFaultyFiles(t *testing.T) {
+	beyond := "" // keys behind A, to one that is no letter
+	for i := 1; i <= 26; i++ {
+		beyond += fmt.Sprintf(`,"%c":"%d"`, 'A'+i, i)
+	}
 	for _, c := range []struct {
 		name, ext, text, want string
 		kind                  error
@@ -255,6 +259,7 @@ func TestFaultyFiles(t *testing.T) {
 		{"two truths", ".json", `[{"question":"q","choices":["x","y"],"answer":"x","answer_idx":1}]`, "another column says B", ErrFormat},
 		{"index out of range", ".json", `[{"question":"q","choices":["x","y"],"answer_idx":2}]`, "expected one of the 2 options", ErrFormat},
 		{"more than letters", ".json", `[{"question":"q","choices":["x"` + strings.Repeat(`,"y"`, 26) + `],"answer":"x"}]`, "found 27 options, expected at most 26", ErrFormat},
+		{"letters and more", ".json", `[{"question":"q","options":{"A":"0"` + beyond + `},"answer":"A"}]`, "found 27 options, expected at most 26", ErrFormat},
 		{"gap in letters", ".json", `[{"question":"q","options":{"A":"x","C":"y"},"answer":"x"}]`, "without a gap", ErrFormat},
 		{"unknown scorer", ".json", `[{"question":"q","answer":"a","scorer":"exakt"}]`, "task in row 1: unknown scorer", ErrFormat},
 		{"unfit scorer", ".json", `[{"question":"q","answer":"maybe","scorer":"yesno"}]`, "expected yes or no", ErrFormat},

@@ -108,6 +108,11 @@ func TestTrap04EndTokens(t *testing.T) {
 	if err != nil || seqs[0].Tokens[len(seqs[0].Tokens)-1] != start || slices.Contains(seqs[0].Tokens, end) {
 		t.Errorf("sft: %v, %v: want a completion up to the first end token %d", seqs, err, start)
 	}
+	// Text without an end token ends as the tokenizer's texts do, also where the model has another.
+	seqs, err = (&sftReader{model: s.model}).line([]byte(`{"prompt":"which","completion":"city"}`))
+	if err != nil || seqs[0].Tokens[len(seqs[0].Tokens)-1] != start {
+		t.Errorf("sft: %v, %v: want a completion with the tokenizer's end token %d", seqs, err, start)
+	}
 	s.model.Config.EOSTokenIDs = nil // sft ends with what the sampler ends with, though the model names none
 	seqs, err = (&sftReader{model: s.model}).line([]byte(`{"prompt":"which","completion":"city"}`))
 	if err != nil || seqs[0].Tokens[len(seqs[0].Tokens)-1] != start {

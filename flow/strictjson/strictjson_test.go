@@ -81,8 +81,11 @@ func TestIgnoreUnknown(t *testing.T) {
 func TestExplain(t *testing.T) {
 	var v target
 	explained := Decode([]byte(`{"name":1}`), &v, RefuseUnknown)
-	if again := Explain(explained); again != explained {
-		t.Errorf("%v became %v", explained, again)
+	for _, data := range []string{`{"name":1}`, `{"name":`, `{"NAME":"x"}`, `{"name":"x","name":"y"}`} {
+		once := Decode([]byte(data), &v, IgnoreUnknown)
+		if again := Explain(once); once == nil || again != once {
+			t.Errorf("%v became %v", once, again)
+		}
 	}
 	if own := errors.New("own"); Explain(own) != own || Explain(nil) != nil {
 		t.Error("an error that is none of the library's changed")

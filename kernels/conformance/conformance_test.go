@@ -1,6 +1,8 @@
 package conformance_test
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
 
@@ -214,6 +216,34 @@ func TestSuiteNotices(t *testing.T) {
 				t.Errorf("no case of %s... noticed", m.prefix)
 			}
 		})
+	}
+}
+
+// Check runs every case twice, on a user's machine too, and ends with its context.
+func TestCheck(t *testing.T) {
+	good, err := cpu.New(cpu.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer good.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	calls, after := 0, -1
+	b := &broken{Backend: good, rmsNorm: func(y, rstd, x, w kernels.Tensor, eps float64) error {
+		if calls++; calls%2 == 0 {
+			eps *= 1 + 1e-4
+		}
+		return good.RMSNorm(y, rstd, x, w, eps)
+	}}
+	err = conformance.Check(ctx, b, func(name string, err error) {
+		if after++; err != nil && !strings.Contains(err.Error(), "the second time") {
+			t.Errorf("%s: %v", name, err)
+		} else if err != nil {
+			cancel()
+			after = 0
+		}
+	})
+	if !errors.Is(err, context.Canceled) || after != 0 {
+		t.Errorf("%v: what is wrong the second time passes, or %d cases ran after the end", err, after)
 	}
 }
 
