@@ -95,7 +95,7 @@ func hashPath(w io.Writer, path string) error {
 func changedInput(then, now string) string {
 	before := strings.Fields(then)
 	for _, part := range strings.Fields(now)[1:] {
-		if len(before) > 1 && !slices.Contains(before, part) {
+		if !slices.Contains(before, part) {
 			key, _, _ := strings.Cut(part, "=")
 			return "the contents of " + key
 		}
@@ -108,9 +108,6 @@ func hashTemplates(w io.Writer, c *Config) error {
 	prompts := []string{c.Rollout.Planner.Prompt}
 	for _, slot := range frozenSlots {
 		prompts = append(prompts, c.Rollout.modules()[slot].Prompt)
-	}
-	if c.Rollout.Judge.Prompt == "" { // nothing is said of it, as before there was one
-		prompts = prompts[:len(prompts)-1]
 	}
 	for _, file := range prompts {
 		var text []byte
@@ -146,9 +143,9 @@ func (t *trainer) restore() error {
 	switch {
 	case then.Base.Hash != now.Base.Hash:
 		return fmt.Errorf("--resume: the run trains %s, which is another model than it was", now.Base.Path)
-	case then.ConfigHash != now.ConfigHash && then.ConfigHash != configHash(t.c) || then.Seed != now.Seed: // which once had the paths in it
+	case then.ConfigHash != now.ConfigHash || then.Seed != now.Seed:
 		return errors.New("--resume: the checkpoint was made with another config than config.yaml says")
-	case !strings.HasPrefix(now.InputsHash+" ", then.InputsHash+" "): // older checkpoints have its first word
+	case then.InputsHash != now.InputsHash:
 		return fmt.Errorf("--resume: %s are others than when the checkpoint was made", changedInput(then.InputsHash, now.InputsHash))
 	case then.Engine != now.Engine:
 		return fmt.Errorf("--resume: the run was computed by %s, found %s: its bits would differ", describeEngine(then.Engine), describeEngine(now.Engine))
@@ -171,7 +168,7 @@ func (t *trainer) restore() error {
 		}
 	}
 	t.state = then
-	t.state.Base.Path, t.state.ConfigHash, t.state.InputsHash = now.Base.Path, now.ConfigHash, now.InputsHash
+	t.state.Base.Path = now.Base.Path
 	return ckpt.Tidy(t.c.Run.Dir, then.Step, t.c.Checkpoint.Keep)
 }
 
