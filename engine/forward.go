@@ -99,7 +99,7 @@ func (p *pass) attend(i int, k kept) {
 		p.do(b.Attention(k.o, k.lse, k.q, k.k, k.v, plan, scale))
 		return
 	}
-	p.do(b.KVPut(p.cache[i], k.k, k.v, p.slots))
+	p.do(b.KVPut(p.cache[i], k.k, k.v, p.t.slots))
 	p.do(b.AttentionKV(k.o, k.lse, k.q, p.cache[i], plan, scale))
 }
 

@@ -17,6 +17,7 @@ type kept struct {
 type tensors struct {
 	tokens, positions kernels.Tensor // [1, T] i32
 	rows, rowPos      kernels.Tensor // [1, S] i32
+	slots             kernels.Tensor // [1, T] i32: of the rows in the cache, if there is one
 	targets           kernels.Targets
 
 	x, h    kernels.Tensor // residual stream [T, D] f32; normed [T, D] op
@@ -63,6 +64,9 @@ func (p *pass) layout(a *kernels.Arena) {
 	t.xs, t.hs = t.x, t.h
 	if p.some() {
 		t.xs, t.hs = f32(p.S, D), op(p.S, D)
+	}
+	if p.cache != nil {
+		t.slots = i32(p.T)
 	}
 	n := 1
 	if p.backward {

@@ -13,11 +13,16 @@ import (
 	"afctl/kernels/cpu"
 )
 
-// tiny is a Qwen2 description small enough for finite differences, with sizes that are no multiple of a vector.
+// tiny is a Qwen2 description small enough for finite differences, with sizes that are no multiple of a vector. Untied it has heads of a size
+// of their own: all of them together are wider than the hidden size.
 func tiny(tied bool) ckpt.ModelConfig {
-	return ckpt.ModelConfig{ModelType: "qwen2", HiddenSize: 24, NumHiddenLayers: 3, NumAttentionHeads: 4, NumKeyValueHeads: 2, HeadDim: 6,
+	c := ckpt.ModelConfig{ModelType: "qwen2", HiddenSize: 24, NumHiddenLayers: 3, NumAttentionHeads: 4, NumKeyValueHeads: 2, HeadDim: 6,
 		IntermediateSize: 40, VocabSize: 300, MaxPositionEmbeddings: 512, RMSNormEps: 1e-6, RopeTheta: 10000, TieWordEmbeddings: tied,
 		AttentionBias: true, HiddenAct: "silu", EOSTokenIDs: []int32{7}}
+	if !tied {
+		c.HeadDim = 10
+	}
+	return c
 }
 
 // randomModel saves a model of random weights and opens it.

@@ -26,7 +26,6 @@ type pass struct {
 	selectPos  []int32
 	firsts     []int32
 	tokensOf   []int32
-	slots      []int32 // of the rows in the cache
 	index      []int32 // of the targets
 	lpHost     []float32
 	entHost    []float32 // per row, then per target

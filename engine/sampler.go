@@ -100,6 +100,7 @@ type Sampler struct {
 	path      []kernels.Seg   // of one of them
 	tokens    []int32
 	positions []int32
+	slots     []int32 // in the cache
 	temps, us []float64
 	drawn     []int32
 	lps       []float32
@@ -348,11 +349,11 @@ func (s *Sampler) decode() error {
 
 func (s *Sampler) reset() {
 	s.p.plan.Reset()
-	s.tokens, s.positions, s.p.slots = s.tokens[:0], s.positions[:0], s.p.slots[:0]
+	s.tokens, s.positions, s.slots = s.tokens[:0], s.positions[:0], s.slots[:0]
 }
 
 func (s *Sampler) row(token, position, slot int32) {
-	s.tokens, s.positions, s.p.slots = append(s.tokens, token), append(s.positions, position), append(s.p.slots, slot)
+	s.tokens, s.positions, s.slots = append(s.tokens, token), append(s.positions, position), append(s.slots, slot)
 }
 
 // run computes the rows that are set; the last `draw` of them are drawn from (all or none).
@@ -377,6 +378,7 @@ func (s *Sampler) run(draw int) error {
 	}
 	p.do(e.b.UploadI32(p.t.tokens, s.tokens))
 	p.do(e.b.UploadI32(p.t.positions, s.positions))
+	p.do(e.b.UploadI32(p.t.slots, s.slots))
 	p.forward()
 	if draw > 0 && p.err == nil {
 		s.drawn, s.lps = grow(s.drawn, draw), grow(s.lps, draw)

@@ -129,7 +129,7 @@ type RowsExact interface {
 	RowsExact() bool
 }
 
-// Backend is a device with the operations on it. Shapes and dtypes are checked; what index tensors hold (tokens, positions, rows, Targets.First) is the
+// Backend is a device with the operations on it. Shapes and dtypes are checked; what index tensors hold (tokens, positions, rows, slots, Targets.First) is the
 // caller's to keep within bounds. See the package documentation for what holds of all.
 type Backend interface {
 	// Name is what the user chooses it by, such as "cpu"; Describe is one line for a reader: device, threads, instruction set, product library.
@@ -137,7 +137,7 @@ type Backend interface {
 	Describe() string
 	Close() error
 
-	// Alloc gives zeroed memory, 64-byte aligned. Free returns it.
+	// Alloc gives zeroed memory, 64-byte aligned, and a tensor that is not none where it has no elements. Free returns it.
 	Alloc(d DType, rows, cols int) (Tensor, error)
 	Free(t Tensor)
 	// Upload and Download copy between host and a dense tensor; f32 only converts to and from bf16 tensors.
@@ -155,7 +155,7 @@ type Backend interface {
 	Unpack(dst Tensor, w Matrix) error
 	FreeMatrix(w Matrix)
 
-	// Gather is x[t] = W[tokens[t]], GatherBack dw[tokens[t]] += dx[t] in row order. tokens [1, T] i32, x f32 or bf16, dw, dx f32.
+	// Gather is x[t] = W[tokens[t]], GatherBack dw[tokens[t]] += dx[t] in a fixed order. tokens [1, T] i32, x f32 or bf16, dw, dx f32.
 	Gather(x Tensor, w Matrix, tokens Tensor) error
 	GatherBack(dw, dx, tokens Tensor) error
 	// Select is y[i] = x[rows[i]], converting; ScatterAdd y[rows[i]] += x[i], rows distinct, y f32.
@@ -171,7 +171,7 @@ type Backend interface {
 
 	Linear(a Linear) error
 	LinearBack(a LinearBack) error
-	// GradWeight: dw [N, K] f32 += scale * dy^T x, the sum over rows in order. GradBias: db [1, N] += sum over rows of dy.
+	// GradWeight: dw [N, K] f32 += scale * dy^T x, the sum over rows in a fixed order. GradBias: db [1, N] += sum over rows of dy.
 	GradWeight(dw, dy, x Tensor, scale float64) error
 	GradBias(db, dy Tensor) error
 
@@ -184,8 +184,8 @@ type Backend interface {
 	FreePlan(p Plan)
 	NewKV(d DType, slots int, h Heads) (KV, error)
 	FreeKV(kv KV)
-	// KVPut stores rows of k, v [T, K*Dh] at slots, KVZero zeroes all.
-	KVPut(kv KV, k, v Tensor, slots []int32) error
+	// KVPut stores rows of k, v [T, K*Dh] at slots [1, T] i32, KVZero zeroes all.
+	KVPut(kv KV, k, v, slots Tensor) error
 	KVZero(kv KV) error
 	// Attention: o[t,h] = sum_j p_j v_j, p = softmax(q.k * scale) over the rows of k, v [T, K*Dh] that the plan of a forest gives query t;
 	// q, o [queries, H*Dh] in the dtype of k and v; lse [queries, H] f32. AttentionKV is the same over the slots of kv, with the same bits for
@@ -208,7 +208,7 @@ type Backend interface {
 	Loss(a Loss, sums *LossSums) error
 
 	// Sample draws tokens[i] from softmax(h[i] W^T / temperature[i]) at u[i] in [0, 1) of the cumulative distribution, with the log-prob that
-	// LogProbs gives; temperature 0 takes the largest logit, its log-prob being that of temperature 1.
+	// LogProbs gives (to the bit where rows are exact); temperature 0 takes the largest logit, its log-prob being that of temperature 1.
 	Sample(h Tensor, w Matrix, temperature, u []float64, tokens []int32, lp []float32) error
 
 	// SumSquares is sum x^2 in f64 over a dense f32 tensor.

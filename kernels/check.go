@@ -287,19 +287,14 @@ func CheckNewKV(d DType, slots int, h Heads) error {
 	return h.Check("kv")
 }
 
-// CheckKVPut checks what is stored in a KV, and where.
-func CheckKVPut(kv KV, k, v Tensor, slots []int32) error {
+// CheckKVPut checks what is stored in a KV.
+func CheckKVPut(kv KV, k, v, slots Tensor) error {
 	const op = "kv put"
 	if err := checkKeys(op, k, v, kv.DType(), kv.Heads()); err != nil {
 		return err
 	}
-	if len(slots) != k.Rows {
-		return shapeErr(op, "%d slots for %d rows", len(slots), k.Rows)
-	}
-	for i, s := range slots {
-		if s < 0 || int(s) >= kv.Slots() {
-			return shapeErr(op, "row %d at slot %d of %d", i, s, kv.Slots())
-		}
+	if slots.DType != I32 || slots.Rows != 1 || slots.Cols != k.Rows {
+		return shapeErr(op, "slots %v for %d rows", slots, k.Rows)
 	}
 	return nil
 }

@@ -26,6 +26,10 @@
 // Operations return errors that wrap ErrShape (with the operation and the shapes) or ErrMemory; they do not panic. A
 // Backend is used by one goroutine at a time; it runs each operation on all its threads.
 //
+// An operation may return before it is done: those that give values to the host (Download, Sample, SumSquares, ...) wait for what they
+// depend on, and Free for what uses the memory. What an operation was given of the host's, a Plan to be filled anew included, is the caller's
+// again when it returns. What fails after that is reported by a later operation, and from then on by all.
+//
 //	b, err := cpu.New(cpu.Options{})
 //	defer b.Close()
 //	x, err := b.Alloc(kernels.F32, 512, 896)

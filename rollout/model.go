@@ -49,8 +49,8 @@ type Model interface {
 type Policy interface {
 	Model
 	// Publish returns when the completions that begin from then on are made by the trained weights, and stamped with this version and hash.
-	// adapter gives those weights (nil where all of the model's are trained), for a model that has to be handed them: the engine's own
-	// sampler reads them where they are.
+	// adapter gives those weights, for a model that has to be handed them: the engine's own sampler reads them where they are. It gives nil
+	// where all of the model's weights are trained, and for the base itself, whose hash is "".
 	Publish(ctx context.Context, version int, hash string, adapter func() (*ckpt.Adapter, error)) error
 	// Room is how many completions of at most so many tokens are made at once; more would wait for their turn.
 	Room(tokens int) int

@@ -51,6 +51,11 @@ func near(want, magnitude []float64, rel float64, d kernels.DType) expected {
 	return expected{want, tol}
 }
 
+// rows is the given rows of e, which has so many columns.
+func (e expected) rows(rows []int32, cols int) expected {
+	return expected{pick(e.want, rows, cols), pick(e.tol, rows, cols)}
+}
+
 // exactly is want to the bit, -0 being 0.
 func exactly(want []float64) expected { return expected{want, make([]float64, len(want))} }
 

@@ -20,8 +20,8 @@ var linearShapes = []linearShape{
 	{100, 48, 130, 0}, {130, 100, 64, 8}, {49, 33, 31, 24}, {1, 130, 65, 64}, {7, 80, 16, 16}, {48, 128, 48, 3}, {13, 96, 80, 32},
 }
 
-// Where back ends cut a long sum or many rows into parts.
-var longShapes = []linearShape{{50, 70, 6300, 8}, {481, 17, 3150, 0}, {1100, 20, 6, 3}, {270, 601, 530, 5}, {270, 1030, 530, 3}}
+// Where back ends cut a long sum or many rows into parts; and with nothing left over anywhere, as units for whole tiles like it.
+var longShapes = []linearShape{{50, 70, 6300, 8}, {481, 17, 3150, 0}, {1100, 20, 6, 3}, {270, 601, 530, 5}, {270, 1030, 530, 3}, {128, 192, 64, 64}, {256, 256, 256, 16}}
 
 // linearKind is the dtypes of a product; the low-rank matrix has x's: in a float32 pass over bf16 weights the adapter stays float32.
 type linearKind struct{ x, w, y kernels.DType }

@@ -234,10 +234,9 @@ func normMisfits() []misfit {
 // attentionMisfits: one run of three rows, two query heads on one kv head of 8.
 func attentionMisfits() []misfit {
 	type A struct {
-		o, lse, q, k, v, dq, dk, dv, dout kernels.Tensor
-		kv                                kernels.KV
-		plan                              kernels.Plan
-		slots                             []int32
+		o, lse, q, k, v, slots, dq, dk, dv, dout kernels.Tensor
+		kv                                       kernels.KV
+		plan                                     kernels.Plan
 	}
 	n := ref.Heads{Query: 2, KeyValue: 1, Dim: 8}
 	fits := func(o *operands) (a A) {
@@ -247,7 +246,7 @@ func attentionMisfits() []misfit {
 		a.o, a.lse, a.q, a.dq, a.dout = o.f(sT, wq), o.f(sT, n.Query), o.f(sT, wq), o.f(sT, wq), o.f(sT, wq)
 		a.k, a.v, a.dk, a.dv = o.f(sT, n.Dim), o.f(sT, n.Dim), o.f(sT, n.Dim), o.f(sT, n.Dim)
 		a.kv = o.p.newKV(kernels.F32, 4, n)
-		a.slots = []int32{0, 1, 2}
+		a.slots = o.i(sT)
 		return a
 	}
 	queries := []change[A]{
@@ -385,11 +384,10 @@ func attentionMisfits() []misfit {
 		{"k width", func(o *operands, a *A) { a.k = o.f(sT, 6) }},
 		{"v rows", func(o *operands, a *A) { a.v = o.f(sT-1, 8) }},
 		{"k bf16", func(o *operands, a *A) { a.k = o.b(sT, 8) }},
-		{"slots", func(o *operands, a *A) { a.slots = a.slots[1:] }},
-		{"slot past the last", func(o *operands, a *A) { a.slots[1] = 4 }},
+		{"slots", func(o *operands, a *A) { a.slots = o.i(sT - 1) }},
+		{"float slots", func(o *operands, a *A) { a.slots = o.f(1, sT) }},
 		{"no cache", func(o *operands, a *A) { a.kv = nil }},
 		{"a cache that was freed", func(o *operands, a *A) { o.p.FreeKV(a.kv) }},
-		{"slot before the first", func(o *operands, a *A) { a.slots[1] = -1 }},
 		{"cache of another back end", func(o *operands, a *A) { a.kv = foreignKV{a.kv} }},
 	})...)
 }

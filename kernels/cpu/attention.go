@@ -121,7 +121,7 @@ func kvOf(op string, a kernels.KV) (*kv, error) {
 }
 
 // KVPut implements kernels.Backend.
-func (b *Backend) KVPut(a kernels.KV, k, v kernels.Tensor, slots []int32) error {
+func (b *Backend) KVPut(a kernels.KV, k, v, slots kernels.Tensor) error {
 	own, err := kvOf("kv put", a)
 	if err != nil {
 		return err
@@ -129,11 +129,8 @@ func (b *Backend) KVPut(a kernels.KV, k, v kernels.Tensor, slots []int32) error 
 	if err := kernels.CheckKVPut(own, k, v, slots); err != nil {
 		return err
 	}
-	if k.Rows == 0 {
-		return nil
-	}
 	c := own.c()
-	return b.done("kv put", C.af_kv_put(b.c, &c, tensor(k), tensor(v), (*C.int32_t)(unsafe.SliceData(slots))))
+	return b.done("kv put", C.af_kv_put(b.c, &c, tensor(k), tensor(v), ints(slots)))
 }
 
 // KVZero implements kernels.Backend.

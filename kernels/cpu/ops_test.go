@@ -247,10 +247,7 @@ func hotOps(s shape, d kernels.DType) []struct {
 	})
 	add("kvput", func(e *bench) hotOp {
 		kv := e.kv(d, s.T, kernels.Heads{Query: s.H, KeyValue: s.K, Dim: s.dh})
-		k, v, slots := e.tensor(d, s.batch, s.K*s.dh), e.tensor(d, s.batch, s.K*s.dh), make([]int32, s.batch)
-		for i := range slots {
-			slots[i] = int32(i)
-		}
+		k, v, slots := e.tensor(d, s.batch, s.K*s.dh), e.tensor(d, s.batch, s.K*s.dh), e.ids(s.batch, func(i int) int32 { return int32(i) })
 		return hotOp{run: func() error { return e.b.KVPut(kv, k, v, slots) }, bytes: 4 * float64(s.batch*s.K*s.dh) * size}
 	})
 	head := func(name string, withGradient bool, back bool) {

@@ -161,6 +161,7 @@
 	                                           float *C, int64_t ldc, int acc, const char *ahead) {                    \
 		const TA *a = A;                                                                                               \
 		const TB *b = B;                                                                                               \
+		if (K < 1) __builtin_unreachable(); /* or the sums would pass through memory after the loop, for a K of 0 */    \
 		vf c[MR][NV];                                                                                                  \
 		_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++) {                                                         \
 			const float *ci = ROW(C + i * ldc);                                                                        \
@@ -302,6 +303,10 @@ void AF(tile)(int kind, int64_t m, int64_t n, int64_t k, const void *A, int64_t 
               int64_t ldc, int acc) {
 	int ahead = kind & TILE_AHEAD;
 	kind &= ~TILE_AHEAD;
+	if (k < 1) { // an empty sum, which blocks do not know
+		for (int64_t i = 0; i < m && !acc; i++) memset(C + i * ldc, 0, (size_t)n * 4);
+		return;
+	}
 #if AF_LEVEL < 4
 	if (kind != TILE_F) {
 		AF(tile_widened)(kind, m, n, k, A, lda, B, ldb, C, ldc, acc, ahead);
