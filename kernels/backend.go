@@ -55,8 +55,8 @@ type LogProbs struct {
 	LP          Tensor // [1, N] f32 out: log softmax(h W^T / temperature) at the token
 	Entropy     Tensor // [1, rows] f32 out, nats
 	LSE         Tensor // [1, rows] f32 out
-	// EW [rows, D] f32 out: sum_v p_v W_v. None where no gradient is wanted. Its stride is a multiple of 16, and the columns between D and the
-	// next multiple may be overwritten, as ELW's.
+	// EW [rows, D] f32 out: sum_v p_v W_v. None where no gradient is wanted. Its rows are in whole vectors: its stride is a multiple of 16, and the
+	// columns from D to the next multiple are there, also in the last row, and may be overwritten. So are ELW's.
 	EW Tensor
 	// ELW [rows, D] f32 out: sum_v p_v log(p_v) W_v. None where the entropy has no gradient.
 	ELW Tensor
@@ -135,6 +135,7 @@ type Backend interface {
 	// Name is what the user chooses it by, such as "cpu"; Describe is one line for a reader: device, threads, instruction set, product library.
 	Name() string
 	Describe() string
+	// Close ends it, after which nothing else is called.
 	Close() error
 
 	// Alloc gives zeroed memory, 64-byte aligned, and a tensor that is not none where it has no elements. Free returns it.
@@ -179,7 +180,7 @@ type Backend interface {
 	// f32 holds dh/2 cosines and then dh/2 sines per position. inverse is the backward pass.
 	RoPE(x, positions, table Tensor, dh int, inverse bool) error
 
-	// NewPlan makes an empty plan, NewKV memory for `slots` tokens, zero. A KV that was freed is refused, and freed again for nothing.
+	// The scale of an attention is at least 0. NewPlan makes an empty plan, NewKV memory for `slots` tokens, zero. A KV that was freed is refused, and freed again for nothing.
 	NewPlan(h Heads) (Plan, error)
 	FreePlan(p Plan)
 	NewKV(d DType, slots int, h Heads) (KV, error)

@@ -228,13 +228,16 @@ func (h Heads) Check(op string) error {
 }
 
 // checkQueries checks what is there for each query, against the dtype of the keys.
-func checkQueries(op string, o, lse, q Tensor, keys DType, h Heads) error {
+func checkQueries(op string, o, lse, q Tensor, keys DType, h Heads, scale float64) error {
 	if err := h.Check(op); err != nil {
 		return err
 	}
 	if q.Cols != h.Query*h.Dim || !float(q.DType) || q.DType != keys || o.Rows != q.Rows || o.Cols != q.Cols || o.DType != q.DType ||
 		lse.DType != F32 || lse.Rows != q.Rows || lse.Cols != h.Query || !lse.Dense() {
 		return shapeErr(op, "o %v, lse %v, q %v, keys %v, %d heads of %d", o, lse, q, keys, h.Query, h.Dim)
+	}
+	if !(scale >= 0) || math.IsInf(scale, 1) { // the largest score is that of the largest product
+		return shapeErr(op, "scale %v, expected a number of at least 0", scale)
 	}
 	return nil
 }
@@ -248,17 +251,17 @@ func checkKeys(op string, k, v Tensor, d DType, h Heads) error {
 }
 
 // CheckAttention checks the forward pass over rows. That the plan is for as many queries and keys is a back end's to check.
-func CheckAttention(o, lse, q, k, v Tensor, h Heads) error {
-	if err := checkQueries("attention", o, lse, q, k.DType, h); err != nil {
+func CheckAttention(o, lse, q, k, v Tensor, h Heads, scale float64) error {
+	if err := checkQueries("attention", o, lse, q, k.DType, h, scale); err != nil {
 		return err
 	}
 	return checkKeys("attention", k, v, k.DType, h)
 }
 
 // CheckAttentionKV checks the forward pass over a KV.
-func CheckAttentionKV(o, lse, q Tensor, kv KV, h Heads) error {
+func CheckAttentionKV(o, lse, q Tensor, kv KV, h Heads, scale float64) error {
 	const op = "attention of a cache"
-	if err := checkQueries(op, o, lse, q, kv.DType(), h); err != nil {
+	if err := checkQueries(op, o, lse, q, kv.DType(), h, scale); err != nil {
 		return err
 	}
 	if of := kv.Heads(); of != h {
@@ -268,8 +271,8 @@ func CheckAttentionKV(o, lse, q Tensor, kv KV, h Heads) error {
 }
 
 // CheckAttentionBack checks the backward pass.
-func CheckAttentionBack(dq, dk, dv, dout, o, lse, q, k, v Tensor, h Heads) error {
-	if err := CheckAttention(o, lse, q, k, v, h); err != nil {
+func CheckAttentionBack(dq, dk, dv, dout, o, lse, q, k, v Tensor, h Heads, scale float64) error {
+	if err := CheckAttention(o, lse, q, k, v, h, scale); err != nil {
 		return err
 	}
 	if dq.Rows != q.Rows || dq.Cols != q.Cols || dout.Rows != q.Rows || dout.Cols != q.Cols || dout.DType != q.DType || dq.DType != q.DType ||

@@ -237,6 +237,7 @@ func attentionMisfits() []misfit {
 		o, lse, q, k, v, slots, dq, dk, dv, dout kernels.Tensor
 		kv                                       kernels.KV
 		plan                                     kernels.Plan
+		scale                                    float64
 	}
 	n := ref.Heads{Query: 2, KeyValue: 1, Dim: 8}
 	fits := func(o *operands) (a A) {
@@ -247,6 +248,7 @@ func attentionMisfits() []misfit {
 		a.k, a.v, a.dk, a.dv = o.f(sT, n.Dim), o.f(sT, n.Dim), o.f(sT, n.Dim), o.f(sT, n.Dim)
 		a.kv = o.p.newKV(kernels.F32, 4, n)
 		a.slots = o.i(sT)
+		a.scale = 1
 		return a
 	}
 	queries := []change[A]{
@@ -254,6 +256,9 @@ func attentionMisfits() []misfit {
 		{"o bf16", func(o *operands, a *A) { a.o = o.b(sT, 16) }},
 		{"lse heads", func(o *operands, a *A) { a.lse = o.f(sT, 1) }},
 		{"lse bf16", func(o *operands, a *A) { a.lse = o.b(sT, 2) }},
+		{"a scale below 0", func(_ *operands, a *A) { a.scale = -1 }},
+		{"no number as scale", func(_ *operands, a *A) { a.scale = nan() }},
+		{"an endless scale", func(_ *operands, a *A) { a.scale = math.Inf(1) }},
 		{"lse not dense", func(o *operands, a *A) { a.lse = o.wide(sT, 2) }},
 		{"q bf16", func(o *operands, a *A) { a.q, a.o = o.b(sT, 16), o.b(sT, 16) }},
 		{"q heads", func(o *operands, a *A) { a.q, a.o = o.f(sT, 12), o.f(sT, 12) }},
@@ -319,9 +324,9 @@ func attentionMisfits() []misfit {
 		{"endless slots", func(_ *operands, a *K) { a.slots = 1 << 60 }},
 		{"no heads", func(_ *operands, a *K) { a.n.KeyValue = 0 }},
 	})...)
-	list = append(list, misfits("attention", fits, func(p *probe, a A) error { return p.Attention(a.o, a.lse, a.q, a.k, a.v, a.plan, 1) }, rows)...)
+	list = append(list, misfits("attention", fits, func(p *probe, a A) error { return p.Attention(a.o, a.lse, a.q, a.k, a.v, a.plan, a.scale) }, rows)...)
 	list = append(list, misfits("attentionback", fits, func(p *probe, a A) error {
-		return p.AttentionBack(a.dq, a.dk, a.dv, a.dout, a.o, a.lse, a.q, a.k, a.v, a.plan, 1)
+		return p.AttentionBack(a.dq, a.dk, a.dv, a.dout, a.o, a.lse, a.q, a.k, a.v, a.plan, a.scale)
 	}, append([]change[A]{
 		{"dq rows", func(o *operands, a *A) { a.dq = o.f(sT-1, 16) }},
 		{"dq bf16", func(o *operands, a *A) { a.dq = o.b(sT, 16) }},
@@ -353,7 +358,7 @@ func attentionMisfits() []misfit {
 			a.plan.AddBatch([][]kernels.Seg{{{Len: 1}}, path, {{Len: 2}}})
 		}}
 	}
-	list = append(list, misfits("attentionkv", cached, func(p *probe, a A) error { return p.AttentionKV(a.o, a.lse, a.q, a.kv, a.plan, 1) }, append([]change[A]{
+	list = append(list, misfits("attentionkv", cached, func(p *probe, a A) error { return p.AttentionKV(a.o, a.lse, a.q, a.kv, a.plan, a.scale) }, append([]change[A]{
 		{"plan of a forest", func(o *operands, a *A) { a.plan.Forest(Chain(sT), nil) }},
 		{"dtype of the cache", func(o *operands, a *A) { a.kv = o.p.newKV(kernels.BF16, 4, n) }},
 		{"heads of the cache", func(o *operands, a *A) { a.kv = o.p.newKV(kernels.F32, 4, ref.Heads{Query: 2, KeyValue: 2, Dim: 8}) }},

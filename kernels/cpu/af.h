@@ -8,6 +8,10 @@
 #include <stdint.h>
 
 enum { AF_F32 = 0, AF_BF16 = 1, AF_I32 = 2 };
+typedef uint16_t bf16;
+
+// What operations return.
+enum { AF_OK = 0, AF_NOMEM = 1, AF_SHAPE = 2 };
 
 // A number, where rc is 0.
 typedef struct {
@@ -73,12 +77,12 @@ int af_unpack(af_ctx *c, const af_matrix *m, float *dst); // dense [n, k]
 // ---- dense products
 
 // y = x W^T (+ bias) (+ u B^T) (+ y). x [T, k], u [T, B.k] in the same dtype as x; bias [n] f32; y [T, n] f32 or bf16
-// (add: f32). An output's sum runs over k in order, then over u's columns, in f32: it depends neither on T nor on
-// the number of threads, so a row gets the same bits alone and in a batch.
+// (add: f32). An output's sum runs over k in order (of pairs of bf16 the second first), then over u's columns, in f32: it depends neither on T
+// nor on the number of threads, so a row gets the same bits alone and in a batch.
 int af_linear(af_ctx *c, af_tensor y, af_tensor x, const af_matrix *w, const float *bias, af_tensor u, const af_matrix *b, int add);
 // dx = dy W (+ du A) (+ dx). dy [T, n], du [T, A.n], dx [T, k].
 int af_linear_back(af_ctx *c, af_tensor dx, af_tensor dy, const af_matrix *w, af_tensor du, const af_matrix *a, int add);
-// dw += scale * dy^T x. dy [T, n], x [T, k], dw [n, k] f32. The sum runs over T in order.
+// dw += scale * dy^T x. dy [T, n], x [T, k], dw [n, k] f32. The sum runs over T in order, as above.
 int af_grad_weight(af_ctx *c, af_tensor dw, af_tensor dy, af_tensor x, float scale);
 // db[n] += sum over rows of dy.
 int af_grad_bias(af_ctx *c, float *db, af_tensor dy);

@@ -59,7 +59,7 @@ static int64_t scores_of(const struct attn_args *a, const af_tile *t) {
 	return n;
 }
 
-// Bytes of scratch for a tile; the same arithmetic lays it out below.
+// Bytes of scratch for a tile, at least what attention_tile and attention_back_tile lay out, with room for what they align.
 static size_t forward_bytes(const struct attn_args *a, const af_tile *t) {
 	size_t lanes = (size_t)pad16(t->rows * a->group), dh = (size_t)a->dh, scores = (size_t)scores_of(a, t);
 	return lanes * 4 * (dh + 1) + scores * 4 + (scores + lanes * 4) * 2 + lanes * 4 * (dh + 4) + 1024;
@@ -154,7 +154,7 @@ struct AF(lanes) {
 };
 
 AF_INLINE struct AF(lanes) AF(lanes_of)(af_tensor x, const af_tile *t, int64_t h, int64_t g, int64_t dh) {
-	int64_t es = x.dtype == AF_BF16 ? 2 : 4;
+	int64_t es = size_of(x.dtype);
 	return (struct AF(lanes)){(char *)x.p + (t->row * x.stride + h * g * dh) * es, 0, g, dh * es, (x.stride - (g - 1) * dh) * es};
 }
 
@@ -194,7 +194,7 @@ AF_INLINE void AF(pack_lanes)(void *dst, af_tensor x, const af_tile *t, int64_t 
 
 // x of the tile's lanes as a panel for a sum over lanes: [lanes][ld] f32, or [lanes/2][ld][2] bf16; 0 past the tile and past dh.
 AF_INLINE void AF(pack_rows)(void *dst, af_tensor x, const af_tile *t, int64_t h, int64_t g, int64_t dh, int64_t ld, int64_t lanes) {
-	int64_t n = t->rows * g, es = x.dtype == AF_BF16 ? 2 : 4;
+	int64_t n = t->rows * g, es = size_of(x.dtype);
 	struct AF(lanes) next = AF(lanes_of)(x, t, h, g, dh);
 	memset(dst, 0, (size_t)(lanes * ld * es));
 	for (int64_t l = 0; l < n; l++) {
@@ -343,7 +343,7 @@ AF_INLINE void AF(weights)(struct AF(softmax) *x, const struct attn_args *a, con
 // the first on. Returns that slot in *first and how many slots there are.
 AF_INLINE int64_t AF(pair_keys)(uint32_t *pairs, const float *p, int64_t lanes, af_seg sg, int64_t *first) {
 	*first = sg.slot & ~(int32_t)1;
-	int64_t len = ((sg.slot + sg.len + 1) & ~(int32_t)1) - *first;
+	int64_t len = (((int64_t)sg.slot + sg.len + 1) & ~(int64_t)1) - *first;
 	for (int64_t j = 0; j < len; j += 2) {
 		int64_t e = *first + j - sg.slot; // the earlier key in the segment; may be -1, and its partner past the end
 		for (int64_t l = 0; l < lanes; l += VL) {

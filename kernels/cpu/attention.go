@@ -46,7 +46,7 @@ func planOf(op string, p kernels.Plan, queries, keys int) (*plan, error) {
 func (b *Backend) Attention(o, lse, q, k, v kernels.Tensor, p kernels.Plan, scale float64) error {
 	own, err := planOf("attention", p, q.Rows, k.Rows)
 	if err == nil {
-		err = kernels.CheckAttention(o, lse, q, k, v, own.heads)
+		err = kernels.CheckAttention(o, lse, q, k, v, own.heads, scale)
 	}
 	if err != nil {
 		return err
@@ -58,7 +58,7 @@ func (b *Backend) Attention(o, lse, q, k, v kernels.Tensor, p kernels.Plan, scal
 func (b *Backend) AttentionBack(dq, dk, dv, dout, o, lse, q, k, v kernels.Tensor, p kernels.Plan, scale float64) error {
 	own, err := planOf("attention backward", p, q.Rows, k.Rows)
 	if err == nil {
-		err = kernels.CheckAttentionBack(dq, dk, dv, dout, o, lse, q, k, v, own.heads)
+		err = kernels.CheckAttentionBack(dq, dk, dv, dout, o, lse, q, k, v, own.heads, scale)
 	}
 	if err != nil {
 		return err
@@ -153,7 +153,7 @@ func (b *Backend) AttentionKV(o, lse, q kernels.Tensor, a kernels.KV, p kernels.
 	}
 	pl, err := planOf("attention of a cache", p, q.Rows, -1)
 	if err == nil {
-		err = kernels.CheckAttentionKV(o, lse, q, own, pl.heads)
+		err = kernels.CheckAttentionKV(o, lse, q, own, pl.heads, scale)
 	}
 	if err != nil {
 		return err

@@ -100,6 +100,16 @@ func ExampleNew() {
 	// 169 <nil>
 }
 
+// A number of threads that C's int does not hold is refused, not cut.
+func TestThreadsAreBounded(t *testing.T) {
+	for _, n := range []int{4097, 1<<32 + 2} {
+		if b, err := cpu.New(cpu.Options{Threads: n}); err == nil {
+			t.Errorf("%d threads: found a back end of %d, expected an error", n, b.Threads())
+			b.Close()
+		}
+	}
+}
+
 // What a back end starts with is what BestLevel names, and a higher level is never given for one that was asked for.
 func TestLevelIsWhatWasAskedFor(t *testing.T) {
 	for _, c := range []struct{ ask, most cpu.Level }{{cpu.Auto, cpu.BestLevel()}, {cpu.Baseline, cpu.Baseline}, {cpu.AVX2, cpu.AVX2}, {cpu.AVX512BF16, cpu.AVX512BF16}} {

@@ -113,10 +113,16 @@ var _ kernels.Backend = (*Backend)(nil)
 // more than 10 ms, and would each time interrupt a thread that computes.
 var batch = sync.OnceFunc(func() { C.af_batch() })
 
+// maxThreads bounds what a slip can ask for.
+const maxThreads = 4096
+
 // New starts the worker threads. On Linux the process becomes batch work (SCHED_BATCH), unless it has a policy of its own.
 func New(o Options) (*Backend, error) {
 	if o.Threads <= 0 {
 		o.Threads = runtime.NumCPU()
+	}
+	if o.Threads > maxThreads {
+		return nil, fmt.Errorf("cpu: found %d threads, expected at most %d", o.Threads, maxThreads)
 	}
 	batch()
 	c := C.af_new(C.int(o.Threads), C.int(o.Level-Baseline))
@@ -204,9 +210,9 @@ func (b *Backend) done(op string, rc C.int) error {
 		runtime.Gosched()
 	}
 	switch rc {
-	case 0:
+	case C.AF_OK:
 		return nil
-	case 1:
+	case C.AF_NOMEM:
 		return fmt.Errorf("%s: %w", op, kernels.ErrMemory)
 	}
 	return fmt.Errorf("%s: %w", op, kernels.ErrShape)

@@ -13,7 +13,6 @@ enum {
 	BLOCK = 256, // rows and columns of dw that a task has
 };
 
-
 #include "multi.h"
 
 struct grad_args {

@@ -16,7 +16,7 @@
 
 enum {
 	TILE = 256,             // tokens
-	PANEL = 64,             // of them that lie side by side in W
+	PANEL = 64,             // of them that lie side by side in W, and columns of W's tile turned
 	ROWS = 48,              // hidden rows whose logits exist at a time
 	MANY = 512,             // hidden rows that a thread takes through the vocabulary
 	WIDE_BYTES = 768 << 10, // of hidden rows whose logits exist at a time, where they and W are widened (tile.c)
@@ -25,10 +25,10 @@ enum {
 // Logits of tokens v0.. (at most `most` of a tile) for rows of ldx elements, of a kind of tile.c, into z [rows, TILE]; returns the padded width.
 // Columns past V are -inf after head_scale.
 static int64_t logits_of(af_ctx *c, int kind, const af_matrix *w, int64_t v0, int64_t most, const void *x, int64_t ldx, int64_t rows, float *z) {
-	int64_t width = min64(most, pad16(w->n) - v0), es = w->dtype == AF_BF16 ? 2 * (w->k + (w->k & 1)) : 4 * w->k;
+	int64_t width = min64(most, pad16(w->n) - v0);
 	for (int64_t j = 0; j < width; j += PANEL) {
 		int64_t pw = min64(PANEL, width - j);
-		c->fn->tile(kind | TILE_AHEAD, rows, pw, w->k, x, ldx, (const char *)w->data + (v0 + j) * es, pw, z + j, TILE, 0);
+		c->fn->tile(kind | TILE_AHEAD, rows, pw, w->k, x, ldx, panel_at(w, v0 + j), pw, z + j, TILE, 0);
 	}
 	return width;
 }
@@ -43,10 +43,8 @@ struct row_state {
 	float m;
 };
 
-// The two are never inlined: contracted with what is around them, their last bits could differ between trainer and sampler.
-
 // What a tile of maximum m does to a row: the running sums times *by, the tile's times *f, under the larger maximum.
-static __attribute__((noinline)) void lift(af_ctx *c, struct row_state *x, float m, float *by, float *f) {
+static void lift(af_ctx *c, struct row_state *x, float m, float *by, float *f) {
 	*by = *f = 1;
 	if (m > x->m) {
 		*by = x->m == -INFINITY ? 0 : c->fn->exp1(x->m - m);
@@ -57,8 +55,9 @@ static __attribute__((noinline)) void lift(af_ctx *c, struct row_state *x, float
 		*f = c->fn->exp1(m - x->m);
 }
 
-// Adds a tile's sums, under its maximum m and times f under x's.
-static __attribute__((noinline)) void add_sums(struct row_state *x, float m, double f, double s, double t) {
+// Adds a tile's sums, under its maximum m and times f under x's. f and s are floats, their product exact: a compiler that contracts it with the sum
+// here and not there still gives trainer and sampler the same bits.
+static void add_sums(struct row_state *x, float m, double f, double s, double t) {
 	x->s += f * s;
 	x->t += f * (t + (double)(m - x->m) * s);
 }
@@ -76,6 +75,47 @@ struct head_args {
 	int wide;      // hidden rows are widened first, and their weights are f32
 };
 
+// A tile of vocabulary for some rows: where their logits and weights are, and W's tile turned.
+struct head_tile {
+	int64_t v0, valid, width; // tokens, padded
+	float *z;                 // logits [rows, TILE]
+	char *p, *q;              // weights e^(z - m), and those times z - m, as operands of a product
+	int64_t es;               // their elements' size
+};
+
+// Row r of the task takes its logits of a tile: targets' log-probs, running sums, and the tile's weights beside them.
+static void head_row(const struct head_args *a, const struct head_tile *h, int64_t r, int64_t i, struct row_state *x) {
+	af_ctx *c = a->c;
+	int need = a->ew.p != NULL, need2 = a->elw.p != NULL;
+	float *zr = h->z + i * TILE, m = c->fn->head_scale(zr, h->width, h->valid, a->inv_temp), was = x->m, by, f;
+	for (int64_t t = a->first[r]; t < a->first[r + 1]; t++)
+		if (a->tokens[t] >= h->v0 && a->tokens[t] < h->v0 + h->valid) a->lp[t] = zr[a->tokens[t] - h->v0];
+	lift(c, x, m, &by, &f);
+	float *ew = need ? (float *)at(a->ew, r, 0) : NULL, *elw = need2 ? (float *)at(a->elw, r, 0) : NULL;
+	if (need2 && by != 1) {
+		c->fn->axpy(elw, ew, by ? was - m : 0, a->w->k);
+		c->fn->scale(elw, by, a->w->k);
+	}
+	if (need && by != 1) c->fn->scale(ew, by, a->w->k);
+	double ts, tt;
+	ts = c->fn->head_weights(zr, h->width, m, m - x->m, f, &tt, need ? h->p + i * TILE * h->es : NULL, need2 ? h->q + i * TILE * h->es : NULL, h->es == 2);
+	add_sums(x, m, f, ts, tt);
+}
+
+// Row r at the end of the vocabulary: sums become statistics.
+static void head_finish(const struct head_args *a, int64_t r, const struct row_state *x) {
+	af_ctx *c = a->c;
+	double ls = log(x->s);
+	a->lse[r] = (float)(x->m + ls);
+	a->entropy[r] = (float)(ls - x->t / x->s);
+	for (int64_t t = a->first[r]; t < a->first[r + 1]; t++) a->lp[t] = (float)(((double)a->lp[t] - x->m) - ls);
+	if (a->elw.p) { // sum p (z - m) W  ->  sum p log p W
+		c->fn->scale((float *)at(a->elw, r, 0), (float)(1 / x->s), a->w->k);
+		c->fn->axpy((float *)at(a->elw, r, 0), (const float *)at(a->ew, r, 0), (float)(-ls / x->s), a->w->k);
+	}
+	if (a->ew.p) c->fn->scale((float *)at(a->ew, r, 0), (float)(1 / x->s), a->w->k);
+}
+
 static void head_task(void *arg, int64_t i, int thread) {
 	struct head_args *a = arg;
 	af_ctx *c = a->c;
@@ -83,61 +123,34 @@ static void head_task(void *arg, int64_t i, int thread) {
 	int b16 = a->h.dtype == AF_BF16 && !a->wide, kind = a->wide ? TILE_X : kind_of(a->h.dtype, w->dtype);
 	int64_t r0 = i * a->chunk, r1 = min64(r0 + a->chunk, a->h.rows), d = w->k, dpad = pad16(d), es = b16 ? 2 : 4, ldx = a->wide ? dpad + 16 : a->h.stride;
 	struct row_state *st = c->scratch[thread].p;
-	float *z = (float *)(((uintptr_t)(st + a->chunk) + 63) & ~(uintptr_t)63);
-	char *p = (char *)(z + a->rows * TILE), *q = p + a->rows * TILE * es, *back = q + a->rows * TILE * es;
+	struct head_tile h = {.z = (float *)(((uintptr_t)(st + a->chunk) + 63) & ~(uintptr_t)63), .es = es};
+	h.p = (char *)(h.z + a->rows * TILE);
+	h.q = h.p + a->rows * TILE * es;
+	char *back = h.q + a->rows * TILE * es; // W's tile, for the product by weights
 	float *wide = (float *)(back + TILE * dpad * es);
-	int need = a->ew.p != NULL, need2 = a->elw.p != NULL;
 	for (int64_t r = r0; r < r1; r++) {
 		st[r - r0] = (struct row_state){0, 0, -INFINITY};
-		if (need) memset((float *)a->ew.p + r * a->ew.stride, 0, (size_t)dpad * 4);
-		if (need2) memset((float *)a->elw.p + r * a->elw.stride, 0, (size_t)dpad * 4);
+		if (a->ew.p) memset(at(a->ew, r, 0), 0, (size_t)dpad * 4);
+		if (a->elw.p) memset(at(a->elw, r, 0), 0, (size_t)dpad * 4);
 	}
-	for (int64_t v0 = 0; v0 < w->n; v0 += TILE) {
-		int64_t valid = min64(TILE, w->n - v0);
+	for (h.v0 = 0; h.v0 < w->n; h.v0 += TILE) {
+		h.valid = min64(TILE, w->n - h.v0);
 		for (int64_t rb = r0; rb < r1; rb += a->rows) {
 			int64_t rows = min64(a->rows, r1 - rb);
 			for (int64_t r = 0; r < rows && a->wide; r++) c->fn->to_f32(wide + r * ldx, (const bf16 *)at(a->h, rb + r, 0), d);
-			int64_t width = logits_of(c, kind, w, v0, TILE, a->wide ? wide : (const void *)at(a->h, rb, 0), ldx, rows, z);
-			for (int64_t r = 0; r < rows; r++) {
-				struct row_state *x = &st[rb - r0 + r];
-				float *zr = z + r * TILE, m = c->fn->head_scale(zr, width, valid, a->inv_temp);
-				for (int64_t t = a->first[rb + r]; t < a->first[rb + r + 1]; t++)
-					if (a->tokens[t] >= v0 && a->tokens[t] < v0 + valid) a->lp[t] = zr[a->tokens[t] - v0];
-				float was = x->m, by, f;
-				lift(c, x, m, &by, &f);
-				if (need2 && by != 1)
-					c->fn->axpy((float *)a->elw.p + (rb + r) * a->elw.stride, (float *)a->ew.p + (rb + r) * a->ew.stride, by ? was - m : 0, d);
-				if (need2 && by != 1) c->fn->scale((float *)a->elw.p + (rb + r) * a->elw.stride, by, d);
-				if (need && by != 1) c->fn->scale((float *)a->ew.p + (rb + r) * a->ew.stride, by, d);
-				double ts, tt;
-				ts = c->fn->head_weights(zr, width, m, m - x->m, f, &tt, need ? p + r * TILE * es : NULL, need2 ? q + r * TILE * es : NULL, b16);
-				add_sums(x, m, f, ts, tt);
-			}
-			if (need && rb == r0) // W's tile is near now
-				for (int64_t k0 = 0; k0 < d; k0 += 64)
-					c->fn->panel_back(back + k0 * TILE * es, b16, min64(64, dpad - k0), w, v0, v0 + valid, k0);
-			for (int64_t k0 = 0; need && k0 < d; k0 += 64) {
-				int64_t kw = min64(64, dpad - k0);
-				c->fn->tile(b16 ? TILE_B : TILE_F, rows, kw, valid, p, TILE, back + k0 * TILE * es, kw,
-				            (float *)a->ew.p + rb * a->ew.stride + k0, a->ew.stride, 1);
-				if (need2)
-					c->fn->tile(b16 ? TILE_B : TILE_F, rows, kw, valid, q, TILE, back + k0 * TILE * es, kw,
-					            (float *)a->elw.p + rb * a->elw.stride + k0, a->elw.stride, 1);
+			h.width = logits_of(c, kind, w, h.v0, TILE, a->wide ? wide : (const void *)at(a->h, rb, 0), ldx, rows, h.z);
+			for (int64_t r = 0; r < rows; r++) head_row(a, &h, rb + r, r, &st[rb - r0 + r]);
+			for (int64_t k0 = 0; a->ew.p && k0 < d; k0 += PANEL) {
+				int64_t kw = min64(PANEL, dpad - k0);
+				void *panel = back + k0 * TILE * es;
+				if (rb == r0) c->fn->panel_back(panel, b16, kw, w, h.v0, h.v0 + h.valid, k0); // W's tile is near now
+				c->fn->tile(b16 ? TILE_B : TILE_F, rows, kw, h.valid, h.p, TILE, panel, kw, (float *)at(a->ew, rb, k0), a->ew.stride, 1);
+				if (a->elw.p)
+					c->fn->tile(b16 ? TILE_B : TILE_F, rows, kw, h.valid, h.q, TILE, panel, kw, (float *)at(a->elw, rb, k0), a->elw.stride, 1);
 			}
 		}
 	}
-	for (int64_t r = r0; r < r1; r++) {
-		struct row_state *x = &st[r - r0];
-		double ls = log(x->s);
-		a->lse[r] = (float)(x->m + ls);
-		a->entropy[r] = (float)(ls - x->t / x->s);
-		for (int64_t t = a->first[r]; t < a->first[r + 1]; t++) a->lp[t] = (float)(((double)a->lp[t] - x->m) - ls);
-		if (need2) { // sum p (z - m) W  ->  sum p log p W
-			c->fn->scale((float *)a->elw.p + r * a->elw.stride, (float)(1 / x->s), d);
-			c->fn->axpy((float *)a->elw.p + r * a->elw.stride, (float *)a->ew.p + r * a->ew.stride, (float)(-ls / x->s), d);
-		}
-		if (need) c->fn->scale((float *)a->ew.p + r * a->ew.stride, (float)(1 / x->s), d);
-	}
+	for (int64_t r = r0; r < r1; r++) head_finish(a, r, &st[r - r0]);
 }
 
 int af_head(af_ctx *c, af_tensor h, const af_matrix *w, const int32_t *first, const int32_t *tokens, float inv_temp, float *lp,

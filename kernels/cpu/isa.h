@@ -13,6 +13,8 @@
 #ifndef AF_ISA_H
 #define AF_ISA_H
 
+#include "af.h"
+
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,8 +27,6 @@
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "pairs of bf16 are read as words of 32 bits, the first one in the lower half: a little-endian processor is expected"
 #endif
-
-typedef uint16_t bf16;
 
 #define AF_CAT2(a, b) a##_l##b
 #define AF_CAT(a, b) AF_CAT2(a, b)
@@ -76,7 +76,6 @@ AF_INLINE bf16 f32_to_bf16(float f) {
 #define vfma AF(vfma)
 #define vmax AF(vmax)
 #define vselect AF(vselect)
-#define vless AF(vless)
 #define vscale2 AF(vscale2)
 #define vround AF(vround)
 #define vexp AF(vexp)
@@ -110,16 +109,12 @@ AF_INLINE vf vsqrt(vf x) { return (vf)X86(sqrt_ps)((xf)x); }
 #endif
 #if AF_LEVEL >= 2
 AF_INLINE vf vselect(vi m, vf a, vf b) { return (vf)_mm512_mask_blend_ps(_mm512_movepi32_mask((__m512i)m), (__m512)b, (__m512)a); }
-AF_INLINE vf vless(vf a, vf b, vf x, vf y) { // a < b ? x : y, without a vector between comparison and mask
-	return (vf)_mm512_mask_blend_ps(_mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LT_OQ), (__m512)y, (__m512)x);
-}
 AF_INLINE vf vround(vf x) { return (vf)_mm512_roundscale_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 AF_INLINE vf vload_bf16(const bf16 *p) {
 	return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16);
 }
 #elif AF_LEVEL == 1
 AF_INLINE vf vselect(vi m, vf a, vf b) { return (vf)_mm256_blendv_ps((__m256)b, (__m256)a, (__m256)m); }
-AF_INLINE vf vless(vf a, vf b, vf x, vf y) { return vselect((vi)_mm256_cmp_ps((__m256)a, (__m256)b, _CMP_LT_OQ), x, y); }
 AF_INLINE vf vround(vf x) { return (vf)_mm256_round_ps((__m256)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 AF_INLINE vf vload_bf16(const bf16 *p) {
 	return (vf)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)), 16);
@@ -128,8 +123,7 @@ AF_INLINE vf vload_bf16(const bf16 *p) {
 AF_INLINE vf vset1(float x) { return (vf){x, x, x, x}; }
 AF_INLINE vf vfma(vf a, vf b, vf c) { return a * b + c; }
 AF_INLINE vf vselect(vi m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)); }
-AF_INLINE vf vless(vf a, vf b, vf x, vf y) { return vselect(a < b, x, y); }
-AF_INLINE vf vmax(vf a, vf b) { return vless(b, a, a, b); }
+AF_INLINE vf vmax(vf a, vf b) { return vselect(b < a, a, b); }
 // Exact for |x| < 2^22, which is all that exp needs.
 AF_INLINE vf vround(vf x) {
 	vf magic = vset1(12582912.0f);
@@ -146,9 +140,7 @@ AF_INLINE vf vload_bf16(const bf16 *p) {
 }
 #endif
 
-#if AF_LEVEL >= 2
-AF_INLINE vf vscale2(vf x, vf n) { return (vf)_mm512_scalef_ps((__m512)x, (__m512)n); }
-#else
+#if AF_LEVEL < 2
 // x * 2^n for integral n in [-252, 254], in two steps so that subnormal results come out.
 AF_INLINE vf vscale2(vf x, vf n) {
 	vi i = __builtin_convertvector(n, vi), h = i >> 1;
@@ -252,7 +244,7 @@ AF_INLINE float vhmax(vf v) {
 #endif
 }
 
-// e^x to 1.2 ulp on [-87.33, 88.72]; below nearly or exactly 0, also for -inf; +inf above; NaN of NaN. x = n log 2 + r, and a polynomial that
+// e^x to 1.3 ulp on [-87.33, 88.72]; below nearly or exactly 0, also for -inf; +inf above; NaN of NaN. x = n log 2 + r, and a polynomial that
 // is minimax for e^r with its constant 1, so that e^0 is 1.
 AF_INLINE vf vexp(vf x) {
 #if AF_LEVEL >= 2
@@ -277,7 +269,7 @@ AF_INLINE vf vexp(vf x) {
 #endif
 }
 
-// 2^t of t <= 0, to 1 ulp; 0 below -127, also for -inf; NaN of NaN. For weights under a maximum: the rounding of t itself matters less, the
+// 2^t of t <= 0, to 1.2 ulp; 0 below -126.5 (from -126 on, or as far as there),  also for -inf; NaN of NaN. For weights under a maximum: the rounding of t itself matters less, the
 // smaller they are.
 AF_INLINE vf vexp2(vf t) {
 #if AF_LEVEL >= 2

@@ -13,7 +13,6 @@
 #undef vfma
 #undef vmax
 #undef vselect
-#undef vless
 #undef vscale2
 #undef vround
 #undef vexp

@@ -15,7 +15,6 @@ enum {
 	NEAR_BYTES = 1 << 20,    // of a weight that stays in a cache of a thread's own
 };
 
-
 // Parts that a sum over n terms of a panel is cut into: it depends on nothing but n and the element's size.
 static int64_t part_len(int64_t n, int64_t es) {
 	int64_t parts = (n * 64 * es + PANEL_BYTES - 1) / PANEL_BYTES;
@@ -64,10 +63,6 @@ struct linear_args {
 	int64_t panels, block, part; // tasks: panels x blocks of rows; terms per part of a sum
 };
 
-static const void *panel_at(const af_matrix *m, int64_t n0) {
-	return (const char *)m->data + n0 * (m->dtype == AF_BF16 ? 2 * (m->k + (m->k & 1)) : 4 * m->k);
-}
-
 // Rows t0..t1 of one panel's outputs, n0 and on.
 static void linear_panel(const struct linear_args *a, int64_t n0, int64_t t0, int64_t t1, int thread) {
 	af_ctx *c = a->c;
@@ -75,7 +70,7 @@ static void linear_panel(const struct linear_args *a, int64_t n0, int64_t t0, in
 	int64_t width = min64(pad16(w->n) - n0, 64), n = min64(w->n - n0, width);
 	const char *panel = panel_at(w, n0);
 	int64_t step = a->part < w->k ? LONG_ROWS : ROWS;
-	int64_t eb = w->dtype == AF_BF16 ? 2 : 4; // bytes of a panel per k and output
+	int64_t eb = size_of(w->dtype); // bytes of a panel per k and output
 	int ahead = a->x.rows <= ROWS ? TILE_AHEAD : 0; // a panel is used once, and memory would be waited for
 	float local[ROWS * 64] __attribute__((aligned(64)));
 	float *buf = step == ROWS ? local : c->scratch[thread].p;
@@ -203,16 +198,16 @@ static void plain_task(void *arg, int64_t i, int thread) {
 	int64_t n0 = i * 64, width = min64(pad16(m->n) - n0, 64), n1 = min64(n0 + 64, m->n);
 	for (int64_t n = n0; n < n1; n++) {
 		if (m->dtype == AF_BF16 && a->dtype == AF_BF16) {
-			const uint32_t *s = (const uint32_t *)((const bf16 *)m->data + n0 * (m->k + (m->k & 1))) + (n - n0);
+			const uint32_t *s = (const uint32_t *)panel_at(m, n0) + (n - n0);
 			bf16 *d = (bf16 *)a->dst + n * a->ld;
 			for (int64_t k = 0; k + 1 < m->k; k += 2, s += width) memcpy(d + k, s, 4);
 			if (m->k & 1) d[m->k - 1] = (bf16)*s;
 		} else if (m->dtype == AF_BF16) {
-			const uint32_t *s = (const uint32_t *)((const bf16 *)m->data + n0 * (m->k + (m->k & 1))) + (n - n0);
+			const uint32_t *s = (const uint32_t *)panel_at(m, n0) + (n - n0);
 			float *d = (float *)a->dst + n * a->ld;
 			for (int64_t k = 0; k < m->k; k++) d[k] = bf16_to_f32((bf16)(s[k / 2 * width] >> (k & 1 ? 16 : 0)));
 		} else {
-			const float *s = (const float *)m->data + n0 * m->k + (n - n0);
+			const float *s = (const float *)panel_at(m, n0) + (n - n0);
 			float *d = (float *)a->dst + n * a->ld;
 			for (int64_t k = 0; k < m->k; k++) d[k] = s[k * width];
 		}

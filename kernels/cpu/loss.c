@@ -49,7 +49,7 @@ void af_loss(const af_loss_params *p, int64_t n, const int32_t *index, const dou
 			sums->mismatch += gap;
 			sums->mismatch_k3 += expm1(gap) - gap;
 			sums->mismatch_count += 1;
-			if (fabs(gap) > sums->mismatch_max) sums->mismatch_max = fabs(gap);
+			if (fabs(gap) > sums->mismatch_max || isnan(gap)) sums->mismatch_max = fabs(gap);
 		}
 		sums->count += 1;
 	}

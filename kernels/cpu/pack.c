@@ -4,10 +4,9 @@
 #include "pool.h"
 #include "multi.h"
 
-
 size_t af_matrix_bytes(int64_t n, int64_t k, int dtype) {
-	if (dtype == AF_BF16) return (size_t)pad16(n) * (size_t)(k + (k & 1)) * 2;
-	return (size_t)pad16(n) * (size_t)k * 4;
+	af_matrix m = {.k = k, .dtype = dtype};
+	return (size_t)(pad16(n) * terms_of(&m) * size_of(dtype));
 }
 
 static float half_to_f32(uint16_t h) {
@@ -53,11 +52,10 @@ static void pack_panel(void *arg, int64_t p, int thread) {
 	(void)thread;
 	const struct pack_args *a = arg;
 	af_matrix *m = a->m;
-	int64_t first = a->row0 / 64 + p, n0 = first * 64, width = pad16(m->n) - n0, kp = m->k + (m->k & 1);
-	if (width > 64) width = 64;
+	int64_t first = a->row0 / 64 + p, n0 = first * 64, width = min64(pad16(m->n) - n0, 64);
 	int64_t lo = a->row0 > n0 ? a->row0 : n0, hi = a->row0 + a->rows < n0 + width ? a->row0 + a->rows : n0 + width;
 	if (m->dtype == AF_BF16) {
-		bf16 *d = (bf16 *)m->data + n0 * kp;
+		bf16 *d = panel_at(m, n0);
 		int plain = a->kind == AF_SRC_BF16 && a->scale == 1;
 		// 32 k at a time: the source is read along its rows, the panel written a few cache lines at a time.
 		for (int64_t kb = 0; kb < m->k; kb += 32) {
@@ -73,7 +71,7 @@ static void pack_panel(void *arg, int64_t p, int thread) {
 			}
 		}
 	} else {
-		float *d = (float *)m->data + n0 * m->k;
+		float *d = panel_at(m, n0);
 		for (int64_t kb = 0; kb < m->k; kb += 16) {
 			int64_t ke = kb + 16 < m->k ? kb + 16 : m->k;
 			for (int64_t r = lo; r < hi; r++)
@@ -93,10 +91,9 @@ int af_pack(af_ctx *c, af_matrix *m, const void *src, int kind, int64_t row0, in
 // Along a row each value, or pair of them, lies a panel's row further: a cache line each, asked for well before it is read.
 void af_matrix_row(const af_matrix *m, int64_t n, float *y) {
 	enum { AHEAD = 16 };
-	int64_t n0 = n & ~(int64_t)63, width = pad16(m->n) - n0, k = m->k;
-	if (width > 64) width = 64;
+	int64_t n0 = n & ~(int64_t)63, width = min64(pad16(m->n) - n0, 64), k = m->k;
 	if (m->dtype == AF_BF16) {
-		const bf16 *s = (const bf16 *)m->data + n0 * (k + (k & 1)) + 2 * (n - n0);
+		const bf16 *s = (const bf16 *)panel_at(m, n0) + 2 * (n - n0);
 		for (int64_t i = 0; i + 1 < k; i += 2, s += 2 * width) {
 			__builtin_prefetch(s + 2 * AHEAD * width);
 			y[i] = bf16_to_f32(s[0]);
@@ -104,7 +101,7 @@ void af_matrix_row(const af_matrix *m, int64_t n, float *y) {
 		}
 		if (k & 1) y[k - 1] = bf16_to_f32(s[0]);
 	} else {
-		const float *s = (const float *)m->data + n0 * k + (n - n0);
+		const float *s = (const float *)panel_at(m, n0) + (n - n0);
 		for (int64_t i = 0; i < k; i++, s += width) {
 			__builtin_prefetch(s + AHEAD * width);
 			y[i] = *s;
@@ -228,13 +225,12 @@ static void AF(floats_turned_any)(float *d, const void *s, int is_bf16, int64_t 
 // for a product that sums over n: [n][width] f32, or [n/2][width][2] bf16 pairs along n. n0 is a multiple of 64.
 void AF(panel_back)(void *dst, int dst_bf16, int64_t width, const af_matrix *w, int64_t n0, int64_t n1, int64_t k0) {
 	int is_bf16 = w->dtype == AF_BF16;
-	int64_t np = (w->n + 15) & ~(int64_t)15, kp = is_bf16 ? w->k + (w->k & 1) : w->k, es = is_bf16 ? 2 : 4;
-	int64_t kn = w->k - k0 < width ? w->k - k0 : width;
+	int64_t kn = min64(w->k - k0, width);
 	if (kn < width) memset(dst, 0, (size_t)(((n1 - n0 + 1) & ~(int64_t)1) * width) * (dst_bf16 ? 2 : 4));
 	for (int64_t p0 = n0; p0 < n1; p0 += 64) {
-		int64_t pw = np - p0 < 64 ? np - p0 : 64, rows = n1 - p0 < pw ? n1 - p0 : pw;
+		int64_t pw = min64(pad16(w->n) - p0, 64), rows = min64(n1 - p0, pw);
 		int whole = kn == width && !(rows & 15);
-		const void *s = (const char *)w->data + (p0 * kp + k0 * pw) * es;
+		const void *s = (const char *)panel_at(w, p0) + k0 * pw * size_of(w->dtype);
 		bf16 *pairs = (bf16 *)dst + (p0 - n0) * width;
 		float *floats = (float *)dst + (p0 - n0) * width;
 		if (dst_bf16 && !is_bf16)

@@ -14,7 +14,7 @@
 #include <sys/syscall.h>
 #endif
 
-// A thread polls this often before it sleeps, about 100 us: the gap between two operations of a small model, or what one thread's last task takes
+// A thread polls this often before it sleeps, for 100 to 250 us: the gap between two operations of a small model, or what one thread's last task takes
 // longer than another's. To wake a sleeping processor costs a virtual machine more.
 enum { SPIN = 8000 };
 
@@ -30,11 +30,15 @@ struct af_pool {
 	_Atomic uint32_t sleeping; // how many wait in the kernel for either: none needs a call to wake it while it polls
 	_Atomic int stop;
 	struct share *shares; // one per thread
+	float *rooms;         // one per thread
+	size_t room_bytes;
 	af_task task;
 	void *arg;
 	int workers;
 	pthread_t *thread;
 };
+
+_Thread_local float *af_room;
 
 struct start {
 	struct af_pool *p;
@@ -87,6 +91,7 @@ static void work(struct af_pool *p, int id) {
 static void *worker(void *arg) {
 	struct start s = *(struct start *)arg;
 	free(arg);
+	af_room = s.p->rooms + (size_t)s.id * AF_ROOM;
 	uint32_t seen = 0;
 	for (;;) {
 		wait_while(s.p, &s.p->epoch, seen);
@@ -99,6 +104,7 @@ static void *worker(void *arg) {
 
 void af_run(af_ctx *c, int64_t n, af_task task, void *arg) {
 	struct af_pool *p = c->pool;
+	af_room = p->rooms;
 	if (n <= 1 || p->workers == 0) {
 		for (int64_t i = 0; i < n; i++) task(arg, i, 0);
 		return;
@@ -123,6 +129,7 @@ static void pool_free(struct af_pool *p) {
 	atomic_fetch_add(&p->epoch, 1);
 	wake(p, &p->epoch, p->workers);
 	for (int i = 0; i < p->workers; i++) pthread_join(p->thread[i], NULL);
+	af_release(p->rooms, p->room_bytes);
 	free(p->shares);
 	free(p->thread);
 	free(p);
@@ -133,7 +140,9 @@ static struct af_pool *pool_new(int threads) {
 	if (!p) return NULL;
 	p->thread = calloc(threads, sizeof *p->thread);
 	p->shares = aligned_alloc(_Alignof(struct share), (size_t)threads * sizeof *p->shares);
-	if (!p->thread || !p->shares) {
+	p->room_bytes = (size_t)threads * AF_ROOM * sizeof *p->rooms;
+	p->rooms = af_alloc(p->room_bytes);
+	if (!p->thread || !p->shares || !p->rooms) {
 		pool_free(p);
 		return NULL;
 	}

@@ -11,6 +11,9 @@ static inline int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 static inline int64_t pad16(int64_t n) { return (n + 15) & ~(int64_t)15; }
 static inline int64_t size_of(int dtype) { return dtype == AF_BF16 ? 2 : 4; }
+// Terms of a panel's sums, padded to pairs in bf16; the panel of outputs n0.., a multiple of 64.
+static inline int64_t terms_of(const af_matrix *m) { return m->dtype == AF_BF16 ? m->k + (m->k & 1) : m->k; }
+static inline void *panel_at(const af_matrix *m, int64_t n0) { return (char *)m->data + n0 * terms_of(m) * size_of(m->dtype); }
 static inline char *at(af_tensor t, int64_t r, int64_t c) { return (char *)t.p + (r * t.stride + c) * size_of(t.dtype); }
 
 struct af_scratch {
@@ -31,6 +34,11 @@ struct af_ctx {
 
 // Whether products widen bf16 to f32, for want of a fast dot product (tile.c).
 static inline int af_widens(const af_ctx *c) { return c->level < 4; }
+
+// Memory of a thread's own for products (tile.c), while it works on a task. Not in thread-local storage, which every thread of the process would
+// have on its stack.
+enum { AF_ROOM = 36 << 10 }; // floats
+extern _Thread_local float *af_room;
 
 // Runs task(arg, i, thread) for i in [0, n); returns when all are done. Each thread begins with a stretch of its own, the same one for the same n:
 // what it wrote in one operation is in its cache when the next one reads it.
@@ -57,7 +65,5 @@ void *af_turned(af_ctx *c, af_tensor x, af_plan p);
 
 // Row n of a packed matrix as f32 [k].
 void af_matrix_row(const af_matrix *m, int64_t n, float *y);
-
-enum { AF_OK = 0, AF_NOMEM = 1, AF_SHAPE = 2 };
 
 #endif

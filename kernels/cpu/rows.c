@@ -7,7 +7,7 @@ enum { BLOCK = 64 }; // rows per task, at most
 // One row to another, converted where the dtypes differ.
 static void copy_row(af_ctx *c, void *y, int ydt, const void *x, int xdt, int64_t n) {
 	if (ydt == xdt)
-		memcpy(y, x, (size_t)n * (ydt == AF_BF16 ? 2 : 4));
+		memcpy(y, x, (size_t)n * size_of(ydt));
 	else if (ydt == AF_BF16)
 		c->fn->to_bf16(y, x, n);
 	else

@@ -15,7 +15,7 @@ enum { BLOCK = 16 };
 static void forward_task(void *arg, int64_t i, int thread) {
 	(void)thread;
 	struct swiglu_args *a = arg;
-	int64_t t = i * BLOCK, e = t + BLOCK < a->act.rows ? t + BLOCK : a->act.rows;
+	int64_t t = i * BLOCK, e = min64(t + BLOCK, a->act.rows);
 	a->c->fn->swiglu_rows(a->act, a->gate, a->up, t, e);
 }
 
@@ -28,7 +28,7 @@ int af_swiglu(af_ctx *c, af_tensor act, af_tensor gate, af_tensor up) {
 static void back_task(void *arg, int64_t i, int thread) {
 	(void)thread;
 	struct swiglu_args *a = arg;
-	int64_t t = i * BLOCK, e = t + BLOCK < a->dact.rows ? t + BLOCK : a->dact.rows;
+	int64_t t = i * BLOCK, e = min64(t + BLOCK, a->dact.rows);
 	a->c->fn->swiglu_back_rows(a->dgate, a->dup, a->act, a->dact, a->gate, a->up, t, e);
 }
 
@@ -42,23 +42,21 @@ int af_swiglu_back(af_ctx *c, af_tensor dgate, af_tensor dup, af_tensor act, af_
 
 // Columns j..j+n of row t, n at most VL.
 AF_INLINE vf AF(ld)(af_tensor x, int64_t t, int64_t j, int64_t n) {
-	int b16 = x.dtype == AF_BF16;
-	const char *p = (const char *)x.p + (t * x.stride + j) * (b16 ? 2 : 4);
+	const char *p = at(x, t, j);
 	float some[VL] = {0};
-	if (n < VL) p = memcpy(some, p, (size_t)n * (b16 ? 2 : 4));
-	return b16 ? vload_bf16((const bf16 *)p) : vload((const float *)p);
+	if (n < VL) p = memcpy(some, p, (size_t)(n * size_of(x.dtype)));
+	return x.dtype == AF_BF16 ? vload_bf16((const bf16 *)p) : vload((const float *)p);
 }
 
 AF_INLINE void AF(st)(af_tensor x, int64_t t, int64_t j, int64_t n, vf v) {
-	int b16 = x.dtype == AF_BF16;
-	char *p = (char *)x.p + (t * x.stride + j) * (b16 ? 2 : 4);
+	char *p = at(x, t, j);
 	float some[VL];
 	void *to = n < VL ? (void *)some : p;
-	if (b16)
+	if (x.dtype == AF_BF16)
 		vstore_bf16(to, v);
 	else
 		vstore(to, v);
-	if (n < VL) memcpy(p, some, (size_t)n * (b16 ? 2 : 4));
+	if (n < VL) memcpy(p, some, (size_t)(n * size_of(x.dtype)));
 }
 
 AF_INLINE void AF(forwardv)(af_tensor act, af_tensor gate, af_tensor up, int64_t t, int64_t j, int64_t n) {
@@ -92,7 +90,7 @@ AF_INLINE void AF(backv)(af_tensor dgate, af_tensor dup, af_tensor act, af_tenso
 	vf s = 1.0f / (1.0f + vexp(-g)), gs = g * s;
 	AF(st)(act, t, j, n, gs * u);
 	AF(st)(dup, t, j, n, d * gs);
-	AF(st)(dgate, t, j, n, d * u * s * (1.0f + g - gs));
+	AF(st)(dgate, t, j, n, d * u * s * vfma(g, 1.0f - s, vset1(1)));
 }
 
 AF_INLINE void AF(back)(af_tensor dgate, af_tensor dup, af_tensor act, af_tensor dact, af_tensor gate, af_tensor up, int64_t t0, int64_t t1) {

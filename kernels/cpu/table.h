@@ -28,12 +28,12 @@ struct words {
 	OP(void, words_panels, (uint32_t *dst, int64_t room, const struct words *s))                                       \
 	OP(void, words_product, (float *acc, int64_t ld, const uint32_t *panels, int64_t room, int64_t m, const struct words *s)) \
 	OP(void, words_turned, (uint32_t *dst, int64_t ld, const struct words *s))                                         \
-	OP(void, to_f32, (float *y, const bf16_t *x, int64_t n))                                                           \
-	OP(void, to_bf16, (bf16_t *y, const float *x, int64_t n))                                                          \
+	OP(void, to_f32, (float *y, const bf16 *x, int64_t n))                                                           \
+	OP(void, to_bf16, (bf16 *y, const float *x, int64_t n))                                                          \
 	OP(void, put_rows, (void *y, int is_bf16, int64_t ldy, int64_t rows, int64_t n, const float *x, int64_t ldx,      \
 	                    const float *bias, int add))                                                                   \
 	OP(void, axpy, (float *y, const float *x, float a, int64_t n))                                                     \
-	OP(void, add_bf16, (float *y, const bf16_t *x, int64_t n))                                                         \
+	OP(void, add_bf16, (float *y, const bf16 *x, int64_t n))                                                         \
 	OP(void, panel_back, (void *dst, int dst_bf16, int64_t width, const af_matrix *w, int64_t n0, int64_t n1, int64_t k0)) \
 	OP(void, norm_rows, (const struct norm_args *a, int64_t t0, int64_t t1))                                           \
 	OP(void, norm_back_rows, (const struct norm_args *a, int64_t t0, int64_t t1, float *dw))                           \
@@ -54,8 +54,6 @@ struct words {
 	OP(void, adamw, (float *p, const float *g, float *m, float *v, int64_t n, const float *k))                         \
 	OP(double, peak, (int is_bf16, double seconds))                                                                    \
 	OP(float, read_sum, (const float *p, int64_t n))
-
-typedef uint16_t bf16_t;
 
 #define AF_DECLARE(ret, name, args) ret name##_l0 args; ret name##_l1 args; ret name##_l2 args; ret name##_l3 args; ret name##_l4 args;
 AF_OPS(AF_DECLARE)

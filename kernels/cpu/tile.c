@@ -3,19 +3,19 @@
 //	C[m, n] (+)= sum_k A[m, k] B[k, n],  A row-major, B a panel, C f32
 //
 // in these kinds: f32 x f32, bf16 x bf16 (pairs along k by the bf16 dot product) and f32 x bf16 (a bf16 panel is widened
-// in registers: weights stored in bf16, activations in f32). Each element of C is one chain of additions over k in order,
-// kept in a register: the shape of the block that it sits in does not touch its bits.
+// in registers: weights stored in bf16, activations in f32). Each element of C is one chain of additions over k in order (of
+// pairs the upper half first): neither the shape of the block that it sits in nor where the chain passes through memory touches its bits.
 //
 // Below level 4 there is no dot product, or it is slower than the two multiply-adds that it stands for: bf16 operands are then widened
 // to f32, B a chunk at a time, by the first rows for all of them, and bf16 x bf16 is f32 x bf16 of a widened A. A pair's upper half is added
 // first there, as the instruction has it.
 //
 // A is broadcast straight from its rows, unpacked: a row is read once per panel, and the panel (64 outputs x k) stays in
-// the second-level cache. Measured without any further blocking: 392-437 GFLOP/s bf16 and 210-223 f32 on two cores whose
-// peaks are 453 and 224 (M 512-2076, N and K of a 0.5B model).
+// the second-level cache: 392-437 GFLOP/s bf16 and 210-223 f32 on two cores of Zen 4 whose peaks are 453 and 224 (M 512-2076, N and K of
+// a 0.5B model). Where bf16 is widened, and below AVX-512, sums are cut into chunks besides.
 #ifndef AF_LEVEL
 #define AF_SELF "tile.c"
-#include "table.h"
+#include "pool.h"
 #include "multi.h"
 #else
 
@@ -243,7 +243,8 @@ static void AF(tile_widened)(int kind, int64_t m, int64_t n, int64_t k, const vo
 		AHEAD = 16 << 10, // bytes from what is read to what is asked for meanwhile, below MANY
 	};
 	int64_t chunk = m < MANY && kind == TILE_X ? k + (k & 1) : m <= FEW ? SHORT : CHUNK;
-	static _Thread_local float a[MOST * CHUNK] __attribute__((aligned(64))), b[CHUNK * WIDE] __attribute__((aligned(64))); // too large for some stacks
+	_Static_assert(MOST * CHUNK + CHUNK * WIDE <= AF_ROOM, "a room is too small");
+	float *a = af_room, *b = a + MOST * CHUNK;
 	for (int64_t j = 0; j < n; j += WIDE) {
 		int64_t width = n - j < WIDE ? n - j : WIDE, nv = AF(vectors)(width / VL, m), most = AF(most_rows)[nv - 1];
 		for (int64_t k0 = 0; k0 < k; k0 += chunk) {
@@ -281,7 +282,8 @@ static void AF(tile_widened)(int kind, int64_t m, int64_t n, int64_t k, const vo
 // TILE_F where a strip of B that a block takes lies apart in memory: its columns are brought together in the first-level cache.
 static void AF(tile_strips)(int64_t m, int64_t n, int64_t k, const float *A, int64_t lda, const float *B, int64_t ldb, float *C, int64_t ldc, int acc) {
 	enum { CHUNK = 512, STRIP = 2 * VL };
-	static _Thread_local float strip[CHUNK * STRIP] __attribute__((aligned(64)));
+	_Static_assert(CHUNK * STRIP <= AF_ROOM, "a room is too small");
+	float *strip = af_room;
 	int64_t chunks = (k + CHUNK - 1) / CHUNK, chunk = (k + chunks - 1) / chunks;
 	for (int64_t k0 = 0; k0 < k; k0 += chunk) {
 		int64_t len = k - k0 < chunk ? k - k0 : chunk;
