@@ -10,7 +10,7 @@ enum {
 	LIBRARY_ROWS = 128,      // from which on the product library, where it is chosen, takes a product
 	WIDE_ROWS = 256,         // of x that are widened at a time, with
 	WIDE_PART = 512,         // terms of the sum, for
-	WIDE_RUN = 8,            // panels: all in the second-level cache
+	WIDE_RUN = 8,            // panels: all in a second-level cache of 1 MiB, most of it in one of 512 KiB
 	NARROW = 128,            // outputs that are too few to widen x for
 	NEAR_BYTES = 1 << 20,    // of a weight that stays in a cache of a thread's own
 };
@@ -54,6 +54,7 @@ static void fetch_rows(af_tensor y, int64_t t0, int64_t rows, int64_t n0, int64_
 	}
 }
 
+// A product. For the backward one y is dx, x dy, u du, w W and b A.
 struct linear_args {
 	af_ctx *c;
 	af_tensor y, x, u;
@@ -63,10 +64,14 @@ struct linear_args {
 	int64_t panels, block, part; // tasks: panels x blocks of rows; terms per part of a sum
 };
 
-// Rows t0..t1 of one panel's outputs, n0 and on.
-static void linear_panel(const struct linear_args *a, int64_t n0, int64_t t0, int64_t t1, int thread) {
+static int64_t row_blocks(const struct linear_args *a) { return (a->x.rows + a->block - 1) / a->block; }
+
+static void linear_task(void *arg, int64_t i, int thread) {
+	const struct linear_args *a = arg;
 	af_ctx *c = a->c;
 	const af_matrix *w = a->w;
+	struct place place = place_of(w, i, row_blocks(a), a->panels);
+	int64_t n0 = place.run * 64, t0 = place.block * a->block, t1 = min64(t0 + a->block, a->x.rows);
 	int64_t width = min64(pad16(w->n) - n0, 64), n = min64(w->n - n0, width);
 	const char *panel = panel_at(w, n0);
 	int64_t step = a->part < w->k ? LONG_ROWS : ROWS;
@@ -90,19 +95,12 @@ static void linear_panel(const struct linear_args *a, int64_t n0, int64_t t0, in
 	}
 }
 
-static void linear_task(void *arg, int64_t i, int thread) {
-	const struct linear_args *a = arg;
-	struct place at = place_of(a->w, i, (a->x.rows + a->block - 1) / a->block, a->panels);
-	int64_t t0 = at.block * a->block, t1 = min64(t0 + a->block, a->x.rows);
-	linear_panel(a, at.run * 64, t0, t1, thread);
-}
-
 // ---- where bf16 is widened (tile.c): x's rows once for a run of panels, a part of the sum at a time
 
 enum { WIDE_LD = WIDE_PART + 16 }; // of widened rows: a power of two would put them all in the same sets of the cache
 
 struct wide_args {
-	struct linear_args to; // for the backward product y is dx, x dy, u du, w W and b A
+	struct linear_args to;
 	int back;
 	int64_t terms, outputs; // of the sum; columns of y
 	int64_t run;            // columns per task
@@ -112,7 +110,6 @@ static size_t wide_bytes(const struct wide_args *a) {
 	return (size_t)(WIDE_ROWS * WIDE_LD + WIDE_RUN * WIDE_ROWS * 64) * 4 + (a->back ? (size_t)max64(WIDE_PART, a->to.b ? pad16(a->to.b->n) : 0) * 64 * 2 : 0);
 }
 
-static int64_t wide_blocks(const struct wide_args *a) { return (a->to.x.rows + a->to.block - 1) / a->to.block; }
 static int64_t wide_runs(const struct wide_args *a) { return (a->outputs + a->run - 1) / a->run; }
 
 static void wide_task(void *arg, int64_t i, int thread) {
@@ -120,7 +117,7 @@ static void wide_task(void *arg, int64_t i, int thread) {
 	const struct linear_args *l = &a->to;
 	af_ctx *c = l->c;
 	af_tensor x = l->x;
-	struct place place = place_of(l->w, i, wide_blocks(a), wide_runs(a));
+	struct place place = place_of(l->w, i, row_blocks(l), wide_runs(a));
 	int64_t t0 = place.block * l->block, rows = min64(l->block, x.rows - t0);
 	int64_t n0 = place.run * a->run, n1 = min64(n0 + a->run, a->outputs);
 	float *wide = c->scratch[thread].p, *out = wide + WIDE_ROWS * WIDE_LD;
@@ -158,7 +155,7 @@ static int wide_run(struct wide_args *a) {
 	l->block = min64(WIDE_ROWS, equal_blocks(l->x.rows, WIDE_ROWS, rows_first(l->w) ? l->c->threads : 1, 6));
 	a->run = equal_blocks(a->outputs, WIDE_RUN * 64, 1, 64);
 	if (af_scratch_all(l->c, wide_bytes(a))) return AF_NOMEM;
-	af_run(l->c, wide_runs(a) * wide_blocks(a), wide_task, a);
+	af_run(l->c, wide_runs(a) * row_blocks(l), wide_task, a);
 	return AF_OK;
 }
 
@@ -283,46 +280,38 @@ int af_linear(af_ctx *c, af_tensor y, af_tensor x, const af_matrix *w, const flo
 	if (a.block > 1008) a.block = 1008;
 	if (rows_first(w) && x.rows > ROWS) a.block = equal_blocks(x.rows, LONG_ROWS, c->threads, ROWS);
 	if (a.part < w->k && af_scratch_all(c, LONG_ROWS * 64 * 4)) return AF_NOMEM;
-	af_run(c, a.panels * ((x.rows + a.block - 1) / a.block), linear_task, &a);
+	af_run(c, a.panels * row_blocks(&a), linear_task, &a);
 	return AF_OK;
 }
 
-struct back_args {
-	af_ctx *c;
-	af_tensor dx, dy, du;
-	const af_matrix *w, *a;
-	int add;
-	int64_t blocks, block, part;
-};
-
 static void back_task(void *arg, int64_t i, int thread) {
-	struct back_args *a = arg;
+	const struct linear_args *a = arg;
 	af_ctx *c = a->c;
 	const af_matrix *w = a->w;
-	struct place place = place_of(w, i, a->blocks, (w->k + 63) / 64);
-	int64_t k0 = place.run * 64, t0 = place.block * a->block, t1 = min64(t0 + a->block, a->dy.rows);
+	struct place place = place_of(w, i, row_blocks(a), a->panels);
+	int64_t k0 = place.run * 64, t0 = place.block * a->block, t1 = min64(t0 + a->block, a->x.rows);
 	int64_t width = min64(pad16(w->k - k0), 64), k = min64(w->k - k0, width);
-	int b16 = a->dy.dtype == AF_BF16, kind = b16 ? TILE_B : TILE_F;
+	int b16 = a->x.dtype == AF_BF16, kind = b16 ? TILE_B : TILE_F;
 	int64_t es = b16 ? 2 : 4, parts = (w->n + a->part - 1) / a->part;
 	char *panel = c->scratch[thread].p;
 	char *low = panel + (a->part + 1) * 64 * es;
-	float *buf = (float *)(low + (a->a ? pad16(a->a->n) * 64 * es : 0));
+	float *buf = (float *)(low + (a->b ? pad16(a->b->n) * 64 * es : 0));
 	int64_t step = parts > 1 ? LONG_ROWS : ROWS;
-	int direct = a->dx.dtype == AF_F32 && !a->add && k == width && parts == 1;
-	if (a->a) c->fn->panel_back(low, b16, width, a->a, 0, a->a->n, k0);
+	int direct = a->y.dtype == AF_F32 && !a->add && k == width && parts == 1;
+	if (a->b) c->fn->panel_back(low, b16, width, a->b, 0, a->b->n, k0);
 	if (parts == 1) c->fn->panel_back(panel, b16, width, w, 0, w->n, k0);
 	for (int64_t t = t0; t < t1; t += step) {
 		int64_t rows = min64(step, t1 - t);
-		float *out = direct ? (float *)at(a->dx, t, k0) : buf;
-		int64_t ldo = direct ? a->dx.stride : width;
-		fetch_rows(a->dx, t, rows, k0, k);
+		float *out = direct ? (float *)at(a->y, t, k0) : buf;
+		int64_t ldo = direct ? a->y.stride : width;
+		fetch_rows(a->y, t, rows, k0, k);
 		for (int64_t n = 0; n < w->n; n += a->part) {
 			int64_t len = min64(a->part, w->n - n);
 			if (parts > 1) c->fn->panel_back(panel, b16, width, w, n, n + len, k0);
-			c->fn->tile(kind, rows, width, len, at(a->dy, t, n), a->dy.stride, panel, width, out, ldo, n > 0);
+			c->fn->tile(kind, rows, width, len, at(a->x, t, n), a->x.stride, panel, width, out, ldo, n > 0);
 		}
-		if (a->a) c->fn->tile(kind, rows, width, a->a->n, at(a->du, t, 0), a->du.stride, low, width, out, ldo, 1);
-		if (!direct) put(c, a->dx, t, rows, k0, k, buf, width, NULL, a->add);
+		if (a->b) c->fn->tile(kind, rows, width, a->b->n, at(a->u, t, 0), a->u.stride, low, width, out, ldo, 1);
+		if (!direct) put(c, a->y, t, rows, k0, k, buf, width, NULL, a->add);
 	}
 }
 
@@ -336,15 +325,14 @@ int af_linear_back(af_ctx *c, af_tensor dx, af_tensor dy, const af_matrix *w, af
 		    .to = {.c = c, .y = dx, .x = dy, .u = du, .w = w, .b = low, .add = add}, .back = 1, .terms = w->n, .outputs = w->k};
 		return wide_run(&wide);
 	}
-	struct back_args a = {c, dx, dy, du, w, low, add, 0, 0, 0};
-	int64_t es = size_of(dy.dtype), panels = (w->k + 63) / 64;
+	struct linear_args a = {.c = c, .y = dx, .x = dy, .u = du, .w = w, .b = low, .add = add, .panels = (w->k + 63) / 64};
+	int64_t es = size_of(dy.dtype);
 	a.part = part_len(w->n, es);
-	int64_t want = max64(1, 2 * c->threads / panels);
+	int64_t want = max64(1, 2 * c->threads / a.panels);
 	a.block = max64(LONG_ROWS, (dy.rows + want - 1) / want);
 	if (rows_first(w)) a.block = equal_blocks(dy.rows, LONG_ROWS, c->threads, ROWS);
-	a.blocks = (dy.rows + a.block - 1) / a.block;
 	size_t bytes = (size_t)((a.part + 1) * 64 * es + (low ? pad16(low->n) * 64 * es : 0) + LONG_ROWS * 64 * 4);
 	if (af_scratch_all(c, bytes)) return AF_NOMEM;
-	af_run(c, panels * a.blocks, back_task, &a);
+	af_run(c, a.panels * row_blocks(&a), back_task, &a);
 	return AF_OK;
 }
