@@ -12,7 +12,8 @@ import (
 func exactCases() []Case {
 	var cases []Case
 	for _, kind := range linearKinds {
-		cases = append(cases, exactLinear(kind, linearShape{130, 80, 65, 16}), exactLinear(kind, linearShape{130, 33, 6300, 0}), exactLinear(kind, linearShape{130, 590, 531, 16}))
+		cases = append(cases, exactLinear(kind, linearShape{130, 80, 65, 16}), exactLinear(kind, linearShape{130, 33, 6300, 0}), exactLinear(kind, linearShape{130, 590, 531, 16}),
+			exactLinear(kind, linearShape{1100, 70, 600, 16}))
 	}
 	for _, d := range floats {
 		cases = append(cases, exactRMSNorm(130, 100, d))
@@ -25,13 +26,20 @@ func exactCases() []Case {
 		}
 	}
 	for _, kind := range headKinds {
-		cases = append(cases, exactHead(headShape{rows: 110, d: 24, v: 600, temperature: 0.7, spread: 2}, kind))
+		cases = append(cases, exactHead(headShape{rows: 110, d: 24, v: 600, temperature: 0.7, spread: 2}, kind),
+			exactHead(headShape{rows: 1100, d: 24, v: 270, temperature: 0.7, spread: 2}, kind))
 	}
 	return cases
 }
 
-// someRows are single rows and stretches of a batch of 130, or of 110.
-var someRows = [][2]int{{0, 1}, {5, 6}, {47, 49}, {64, 107}, {109, 110}}
+// someRows are single rows and stretches of a batch of n, which is at least 110; of a large one across where back ends cut it, too.
+func someRows(n int) [][2]int {
+	rows := [][2]int{{0, 1}, {5, 6}, {47, 49}, {64, 107}, {109, 110}}
+	if n >= 1100 {
+		rows = append(rows, [2]int{200, 530}, [2]int{1007, 1100})
+	}
+	return rows
+}
 
 func exactLinear(kind linearKind, s linearShape) Case {
 	return exact(newCase(linearName("exact/linear", kind, s, 0, nil), func(r *rand.Rand) (in linearInput) {
@@ -47,7 +55,7 @@ func exactLinear(kind linearKind, s linearShape) Case {
 		a.Y = y.Tensor
 		p.must(p.Linear(a))
 		whole := p.read(y)
-		for _, r := range someRows {
+		for _, r := range someRows(s.t) {
 			part, y := a, p.out("y of some rows", kind.y, r[1]-r[0], s.n, 5)
 			part.Y, part.X = y.Tensor, a.X.RowRange(r[0], r[1])
 			if s.r > 0 {
@@ -71,7 +79,7 @@ func exactRMSNorm(t, d int, dtype kernels.DType) Case {
 			return p.read(by), p.read(br)
 		}
 		y, rstd := norm(x.Tensor)
-		for _, r := range someRows {
+		for _, r := range someRows(t) {
 			y1, rstd1 := norm(x.RowRange(r[0], r[1]))
 			p.same("y of some rows", y1, y[r[0]*d:r[1]*d])
 			p.same("rstd of some rows", rstd1, rstd[r[0]:r[1]])
@@ -132,7 +140,7 @@ func exactHead(s headShape, kind [2]kernels.DType) Case {
 		}
 		whole := head(0, s.rows)
 		tokens, lps := draw(0, s.rows)
-		for _, r := range someRows {
+		for _, r := range someRows(s.rows) {
 			part := head(r[0], r[1])
 			at := []int32{in.first[r[0]], int32(r[0]), int32(r[0]), int32(r[0] * s.d), int32(r[0] * s.d)}
 			for i, what := range []string{"lp", "entropy", "lse", "ew", "elw"} {
