@@ -260,7 +260,7 @@ static int library_back(af_ctx *c, af_tensor dx, af_tensor dy, const af_matrix *
 int af_linear(af_ctx *c, af_tensor y, af_tensor x, const af_matrix *w, const float *bias, af_tensor u, const af_matrix *b, int add) {
 	if (by_library(c, x, w)) {
 		int rc = library_linear(c, y, x, w, bias, u, b, add);
-		if (rc != AF_SHAPE) return rc; // what the library refuses is done here
+		if (rc != AF_REFUSED) return rc; // what the library refuses is done here
 	}
 	struct linear_args a = {c, y, x, u, w, b, bias, add, 0, 0, 0};
 	a.part = part_len(w->k, x.dtype == AF_BF16 || w->dtype == AF_BF16 ? 2 : 4);
@@ -318,7 +318,7 @@ static void back_task(void *arg, int64_t i, int thread) {
 int af_linear_back(af_ctx *c, af_tensor dx, af_tensor dy, const af_matrix *w, af_tensor du, const af_matrix *low, int add) {
 	if (by_library(c, dy, w)) {
 		int rc = library_back(c, dx, dy, w, du, low, add);
-		if (rc != AF_SHAPE) return rc;
+		if (rc != AF_REFUSED) return rc;
 	}
 	if (af_widens(c) && dy.rows > ROWS && w->k > NARROW && dy.dtype == AF_BF16) {
 		struct wide_args wide = {
