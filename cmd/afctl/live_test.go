@@ -343,6 +343,8 @@ func TestSparkline(t *testing.T) {
 		{[]float64{0, 0.5, 0.5, 1, 1}, 2, "▃▇"}, // means of two and of three: 0.25 and 0.833
 		{[]float64{-1, 1}, 8, "▁█"},             // a scale from -1
 		{[]float64{0, 3}, 8, "▁█"},
+		{[]float64{-math.MaxFloat64, 0, math.MaxFloat64}, 8, "▁▅█"}, // a range beyond a float64
+		{[]float64{math.MaxFloat64, math.MaxFloat64, math.MaxFloat64, math.Inf(1), 0, 0, 0, 0}, 2, "█▁"}, // and a sum
 	} {
 		if got := sparkline(c.values, c.columns); got != c.want {
 			t.Errorf("%v in %d columns: found %q, expected %q", c.values, c.columns, got, c.want)

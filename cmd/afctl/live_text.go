@@ -119,19 +119,24 @@ var sparkLevels = []rune("▁▂▃▄▅▆▇█")
 // values are: a small change looks small. What is not known is blank.
 func sparkline(values []float64, columns int) string {
 	n := min(columns, len(values))
-	low, high := 0.0, 1.0
+	const unit = 0.25 // of the scale: no mean and no difference of two is beyond a float64
+	low, high := 0.0, unit
 	means := make([]float64, max(n, 0))
 	for i := range means {
-		sum, known := 0.0, 0
+		var known []float64
 		for _, x := range values[i*len(values)/n : (i+1)*len(values)/n] {
 			if !math.IsNaN(x) && !math.IsInf(x, 0) {
-				sum, known = sum+x, known+1
+				known = append(known, x)
 			}
 		}
-		if means[i] = math.NaN(); known > 0 {
-			means[i] = sum / float64(known)
-			low, high = min(low, means[i]), max(high, means[i])
+		if len(known) == 0 {
+			means[i] = math.NaN()
+			continue
 		}
+		for _, x := range known {
+			means[i] += unit * x / float64(len(known))
+		}
+		low, high = min(low, means[i]), max(high, means[i])
 	}
 	var b strings.Builder
 	for _, x := range means {

@@ -33,6 +33,8 @@ const (
 	mostPoints = 300
 	// fewPoints are marked by dots.
 	fewPoints = 25
+	// mostValue is the largest with a place in a plot: near the end of the float64 the library looks for ticks forever.
+	mostValue = 1e100
 )
 
 // Colours are written as numbers that svgColor then replaces by the page's variables, which know light and dark.
@@ -71,9 +73,9 @@ type series struct {
 	peak      bool      // values are maxima
 }
 
-// add appends a value; what is not finite is a gap.
+// add appends a value; one of no place is a gap.
 func (s *series) add(step int, y float64) {
-	if math.IsInf(y, 0) {
+	if math.Abs(y) > mostValue {
 		y = math.NaN()
 	}
 	s.x, s.y = append(s.x, float64(step)), append(s.y, y)
@@ -82,7 +84,7 @@ func (s *series) add(step int, y float64) {
 // addInterval appends a value with its interval.
 func (s *series) addInterval(step int, in eval.Interval) {
 	s.add(step, in.Mean)
-	if math.IsInf(in.Low, 0) || math.IsInf(in.High, 0) {
+	if math.Abs(in.Low) > mostValue || math.Abs(in.High) > mostValue {
 		s.y[len(s.y)-1] = math.NaN()
 	}
 	s.low, s.high = append(s.low, in.Low), append(s.high, in.High)
