@@ -57,7 +57,7 @@ func runReport(t testing.TB, args ...string) error {
 	t.Helper()
 	cmd := newReportCommand()
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
-	cmd.SetArgs(args)
+	cmd.SetArgs(append([]string{}, args...)) // of nil it would take the test program's own
 	cmd.SetOut(io.Discard)
 	cmd.SetErr(io.Discard)
 	return cmd.ExecuteContext(t.Context())

@@ -35,7 +35,7 @@ func exact(c Case) Case {
 func Cases() []Case {
 	var all []Case
 	for _, of := range []func() []Case{matrixCases, rowCases, linearCases, gradientCases, rmsNormCases, ropeCases, swigluCases, attentionCases, cacheCases,
-		logProbCases, sampleCases, lossCases, optimizerCases, exactCases, shapeCases} {
+		logProbCases, sampleCases, lossCases, optimizerCases, brokenCases, exactCases, shapeCases} {
 		all = append(all, of()...)
 	}
 	return all
