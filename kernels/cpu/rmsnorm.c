@@ -17,6 +17,8 @@ struct norm_args {
 	int64_t block; // rows of a task
 };
 
+static inline af_tensor row_of(const float *p, int64_t n) { return (af_tensor){.p = (float *)p, .rows = 1, .cols = n, .stride = n, .dtype = AF_F32}; }
+
 #include "multi.h"
 
 enum { BLOCK = 32 }; // rows per task, at most
@@ -57,68 +59,37 @@ int af_rmsnorm_back(af_ctx *c, af_tensor dx, float *dw, af_tensor dy, af_tensor 
 
 #else
 
-// VL values of a row, f32 or bf16.
-AF_INLINE vf AF(rowv)(af_tensor x, int64_t t, int64_t j) {
-	return x.dtype == AF_BF16 ? vload_bf16((const bf16 *)x.p + t * x.stride + j) : vload((const float *)x.p + t * x.stride + j);
-}
-AF_INLINE float AF(row1)(af_tensor x, int64_t t, int64_t j) {
-	return x.dtype == AF_BF16 ? bf16_to_f32(((const bf16 *)x.p)[t * x.stride + j]) : ((const float *)x.p)[t * x.stride + j];
-}
+#include "row.h"
 
 void AF(norm_rows)(const struct norm_args *a, int64_t t0, int64_t t1) {
-	int64_t n = a->x.cols, v = n & ~(int64_t)(VL - 1);
+	af_tensor x = a->x, y = a->y, w = row_of(a->w, a->x.cols);
 	for (int64_t t = t0; t < t1; t++) {
 		vf s = vset1(0);
-		for (int64_t j = 0; j < v; j += VL) {
-			vf x = AF(rowv)(a->x, t, j);
-			s = vfma(x, x, s);
-		}
-		float sum = vsum(s);
-		for (int64_t j = v; j < n; j++) sum += AF(row1)(a->x, t, j) * AF(row1)(a->x, t, j);
-		float r = 1.0f / sqrtf(sum / (float)n + a->eps);
+		COLUMNS(x.cols, vf v = AF(ld)(x, t, j, n); s = vfma(v, v, s));
+		float r = 1.0f / sqrtf(vsum(s) / (float)x.cols + a->eps);
 		if (a->rstd) a->rstd[t] = r;
 		vf rv = vset1(r);
-		for (int64_t j = 0; j < v; j += VL) {
-			vf y = AF(rowv)(a->x, t, j) * rv * vload(a->w + j);
-			if (a->y.dtype == AF_BF16)
-				vstore_bf16((bf16 *)a->y.p + t * a->y.stride + j, y);
-			else
-				vstore((float *)a->y.p + t * a->y.stride + j, y);
-		}
-		for (int64_t j = v; j < n; j++) {
-			float y = AF(row1)(a->x, t, j) * r * a->w[j];
-			if (a->y.dtype == AF_BF16)
-				((bf16 *)a->y.p)[t * a->y.stride + j] = f32_to_bf16(y);
-			else
-				((float *)a->y.p)[t * a->y.stride + j] = y;
-		}
+		COLUMNS(x.cols, AF(st)(y, t, j, n, AF(ld)(x, t, j, n) * rv * AF(ld)(w, 0, j, n)));
 	}
 }
 
-void AF(norm_back_rows)(const struct norm_args *a, int64_t t0, int64_t t1, float *dw) {
-	int64_t n = a->x.cols, v = n & ~(int64_t)(VL - 1);
+// dx and dw of some columns; r is rstd, m rstd * mean_c(g * xhat).
+AF_INLINE void AF(norm_backv)(af_tensor dx, af_tensor dw, af_tensor dy, af_tensor x, af_tensor w, int64_t t, vf r, vf m, int add, int64_t j, int64_t n) {
+	vf d = AF(ld)(dy, t, j, n), xhat = AF(ld)(x, t, j, n) * r, g = r * (d * AF(ld)(w, 0, j, n)) - m * xhat;
+	if (add) g = g + AF(ld)(dx, t, j, n);
+	AF(st)(dx, t, j, n, g);
+	if (dw.p) AF(st)(dw, 0, j, n, vfma(d, xhat, AF(ld)(dw, 0, j, n)));
+}
+
+void AF(norm_back_rows)(const struct norm_args *a, int64_t t0, int64_t t1, float *sums) {
+	af_tensor x = a->x, dx = a->dx, dy = a->dy, w = row_of(a->w, x.cols), dw = row_of(sums, x.cols);
+	dx.dtype = dy.dtype = AF_F32; // known to the loops
 	for (int64_t t = t0; t < t1; t++) {
 		float r = a->rstd[t];
-		const float *dy = (const float *)a->dy.p + t * a->dy.stride;
-		float *dx = (float *)a->dx.p + t * a->dx.stride;
-		vf s = vset1(0), rv = vset1(r);
-		for (int64_t j = 0; j < v; j += VL) s = vfma(vload(dy + j) * vload(a->w + j), AF(rowv)(a->x, t, j), s);
-		float sum = vsum(s);
-		for (int64_t j = v; j < n; j++) sum += dy[j] * a->w[j] * AF(row1)(a->x, t, j);
-		float m = sum * r / (float)n * r; // mean(g * xhat) * rstd
-		vf mv = vset1(m);
-		for (int64_t j = 0; j < v; j += VL) {
-			vf d = vload(dy + j), x = AF(rowv)(a->x, t, j);
-			vf g = rv * (d * vload(a->w + j)) - mv * (x * rv);
-			if (a->add) g = g + vload(dx + j);
-			vstore(dx + j, g);
-			if (dw) vstore(dw + j, vfma(d, x * rv, vload(dw + j)));
-		}
-		for (int64_t j = v; j < n; j++) {
-			float x = AF(row1)(a->x, t, j), g = r * (dy[j] * a->w[j]) - m * (x * r);
-			dx[j] = a->add ? dx[j] + g : g;
-			if (dw) dw[j] += dy[j] * (x * r);
-		}
+		vf s = vset1(0);
+		COLUMNS(x.cols, s = vfma(AF(ld)(dy, t, j, n) * AF(ld)(w, 0, j, n), AF(ld)(x, t, j, n), s));
+		vf rv = vset1(r), m = vset1(vsum(s) * r / (float)x.cols * r);
+		COLUMNS(x.cols, AF(norm_backv)(dx, dw, dy, x, w, t, rv, m, a->add, j, n));
 	}
 }
 #endif

@@ -32,39 +32,30 @@ int af_rope(af_ctx *c, af_tensor x, const int32_t *positions, const float *cos_s
 
 #else
 
-void AF(rope_rows)(af_tensor x, const int32_t *pos, const float *cs, int64_t heads, int64_t dh, int inverse, int64_t t0, int64_t t1) {
-	int64_t half = dh / 2, v = half & ~(int64_t)(VL - 1);
+#include "row.h"
+
+// Columns o + d.. and o + half + d.. of row t, n of each.
+AF_INLINE void AF(turn)(af_tensor x, af_tensor cs, int64_t t, int32_t pos, int64_t o, int64_t d, int64_t half, float sign, int64_t n) {
+	vf a = AF(ld)(x, t, o + d, n), b = AF(ld)(x, t, o + half + d, n);
+	vf c = AF(ld)(cs, pos, d, n), s = AF(ld)(cs, pos, half + d, n) * sign;
+	AF(st)(x, t, o + d, n, a * c - b * s);
+	AF(st)(x, t, o + half + d, n, b * c + a * s);
+}
+
+AF_INLINE void AF(rotate)(af_tensor x, const int32_t *pos, af_tensor cs, int64_t heads, int64_t dh, int inverse, int64_t t0, int64_t t1) {
+	int64_t half = dh / 2;
 	float sign = inverse ? -1.0f : 1.0f;
-	for (int64_t t = t0; t < t1; t++) {
-		const float *co = cs + (int64_t)pos[t] * dh, *si = co + half;
-		for (int64_t h = 0; h < heads; h++) {
-			int64_t o = t * x.stride + h * dh;
-			if (x.dtype == AF_BF16) {
-				bf16 *p = (bf16 *)x.p + o;
-				for (int64_t d = 0; d < v; d += VL) {
-					vf a = vload_bf16(p + d), b = vload_bf16(p + half + d), c = vload(co + d), s = vload(si + d) * sign;
-					vstore_bf16(p + d, a * c - b * s);
-					vstore_bf16(p + half + d, b * c + a * s);
-				}
-				for (int64_t d = v; d < half; d++) {
-					float a = bf16_to_f32(p[d]), b = bf16_to_f32(p[half + d]), c = co[d], s = si[d] * sign;
-					p[d] = f32_to_bf16(a * c - b * s);
-					p[half + d] = f32_to_bf16(b * c + a * s);
-				}
-			} else {
-				float *p = (float *)x.p + o;
-				for (int64_t d = 0; d < v; d += VL) {
-					vf a = vload(p + d), b = vload(p + half + d), c = vload(co + d), s = vload(si + d) * sign;
-					vstore(p + d, a * c - b * s);
-					vstore(p + half + d, b * c + a * s);
-				}
-				for (int64_t d = v; d < half; d++) {
-					float a = p[d], b = p[half + d], c = co[d], s = si[d] * sign;
-					p[d] = a * c - b * s;
-					p[half + d] = b * c + a * s;
-				}
-			}
-		}
+	for (int64_t t = t0; t < t1; t++)
+		for (int64_t o = 0; o < heads * dh; o += dh) COLUMNS(half, AF(turn)(x, cs, t, pos[t], o, j, half, sign, n));
+}
+
+void AF(rope_rows)(af_tensor x, const int32_t *pos, const float *cs, int64_t heads, int64_t dh, int inverse, int64_t t0, int64_t t1) {
+	af_tensor table = {.p = (float *)cs, .cols = dh, .stride = dh, .dtype = AF_F32};
+	if (x.dtype == AF_BF16) { // in both cases it is known to the loops
+		AF(rotate)(x, pos, table, heads, dh, inverse, t0, t1);
+	} else {
+		x.dtype = AF_F32;
+		AF(rotate)(x, pos, table, heads, dh, inverse, t0, t1);
 	}
 }
 #endif

@@ -40,24 +40,7 @@ int af_swiglu_back(af_ctx *c, af_tensor dgate, af_tensor dup, af_tensor act, af_
 
 #else
 
-// Columns j..j+n of row t, n at most VL.
-AF_INLINE vf AF(ld)(af_tensor x, int64_t t, int64_t j, int64_t n) {
-	const char *p = at(x, t, j);
-	float some[VL] = {0};
-	if (n < VL) p = memcpy(some, p, (size_t)(n * size_of(x.dtype)));
-	return x.dtype == AF_BF16 ? vload_bf16((const bf16 *)p) : vload((const float *)p);
-}
-
-AF_INLINE void AF(st)(af_tensor x, int64_t t, int64_t j, int64_t n, vf v) {
-	char *p = at(x, t, j);
-	float some[VL];
-	void *to = n < VL ? (void *)some : p;
-	if (x.dtype == AF_BF16)
-		vstore_bf16(to, v);
-	else
-		vstore(to, v);
-	if (n < VL) memcpy(p, some, (size_t)(n * size_of(x.dtype)));
-}
+#include "row.h"
 
 AF_INLINE void AF(forwardv)(af_tensor act, af_tensor gate, af_tensor up, int64_t t, int64_t j, int64_t n) {
 	vf g = AF(ld)(gate, t, j, n), u = AF(ld)(up, t, j, n);
@@ -65,11 +48,7 @@ AF_INLINE void AF(forwardv)(af_tensor act, af_tensor gate, af_tensor up, int64_t
 }
 
 AF_INLINE void AF(forward)(af_tensor act, af_tensor gate, af_tensor up, int64_t t0, int64_t t1) {
-	for (int64_t t = t0; t < t1; t++) {
-		int64_t j = 0;
-		for (; j + VL <= act.cols; j += VL) AF(forwardv)(act, gate, up, t, j, VL);
-		if (j < act.cols) AF(forwardv)(act, gate, up, t, j, act.cols - j);
-	}
+	for (int64_t t = t0; t < t1; t++) COLUMNS(act.cols, AF(forwardv)(act, gate, up, t, j, n));
 }
 
 // Where all tensors have one dtype, it is known to the loops.
@@ -94,11 +73,7 @@ AF_INLINE void AF(backv)(af_tensor dgate, af_tensor dup, af_tensor act, af_tenso
 }
 
 AF_INLINE void AF(back)(af_tensor dgate, af_tensor dup, af_tensor act, af_tensor dact, af_tensor gate, af_tensor up, int64_t t0, int64_t t1) {
-	for (int64_t t = t0; t < t1; t++) {
-		int64_t j = 0;
-		for (; j + VL <= dact.cols; j += VL) AF(backv)(dgate, dup, act, dact, gate, up, t, j, VL);
-		if (j < dact.cols) AF(backv)(dgate, dup, act, dact, gate, up, t, j, dact.cols - j);
-	}
+	for (int64_t t = t0; t < t1; t++) COLUMNS(dact.cols, AF(backv)(dgate, dup, act, dact, gate, up, t, j, n));
 }
 
 void AF(swiglu_back_rows)(af_tensor dgate, af_tensor dup, af_tensor act, af_tensor dact, af_tensor gate, af_tensor up, int64_t t0, int64_t t1) {
