@@ -65,7 +65,7 @@ type LogProbs struct {
 // LogProbsBack is the gradient of the head by its input, from what LogProbs kept.
 type LogProbsBack struct {
 	DH          Tensor // [rows, D] f32 or bf16, overwritten
-	G           Tensor // [1, N] f32: dloss/dlp
+	G           Tensor // [1, N] f32: dloss/dlp; those of neighbours of a row that are the same token are summed in float64, and may cancel
 	DEntropy    Tensor // [1, rows] f32: dloss/dH, or none
 	W           Matrix
 	Targets     Targets

@@ -46,7 +46,34 @@ func logProbCases() []Case {
 			cases = append(cases, headCase(s, kind, spare(i%3*16)))
 		}
 	}
+	for _, kind := range headKinds {
+		cases = append(cases, cancellingCase(kind))
+	}
 	return cases
+}
+
+// cancellingCase has turns that several rollouts share, whose gradients cancel: nothing is left of them.
+func cancellingCase(kind [2]kernels.DType) Case {
+	s := headShape{rows: 3, d: 24, v: 300, temperature: 0.7, spread: 2}
+	type input struct{ h, w, dw []float64 }
+	return newCase(s.name("logprobs.cancelling", kind), func(r *rand.Rand) (in input) {
+		in.h, in.w = s.weights(r, kind)
+		in.dw = normals(r, kernels.F32, s.v*s.d, 1)
+		return in
+	}, func(p *probe, in input) {
+		targets := kernels.Targets{First: p.ints([]int32{0, 0, 6, 6}), Tokens: p.ints([]int32{299, 299, 299, 299, 299, 299})}
+		h, w := p.in("h", kind[0], s.rows, s.d, 0, in.h), p.matrix(kind[1], s.v, s.d, in.w)
+		lp, entropy, lse := p.out("lp", kernels.F32, 1, 6, 0), p.out("entropy", kernels.F32, 1, s.rows, 0), p.out("lse", kernels.F32, 1, s.rows, 0)
+		ew := p.expected("ew", s, 0)
+		p.must(p.LogProbs(kernels.LogProbs{H: h.Tensor, W: w, Targets: targets, Temperature: s.temperature, LP: lp.Tensor, Entropy: entropy.Tensor, LSE: lse.Tensor, EW: ew.Tensor}))
+		dh, dw := p.out("dh", kernels.F32, s.rows, s.d, 0), p.buffer("dw", kernels.F32, s.v, s.d, 0, in.dw)
+		g := p.in("g", kernels.F32, 1, 6, 0, all([]float64{1, 3e-5, 7e-3, -1, -3e-5, -7e-3}, func(x float64) float64 { return stored(kernels.F32, x) }))
+		back := kernels.LogProbsBack{DH: dh.Tensor, G: g.Tensor, W: w, Targets: targets, Temperature: s.temperature, LSE: lse.Tensor, EW: ew.Tensor, H: h.Tensor}
+		p.must(p.LogProbsBack(back))
+		p.expect(dh, exactly(make([]float64, s.rows*s.d)))
+		p.must(p.LogProbsGradWeight(dw.Tensor, back))
+		p.expect(dw, exactly(in.dw))
+	})
 }
 
 func (s headShape) name(op string, kind [2]kernels.DType) string {

@@ -178,6 +178,15 @@ int af_head(af_ctx *c, af_tensor h, const af_matrix *w, const int32_t *first, co
 	return AF_OK;
 }
 
+// The gradient of all neighbours from target t on, before end, that predict the same token; t is then the next one. In double: what cancels leaves
+// nothing.
+static float gradient(const struct head_args *a, int64_t *t, int64_t end) {
+	int32_t token = a->tokens[*t];
+	double g = 0;
+	for (; *t < end && a->tokens[*t] == token; ++*t) g += a->g[*t];
+	return (float)g;
+}
+
 static void head_back_task(void *arg, int64_t i, int thread) {
 	struct head_args *a = arg;
 	af_ctx *c = a->c;
@@ -188,8 +197,7 @@ static void head_back_task(void *arg, int64_t i, int thread) {
 		float sum = 0;
 		for (int64_t t = a->first[r], end = a->first[r + 1]; t < end;) {
 			int32_t token = a->tokens[t];
-			float g = 0; // of all neighbours that predict the same: what cancels leaves nothing
-			for (; t < end && a->tokens[t] == token; t++) g += a->g[t];
+			float g = gradient(a, &t, end);
 			if (g == 0) continue;
 			af_matrix_row(a->w, token, row);
 			c->fn->axpy(acc, row, g * a->inv_temp, d);
@@ -233,14 +241,18 @@ static void grad_weight_task(void *arg, int64_t i, int thread) {
 		int64_t rows = min64(ROWS, a->h.rows - rb), width = tile_logits(c, w, v0, a->h, rb, rows, z);
 		for (int64_t r = 0; r < rows; r++) {
 			float *zr = z + r * TILE, sum = 0, de = a->dent ? a->dent[rb + r] : 0, lse = a->lse[rb + r], en = a->dent ? a->entropy[rb + r] : 0;
-			for (int64_t t = a->first[rb + r]; t < a->first[rb + r + 1]; t++) sum += a->g[t];
+			int64_t first = a->first[rb + r], end = a->first[rb + r + 1];
+			for (int64_t t = first; t < end;) sum += gradient(a, &t, end);
 			c->fn->head_scale(zr, width, valid, a->inv_temp);
 			for (int64_t v = 0; v < valid; v++) {
 				float lp = zr[v] - lse, p = expf(lp);
 				zr[v] = -p * (sum + de * (lp + en)) * a->inv_temp;
 			}
-			for (int64_t t = a->first[rb + r]; t < a->first[rb + r + 1]; t++)
-				if (a->tokens[t] >= v0 && a->tokens[t] < v0 + valid) zr[a->tokens[t] - v0] += a->g[t] * a->inv_temp;
+			for (int64_t t = first; t < end;) {
+				int32_t token = a->tokens[t];
+				float g = gradient(a, &t, end);
+				if (token >= v0 && token < v0 + valid) zr[token - v0] += g * a->inv_temp;
+			}
 			if (a->h.dtype == AF_BF16)
 				c->fn->to_f32(x + r * dpad, (const bf16 *)at(a->h, rb + r, 0), d);
 			else
