@@ -307,6 +307,9 @@ func retire(d disk, dir string, step, keep int) error {
 	var retired []string
 	for _, f := range folders { // newest first
 		path := filepath.Join(dir, f.name)
+		if f.step == step && f.aside && !isSound(strings.TrimSuffix(path, asideSuffix)) {
+			continue // it is the checkpoint of step: the one that was to replace it did not come, or is damaged
+		}
 		if f.step <= step && !f.aside && kept < keep {
 			if before <= keep || isSound(path) {
 				kept++

@@ -1,7 +1,6 @@
 package ckpt
 
 import (
-	"errors"
 	"fmt"
 
 	"afctl/flow/strictjson"
@@ -101,6 +100,11 @@ func parseState(file string, data []byte) (s State, err error) {
 	case *head.Format < StateFormat:
 		return s, fmt.Errorf("%s: format version %d found, %d expected", file, *head.Format, StateFormat)
 	}
-	err = DecodeJSON(file, data, &s, strictjson.RefuseUnknown)
-	return s, errors.Join(err, s.check())
+	if err := DecodeJSON(file, data, &s, strictjson.RefuseUnknown); err != nil {
+		return s, err
+	}
+	if err := s.check(); err != nil {
+		return s, fmt.Errorf("%s: %w", file, err)
+	}
+	return s, nil
 }

@@ -378,6 +378,45 @@ func TestTidyFinishesASave(t *testing.T) {
 	}
 }
 
+// TestTidyKeepsTheOneSetAside: a save that was cut between its two renames leaves the last good checkpoint set aside, alone or beside a damaged one; it
+// is kept until there is a good one in its place.
+func TestTidyKeepsTheOneSetAside(t *testing.T) {
+	for _, damaged := range []bool{false, true} {
+		dir := scratch(t)
+		for step := 1; step <= 3; step++ {
+			if err := Save(dir, testCheckpoint(t, step, step, false, false), 2); err != nil {
+				t.Fatal(err)
+			}
+		}
+		last := filepath.Join(dir, checkpointsFolder, "step-000003")
+		if damaged {
+			if err := os.CopyFS(last+asideSuffix, os.DirFS(last)); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Truncate(filepath.Join(last, stateFile), 3); err != nil {
+				t.Fatal(err)
+			}
+		} else if err := os.Rename(last, last+asideSuffix); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			c, _, err := Latest(dir)
+			if err != nil || c.State.Step != 3 {
+				t.Fatalf("damaged %v: %+v, %v; expected step 3", damaged, c, err)
+			}
+			if err := Tidy(dir, 3, 2); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := Save(dir, testCheckpoint(t, 3, 3, false, false), 2); err != nil {
+			t.Fatal(err)
+		}
+		if left := glob(t, dir, "checkpoints/*"+asideSuffix); len(left) > 0 {
+			t.Errorf("damaged %v: %v left", damaged, left)
+		}
+	}
+}
+
 func FuzzState(f *testing.F) {
 	good, err := testCheckpoint(f, 8, 2, true, true).State.marshal()
 	if err != nil {

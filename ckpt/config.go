@@ -1,6 +1,7 @@
 package ckpt
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -32,6 +33,7 @@ type ModelConfig struct {
 
 // RopeScaling is a change of the rotary frequencies, by the name and with the numbers of the file.
 type RopeScaling struct {
+	Field   string // of config.json that has it
 	Kind    string // rope_type
 	Numbers map[string]float64
 }
@@ -90,7 +92,7 @@ func (c *ModelConfig) Validate() error {
 		return unsupported("hidden_act: %.100q found, \"silu\" expected", c.HiddenAct)
 	}
 	if c.RopeScaling != nil {
-		return unsupported("rope_scaling: kind %.100q found, none or \"default\" expected", c.RopeScaling.Kind)
+		return unsupported("%s/rope_type: %.100q found, none or \"default\" expected", cmp.Or(c.RopeScaling.Field, "rope_scaling"), c.RopeScaling.Kind)
 	}
 	if c.SlidingWindow != 0 {
 		return unsupported("use_sliding_window: a window of %d found, attention to all earlier tokens expected", c.SlidingWindow)
@@ -101,10 +103,11 @@ func (c *ModelConfig) Validate() error {
 	return c.validateTokens()
 }
 
+// validateTokens accepts ids beyond the vocabulary, as a model whose vocabulary was cut may keep them: it never draws such a token.
 func (c *ModelConfig) validateTokens() error {
 	check := func(field string, id int32) error {
-		if id < 0 || int(id) >= c.VocabSize {
-			return fmt.Errorf("%s: %d found, 0 to vocab_size-1 = %d expected", field, id, c.VocabSize-1)
+		if id < 0 {
+			return fmt.Errorf("%s: %d found, an id from 0 on expected", field, id)
 		}
 		return nil
 	}

@@ -223,6 +223,7 @@ func (raw *hfConfig) rope(c *ModelConfig) error {
 			c.RopeTheta = *theta
 		}
 		if scaling != nil {
+			scaling.Field = source.field
 			c.RopeScaling = scaling
 		}
 	}

@@ -80,6 +80,10 @@ func TestParseModelConfig(t *testing.T) {
 		{"a window of no layer by default", map[string]any{"use_sliding_window": true, "max_window_layers": "absent"}, "", base},
 		{"a window of no length", map[string]any{"use_sliding_window": true, "max_window_layers": 1, "sliding_window": nil}, "", base},
 		{"a window of layers that have none", map[string]any{"use_sliding_window": true, "max_window_layers": 1, "layer_types": []any{"full_attention", "full_attention"}}, "", base},
+		{"ids beyond a vocabulary that was cut", map[string]any{"eos_token_id": 151645, "bos_token_id": 151643}, "", with(func(c *ModelConfig) {
+			bos := int32(151643)
+			c.EOSTokenIDs, c.BOSTokenID = []int32{151645}, &bos
+		})},
 		{"no padding in older words", map[string]any{"pad_token_id": -1}, "", with(func(c *ModelConfig) { c.PadTokenID = nil })},
 		{"tied", map[string]any{"tie_word_embeddings": true}, "", with(func(c *ModelConfig) { c.TieWordEmbeddings = true })},
 	} {
@@ -105,8 +109,8 @@ func TestParseModelConfigRefused(t *testing.T) {
 		{map[string]any{"sliding_window": "x"}, "", "sliding_window", nil},
 		{map[string]any{"pad_token_id": -2}, "", "pad_token_id: -2 found", nil},
 		{map[string]any{"layer_types": []any{"full_attention", "sliding_attention"}}, "", "layer_types/1", ErrUnsupported},
-		{map[string]any{"rope_scaling": map[string]any{"type": "yarn", "factor": 4.0}}, "", `"yarn"`, ErrUnsupported},
-		{map[string]any{"rope_parameters": map[string]any{"rope_type": "llama3", "rope_theta": 1e4}}, "", `"llama3"`, ErrUnsupported},
+		{map[string]any{"rope_scaling": map[string]any{"type": "yarn", "factor": 4.0}}, "", `rope_scaling/rope_type: "yarn" found`, ErrUnsupported},
+		{map[string]any{"rope_parameters": map[string]any{"rope_type": "llama3", "rope_theta": 1e4}}, "", `rope_parameters/rope_type: "llama3" found`, ErrUnsupported},
 		{map[string]any{"rope_parameters": map[string]any{"full_attention": map[string]any{}}}, "", "full_attention", ErrUnsupported},
 		{map[string]any{"rope_parameters": map[string]any{"rope_theta": 5}}, "", "rope_parameters/rope_theta: 5 found, but rope_theta is 10000", nil},
 		{map[string]any{"rope_parameters": map[string]any{"rope_theta": "x"}}, "", "rope_parameters/rope_theta", nil},
@@ -133,10 +137,10 @@ func TestParseModelConfigRefused(t *testing.T) {
 		{map[string]any{"num_key_value_heads": 3}, "", "num_key_value_heads: 3 found, a divisor of num_attention_heads 4", nil},
 		{map[string]any{"head_dim": 3}, "", "head_dim: 3 found, an even number", nil},
 		{map[string]any{"rms_norm_eps": 0}, "", "rms_norm_eps: 0 found", nil},
-		{map[string]any{"eos_token_id": 40}, "", "eos_token_id: 40 found, 0 to vocab_size-1 = 39", nil},
+		{map[string]any{"eos_token_id": -40}, "", "eos_token_id: -40 found, an id from 0 on", nil},
 		{map[string]any{"eos_token_id": []any{1, "x"}}, "", "/eos_token_id/1", nil},
 		{map[string]any{"bos_token_id": -1}, "", "bos_token_id: -1 found", nil},
-		{nil, `{"eos_token_id":[99]}`, "generation_config.json: eos_token_id: 99 found", nil},
+		{nil, `{"eos_token_id":[-99]}`, "generation_config.json: eos_token_id: -99 found", nil},
 		{nil, `{"eos_token_id":}`, "generation_config.json:1:", nil},
 		{map[string]any{"Hidden_Size": 16}, "", `"Hidden_Size", expected "hidden_size"`, nil},
 	} {

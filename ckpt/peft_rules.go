@@ -25,12 +25,15 @@ type adapterRules struct {
 // made to stop just short of it. Names are short: an honest expression takes microseconds.
 const matchTimeout = 2 * time.Second
 
-// pythonGroup is (?P<name> and (?P=name), or an escape or class that may look like it.
-var pythonGroup = regexp.MustCompile(`(?s)\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?P<|\(\?P=\w+\)`)
+// pythonOnly is (?P<name>, (?P=name) and {,n}, which .NET reads otherwise, or an escape or class that may look like one of them.
+var pythonOnly = regexp.MustCompile(`(?s)\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?P<|\(\?P=\w+\)|\{,[0-9]*\}`)
 
 // compile compiles an expression of Python's re; it may hold constructs that Go's regexp does not know.
 func compile(field, expression string) (*regexp2.Regexp, error) {
-	written := pythonGroup.ReplaceAllStringFunc(expression, func(s string) string {
+	written := pythonOnly.ReplaceAllStringFunc(expression, func(s string) string {
+		if strings.HasPrefix(s, "{,") {
+			return "{0" + s[1:]
+		}
 		if name, ok := strings.CutPrefix(s, "(?P="); ok {
 			return `\k<` + strings.TrimSuffix(name, ")") + ">"
 		}

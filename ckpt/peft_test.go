@@ -279,6 +279,12 @@ func TestPythonGroups(t *testing.T) {
 		{`.*\.(?P<n>[qk])_proj`, "a.q_proj", true},
 		{`[(?P<]+x`, "P<x", true},
 		{`\(?P<x`, "(P<x", true},
+		{`layers.\d{,2}.q`, "layers.17.q", true},
+		{`layers.\d{,2}.q`, "layers..q", true},
+		{`layers.\d{,2}.q`, "layers.123.q", false},
+		{`a{,}`, "aaa", true},
+		{`a[{,2}]+`, "a{,2}", true},
+		{`a\{,2}`, "a{,2}", true},
 	} {
 		re, err := compile("field", "^(?:"+test.expression+")$")
 		if err != nil {

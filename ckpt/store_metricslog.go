@@ -13,6 +13,7 @@ import (
 	"afctl/flow/strictjson"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"golang.org/x/sys/unix"
 )
 
 // maxMetricsLine bounds one line, so that a wrong file cannot fill the memory.
@@ -56,7 +57,7 @@ func openMetricsLog(d disk, path string) (*MetricsLog, error) {
 
 // endsLine says whether the file is empty or ends with a newline.
 func endsLine(path string) (bool, error) {
-	f, err := os.Open(path)
+	f, err := OpenRegular(path)
 	if err != nil {
 		return false, err
 	}
@@ -125,7 +126,7 @@ func metricsStep(where string, line []byte) (int, error) {
 // that is torn. Anything else that is not a line of metrics, or a step that falls, is an error that names the line,
 // and nothing is dropped. No file is no lines.
 func TruncateMetrics(path string, step int) (last int, err error) {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
@@ -133,11 +134,14 @@ func TruncateMetrics(path string, step int) (last int, err error) {
 		return 0, fmt.Errorf("metrics: %w", err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	last, keep, err := scanMetrics(path, f, step)
-	if err != nil {
-		return 0, fmt.Errorf("metrics: %w", err)
-	}
 	info, err := f.Stat()
+	if err == nil {
+		err = CheckRegular(info)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("metrics: %s: %w", path, err)
+	}
+	last, keep, err := scanMetrics(path, f, step)
 	if err != nil {
 		return 0, fmt.Errorf("metrics: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"golang.org/x/sys/unix"
 	"os"
 	"path/filepath"
 	"strings"
@@ -74,6 +75,16 @@ func TestTruncateMetricsRefuses(t *testing.T) {
 		if got, err := os.ReadFile(path); err != nil || string(got) != c.content {
 			t.Errorf("%.40q: the file was changed (%v)", c.content, err)
 		}
+	}
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := TruncateMetrics(pipe, 0); err == nil || !strings.Contains(err.Error(), pipe+": a named pipe found") {
+		t.Errorf("a pipe: %v", err)
+	}
+	if _, err := OpenMetricsLog(pipe); err == nil || !strings.Contains(err.Error(), "a named pipe found") {
+		t.Errorf("a pipe: %v", err)
 	}
 	if last, err := TruncateMetrics(filepath.Join(t.TempDir(), "none"), 5); err != nil || last != 0 {
 		t.Errorf("no file: %d, %v", last, err)

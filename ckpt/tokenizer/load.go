@@ -162,7 +162,7 @@ func (t *Tokenizer) loadModel(m *modelJSON) error {
 	switch {
 	case m == nil:
 		return errors.New("model: missing, an object expected")
-	case m.Type != "BPE":
+	case m.Type != "BPE" && m.Type != "": // files of before 2021 do not say it, as GPT-2's
 		return unsupported("model/type: %.100q found, \"BPE\" expected", m.Type)
 	case m.Dropout != nil && *m.Dropout != 0:
 		return unsupported("model/dropout: %v found, none expected: the same text must give the same ids", *m.Dropout)

@@ -41,6 +41,7 @@ func TestParseRefused(t *testing.T) {
 	}{
 		"nothing":       {func(raw, model map[string]any) {}, "", false},
 		"no model":      {func(raw, model map[string]any) { delete(raw, "model") }, "model: missing", false},
+		"no type":       {func(raw, model map[string]any) { delete(model, "type") }, "", false},
 		"WordLevel":     {func(raw, model map[string]any) { model["type"] = "WordLevel" }, "model/type", true},
 		"dropout":       {func(raw, model map[string]any) { model["dropout"] = 0.1 }, "model/dropout", true},
 		"byte_fallback": {func(raw, model map[string]any) { model["byte_fallback"] = true }, "model/byte_fallback", true},

@@ -20,6 +20,7 @@ type component struct {
 	Pattern        *patternJSON     `json:"pattern"`
 	Behavior       string           `json:"behavior"`
 	Invert         bool             `json:"invert"`
+	Decoders       []jsontext.Value `json:"decoders"`
 	AddPrefixSpace *bool            `json:"add_prefix_space"`
 	TrimOffsets    bool             `json:"trim_offsets"` // about offsets only
 	UseRegex       *bool            `json:"use_regex"`
