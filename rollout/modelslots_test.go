@@ -52,6 +52,32 @@ func TestModelPlanner(t *testing.T) {
 	}
 }
 
+// What a model thinks before it answers is not read: a draft of a call is not made. The planner's tokens stay as they were sampled.
+func TestThinking(t *testing.T) {
+	const draft = "<think>\nSub-Goal: no. Tool Name: Wrong. {\"q\": \"draft\"} Should we STOP? <answer>no</answer>\n</think>\n\n"
+	said := func(text string) *replies { return &replies{texts: []string{draft + text}} }
+	planned, err := ModelPlanner{Model: said("Sub-Goal: find it\nTool Name: Search")}.Plan(t.Context(), input())
+	if err != nil || planned.Plan.SubGoal != "find it" || planned.Plan.Tool != "Search" || !strings.HasPrefix(planned.Completion.Text, draft) {
+		t.Errorf("%+v, %v", planned, err)
+	}
+	args, err := ModelExecutor{Model: said(`{"q": "a"}`)}.Arguments(t.Context(), input(), plan("Search", "goal"), echo("Search").Spec())
+	if err != nil || string(args) != `{"q": "a"}` {
+		t.Errorf("%s, %v", args, err)
+	}
+	verdict, _, err := ModelVerifier{Model: said(`CONTINUE`)}.Verify(t.Context(), input())
+	if err != nil || verdict != flow.VerdictContinue {
+		t.Errorf("%v, %v", verdict, err)
+	}
+	for text, want := range map[string]string{"Paris": "Paris", "<answer>Paris</answer>": "Paris"} {
+		if answer, err := (ModelGenerator{Model: said(text)}).Answer(t.Context(), input()); err != nil || answer != want {
+			t.Errorf("%q, %v; expected %q", answer, err, want)
+		}
+	}
+	if answer, err := (ModelGenerator{Model: said("")}).Answer(t.Context(), input()); err != nil || answer != "no" { // all that there is
+		t.Errorf("%q, %v", answer, err)
+	}
+}
+
 func TestModelExecutor(t *testing.T) {
 	spec := echo("Search").Spec()
 	for name, c := range map[string]struct {

@@ -16,6 +16,7 @@ import (
 //   - A comma, semicolon or colon parts words ("b,e" is "b, e", and 24:00 is not 2400), unless it parts thousands.
 //   - Mathematical symbols are words of their own (x > 5, ¬A → B), and with two of them brackets are; one letter or two keep a minus sign (A-, Cl-).
 //   - Between two figures a dash, "to" and "until" are one sign.
+//   - A date is one whatever the order of its day and month, and however the month is shortened.
 //   - An article stands before a word: "A" in "A, B", "A/B" or "A ∨ B" is none.
 func Exact(task flow.Task, answer string) (Grade, error) {
 	accepted, err := truths(task)
@@ -47,22 +48,24 @@ var (
 	// groups are thousands, or lakhs and crores, that commas part.
 	groups = regexp.MustCompile(`\d{1,3}(?:,\d{2,3})*,\d{3}(?:$|[^\d,]|,\D|,$)`)
 	// fromTo is what stands between two figures of a range, a result or a date. A dash behind a space and before a figure is its sign.
-	fromTo  = regexp.MustCompile(`(\d[%)]?)(?:\s+(?:to|until|till)\s+|\s*\p{Pd}\s+|\p{Pd})([$€£(]?-?\d)`)
-	oneSign = strings.NewReplacer("−", "-", "⁄", "/", "<->", "↔", "<=>", "⇔", "->", "→", "=>", "⇒", "<=", "≤", ">=", "≥", "!=", "≠")
+	fromTo = regexp.MustCompile(`(\d[%)]?)(?:\s+(?:to|until|till)\s+|\s*\p{Pd}\s+|\p{Pd})([$€£(]?-?\d)`)
+	// plusWithin adds, other than that of C++ and A+.
+	plusWithin = regexp.MustCompile(`([\pL\pN)\]}])\+([\pL\pN(\[{\\])`)
+	oneSign    = strings.NewReplacer("−", "-", "⁄", "/", "<->", "↔", "<=>", "⇔", "->", "→", "=>", "⇒", "<=", "≤", ">=", "≥", "!=", "≠")
 	// keepsMinus is a grade, a blood group or an ion.
 	keepsMinus = regexp.MustCompile(`^\W*([\pL]{1,2}-)\W*$`)
 )
 
 // exactForm is a text as Exact compares it.
 func exactForm(text string) string {
-	text = roughly.ReplaceAllString(strings.ToLower(norm.NFKC.String(text)), "")
+	text = dates(roughly.ReplaceAllString(strings.ToLower(norm.NFKC.String(text)), ""))
 	text = groups.ReplaceAllStringFunc(text, func(s string) string {
 		last := strings.LastIndexFunc(s, unicode.IsDigit) + 1
 		return strings.ReplaceAll(s[:last], ",", "") + s[last:]
 	})
 	text = oneSign.Replace(text)
 	for range 2 { // a figure between two signs belongs to both
-		text = fromTo.ReplaceAllString(text, "$1 $2")
+		text = plusWithin.ReplaceAllString(fromTo.ReplaceAllString(text, "$1 $2"), "$1 + $2")
 	}
 	w := exactWords{formula: strings.Count(strings.Map(isSymbol, text), "=") > 1}
 	for _, r := range text {
@@ -81,6 +84,22 @@ func exactForm(text string) string {
 		return strings.Join(strings.Fields(text), " ")
 	}
 	return strings.Join(kept, " ")
+}
+
+const month = `(jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\b\.?`
+
+var (
+	monthFirst = regexp.MustCompile(`\b` + month + `\s*(\d{1,2})(?:st|nd|rd|th)?(?:\s*,\s*|\s+)(\d{3,4})\b`)
+	dayFirst   = regexp.MustCompile(`\b(?:the\s+)?(\d{1,2})(?:st|nd|rd|th)?\s+(?:of\s+)?` + month + `(?:\s*,\s*|\s+)(\d{3,4})\b`)
+)
+
+// dates gives days one order: "July 4th, 1776" and "the 4th of July, 1776" are "4 jul 1776".
+func dates(text string) string {
+	text = monthFirst.ReplaceAllString(text, "$2 $1 $3")
+	return dayFirst.ReplaceAllStringFunc(text, func(s string) string {
+		m := dayFirst.FindStringSubmatch(s)
+		return strings.TrimPrefix(m[1], "0") + " " + m[2][:3] + " " + m[3]
+	})
 }
 
 // isSymbol maps symbols that are words of their own to "=", and all else to nothing. C++ and A+ have their plus.

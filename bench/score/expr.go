@@ -15,7 +15,7 @@ import (
 //	product = factor { [ "*" | "/" | \times | \cdot | \div ] factor }       adjacent: 2\pi, 3(4), (1)(2), 2\sqrt{3}
 //	factor  = ["-" | "+"] factor | primary { "!" | "^" factor }
 //	primary = number [ mixed fraction ] | "(" sum ")" | "[" sum "]" | "{" sum [ \over sum ] "}"
-//	        | \frac arg arg | \binom arg arg | \sqrt [ "[" n "]" ] arg | "√" primary | \pi | \infty
+//	        | "|" sum "|" | \frac arg arg | \binom arg arg | \sqrt [ "[" n "]" ] arg | "√" primary | \pi | \infty
 //	number  = digits with "," "{,}" "\," between thousands, decimals, \overline{period}, "e" exponent
 type parser struct {
 	s   []rune
@@ -245,11 +245,15 @@ func (p *parser) factor() (value, bool) {
 		switch {
 		case p.has("!") && !p.has("!="):
 			n, whole := wholeNumber(v)
-			if !whole || n < 0 || n > 100 {
-				return v, true // an exclamation mark, or too large
+			if !whole || n < 0 {
+				return v, true // an exclamation mark
 			}
 			p.pos++
 			p.beyond = "a factorial"
+			if n > maxFactorial {
+				p.err, v = errLarge, inexact(math.NaN())
+				continue
+			}
 			v = rational(new(big.Rat).SetInt(new(big.Int).MulRange(1, n)))
 		case p.accept("^"):
 			e, more := p.factor()
@@ -273,7 +277,7 @@ func (p *parser) raise(v, e value) (value, bool) {
 			out, ok := v.power(r.Num().Int64())
 			if !ok {
 				p.err = errZero
-			} else if math.IsInf(out.f, 0) && !out.exact() && !math.IsInf(v.f, 0) {
+			} else if !out.exact() && (math.IsInf(out.f, 0) && !math.IsInf(v.f, 0) || out.f == 0 && !v.isZero()) {
 				p.err = errLarge
 			}
 			return out, true
@@ -326,6 +330,12 @@ func (p *parser) form() (value, bool) {
 		return p.bracket("]")
 	case r == '{':
 		return p.group()
+	case r == '|' && p.pos+1 < len(p.s) && p.s[p.pos+1] != ' ': // no cell of a table
+		v, ok := p.bracket("|")
+		if ok && v.f < 0 {
+			v = v.neg()
+		}
+		return v, ok
 	case r >= '0' && r <= '9', r == '.' && p.pos+1 < len(p.s) && unicode.IsDigit(p.s[p.pos+1]):
 		return p.number()
 	case r == '\\':

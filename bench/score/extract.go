@@ -58,7 +58,7 @@ func Extract(text string) (string, Origin) {
 		text = withoutRemarks(text)
 		if at := announce.FindAllStringIndex(text, -1); at != nil {
 			if line := lineFrom(text[at[len(at)-1][1]:]); line != "" {
-				text, origin = line, Announced
+				text, origin = wholeText.ReplaceAllString(line, "$1"), Announced
 			}
 		}
 	}
@@ -74,9 +74,17 @@ func tail(text string) string {
 	return text[cut:]
 }
 
-// lineFrom is the first line that is not blank.
+// display is a formula, or a block of code, that begins behind a line of its own.
+var display = regexp.MustCompile("(?s)^(?:\\\\\\[[ \\t]*\\r?\\n(.*?)\\\\\\]|\\$\\$[ \\t]*\\r?\\n(.*?)\\$\\$|```\\w*[ \\t]*\\r?\\n(.*?)```|" +
+	`\\begin\{(?:align|equation|gather)\*?\}(.*?)\\end\{)`)
+
+// lineFrom is the first line that is not blank, or the formula that it opens.
 func lineFrom(text string) string {
-	line, _, _ := strings.Cut(strings.TrimLeft(text, " \t\r\n*"), "\n")
+	text = strings.TrimLeft(text, " \t\r\n*")
+	if m := display.FindStringSubmatch(text); m != nil {
+		return strings.TrimSpace(m[1] + m[2] + m[3] + m[4])
+	}
+	line, _, _ := strings.Cut(text, "\n")
 	return strings.TrimSpace(line)
 }
 

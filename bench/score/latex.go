@@ -3,6 +3,7 @@ package score
 import (
 	"math"
 	"math/big"
+	"math/bits"
 	"regexp"
 	"strconv"
 	"strings"
@@ -14,12 +15,12 @@ import (
 var symbols = strings.NewReplacer(
 	"×", "*", "⋅", "*", "·", "*", "∗", "*", "✕", "*", "⨯", "*", "÷", "/", "∕", "/", "⁄", "/",
 	"−", "-", "–", "-", "—", "-", "－", "-", "＋", "+", "（", "(", "）", ")", "．", ".", "，", ",", "％", "%",
-	"√", `\surd `, "π", `\pi `, "∞", `\infty `, "±", `\pm `, "≈", `\approx `, "≠", `\neq `, "≤", `\le `, "≥", `\ge `, "°", `^\circ `,
+	"√", `\surd `, "∛", `\cbrt `, "π", `\pi `, "∞", `\infty `, "±", `\pm `, "≈", `\approx `, "≠", `\neq `, "≤", `\le `, "≥", `\ge `, "°", `^\circ `,
 	"½", `\frac{1}{2}`, "⅓", `\frac{1}{3}`, "⅔", `\frac{2}{3}`, "¼", `\frac{1}{4}`, "¾", `\frac{3}{4}`,
 	"⅕", `\frac{1}{5}`, "⅖", `\frac{2}{5}`, "⅗", `\frac{3}{5}`, "⅘", `\frac{4}{5}`, "⅙", `\frac{1}{6}`, "⅚", `\frac{5}{6}`,
 	"⅛", `\frac{1}{8}`, "⅜", `\frac{3}{8}`, "⅝", `\frac{5}{8}`, "⅞", `\frac{7}{8}`,
 	"₀", "_{0}", "₁", "_{1}", "₂", "_{2}", "₃", "_{3}", "₄", "_{4}", "₅", "_{5}", "₆", "_{6}", "₇", "_{7}", "₈", "_{8}", "₉", "_{9}", "ⁿ", "^{n}",
-	"\u00a0", " ", "\u2009", " ", "\u202f", " ", "**", "^", `\$`, " ", "€", " ", "£", " ", "¥", " ",
+	"\u00a0", " ", "\u2009", " ", "\u202f", " ", "**", "^", `\*`, "*", "∈", `\in `, `\$`, " ", "€", " ", "£", " ", "¥", " ",
 )
 
 var (
@@ -75,6 +76,8 @@ func (p *parser) latex() (value, bool) {
 		return p.radical(degree, p.argument)
 	case p.command(`\surd`):
 		return p.radical(2, p.primary)
+	case p.command(`\cbrt`):
+		return p.radical(3, p.primary)
 	case p.command(`\pi`):
 		p.beyond = "π"
 		return build(map[irrational]*big.Rat{{root: 1, pi: 1}: big.NewRat(1, 1)}), true
@@ -95,7 +98,7 @@ func (p *parser) binomial() (value, bool) {
 	b, ok := p.argument()
 	n, wholeN := wholeNumber(a)
 	k, wholeK := wholeNumber(b)
-	if !ok || !wholeN || !wholeK || k < 0 || n < k || n > maxPower {
+	if k = min(k, n-k); !ok || !wholeN || !wholeK || k < 0 || k > maxBits/int64(bits.Len64(uint64(n))+1) {
 		return b, false
 	}
 	p.beyond = "a binomial coefficient"

@@ -37,7 +37,7 @@ func Number(task flow.Task, answer string) (Grade, error) {
 	var why string
 	for _, t := range accepted {
 		wants := readings(t)
-		if wants == nil {
+		if wants == nil || wants[0].unknown() {
 			if sameText(found, t) {
 				return right("%s is the text %s", excerpt(found), excerpt(t)), nil
 			}
@@ -78,12 +78,16 @@ func IsNumber(text string) bool {
 		}
 	}
 	l, ok := readAll(text)
-	return ok && !slices.ContainsFunc(l.items, func(q quantity) bool { return q.unit != "" && q.unit != "degree" || math.IsNaN(q.value.f) })
+	return ok && !l.unknown() && !slices.ContainsFunc(l.items, func(q quantity) bool { return q.unit != "" && q.unit != "degree" })
 }
 
+// IsFormula reports whether text, as a ground truth, is written in LaTeX: Number compares it without its spacing and text commands.
+func IsFormula(text string) bool { return latexCommand.MatchString(text) }
+
 var (
-	listSigns = regexp.MustCompile(`[,;]\s|;|&|\b(?:and|or)\b`)
-	figures   = regexp.MustCompile(`^[\s("'\[]*\+?\d[\d.,]*(?:(?:\s*[\p{Pd}−]\s*[\d.,]*\d)+|(?:\s*/\s*\d+){2,})[\s)"'\].]*$`)
+	latexCommand = regexp.MustCompile(`\\[A-Za-z]+`)
+	listSigns    = regexp.MustCompile(`[,;]\s|;|&|\b(?:and|or)\b`)
+	figures      = regexp.MustCompile(`^[\s("'\[]*\+?\d[\d.,]*(?:(?:\s*[\p{Pd}−]\s*[\d.,]*\d)+|(?:\s*/\s*\d+){2,})[\s)"'\].]*$`)
 )
 
 // IsYesNo reports whether text is a bare yes or no.
@@ -109,6 +113,11 @@ type list struct {
 
 // decimal reports whether the list is one number with a decimal point: then a rounded answer is asked for.
 func (l list) decimal() bool { return len(l.items) == 1 && l.items[0].decimal }
+
+// unknown reports whether the list holds a number beyond what is computed, such as 2^{2000}, which is then compared as text.
+func (l list) unknown() bool {
+	return slices.ContainsFunc(l.items, func(q quantity) bool { return math.IsNaN(q.value.f) })
+}
 
 func (l list) ordered() bool { return len(l.items) > 1 && (l.open == "(" || l.open == "[") }
 
@@ -229,12 +238,18 @@ func readWhole(text string, apart bool) (list, bool) {
 
 // afterEquals gives what follows the last equals sign, unless that is part of <=, >= or !=.
 func afterEquals(text string) (string, bool) {
+	if at := membership.FindStringIndex(text); at != nil {
+		return text[at[1]:], true
+	}
 	at := strings.LastIndexByte(text, '=')
 	if at < 1 || strings.IndexByte("<>!", text[at-1]) >= 0 {
 		return "", false
 	}
 	return text[at+1:], true
 }
+
+// membership is what says of a variable that it is in a set.
+var membership = regexp.MustCompile(`^(?:[\s$]|\\[(\[])*[A-Za-z]\s*\\in\b`)
 
 // ended reports whether nothing but closing punctuation is left.
 func (p *parser) ended() bool {
@@ -367,6 +382,7 @@ func (p *parser) scale() int64 {
 
 var (
 	latexNoise = regexp.MustCompile(`(\\\\)|\\(?:left|right|displaystyle|quad|qquad|[,;:!\s(\)\[\]])|[\s$~]`) // but for the breaks between rows
+	oneBrace   = regexp.MustCompile(`([\^_])\{(\w)\}`)                                                        // x^{2} is x^2
 	latexText  = regexp.MustCompile(`\\(?:text|mathrm|mathbf|textbf|textrm|mbox)\s*\{([^{}]*)\}`)
 	oneName    = strings.NewReplacer(`\dfrac`, `\frac`, `\tfrac`, `\frac`, `\geq`, `\ge`, `\leq`, `\le`, ">=", `\ge`, "<=", `\le`)
 )
@@ -374,14 +390,14 @@ var (
 // sameText compares what is no number: as LaTeX without spacing, and plain words as Exact does.
 func sameText(a, b string) bool {
 	clean := func(s string) string {
-		s = symbols.Replace(strings.TrimRight(s, ". "))
+		s = readable(strings.TrimRight(s, ". "))
 		s = latexText.ReplaceAllString(s, "$1")
-		return latexNoise.ReplaceAllString(oneName.Replace(s), "$1")
+		return oneBrace.ReplaceAllString(latexNoise.ReplaceAllString(oneName.Replace(s), "$1"), "$1$2")
 	}
 	if clean(a) == clean(b) {
 		return true
 	}
-	b = latexText.ReplaceAllString(b, "$1")
+	b = strings.Trim(latexText.ReplaceAllString(b, "$1"), "()")
 	words := strings.IndexFunc(b, func(r rune) bool { return !unicode.IsLetter(r) && r != ' ' }) < 0
 	return words && Normalize(a) == Normalize(b)
 }

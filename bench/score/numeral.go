@@ -74,7 +74,7 @@ func count(words []string) (int64, bool) {
 			group += int64(small)
 		case ten >= 0 && first:
 			group += int64(20 + 10*ten)
-		case w == "hundred" && group > 0 && group < 10:
+		case w == "hundred" && group > 0 && group < 100 && (group < 10 || group%10 > 0): // "fifteen hundred"
 			group *= 100
 		case large > 0 && group > 0 && large < below:
 			total, group, below = total+group*large, 0, large

@@ -1,6 +1,7 @@
 package score
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 var (
 	thousands = regexp.MustCompile(`(^|[^\d.,])(\d{1,3}(?:[ \x{00a0}\x{2009}\x{202f}]\d{3})+)($|[^\d])`)
+	andPart   = regexp.MustCompile(`(?i)(\d)\s+and\s+(?:an?|one)\s+(half|third|quarter|fourth|fifth|sixth|seventh|eighth|ninth|tenth)\b`)
 	// A sign in words, and one before a currency.
 	signInWords  = regexp.MustCompile(`(?i)\b(?:negative|minus)\s+([\\$€£¥(]*\d)`)
 	signOutside  = regexp.MustCompile(`[-−–](?:\\?\$|[€£¥])\s*(\d)`)
@@ -21,6 +23,10 @@ func spelled(text string) string {
 	text = thousands.ReplaceAllStringFunc(text, func(s string) string {
 		m := thousands.FindStringSubmatch(s)
 		return m[1] + strings.Join(strings.FieldsFunc(m[2], func(r rune) bool { return !unicode.IsDigit(r) }), "") + m[3]
+	})
+	text = andPart.ReplaceAllStringFunc(text, func(s string) string {
+		m := andPart.FindStringSubmatch(s)
+		return fmt.Sprintf("%s 1/%d", m[1], singularParts[strings.ToLower(m[2])])
 	})
 	return signOutside.ReplaceAllString(signInWords.ReplaceAllString(text, "-$1"), "-$1")
 }

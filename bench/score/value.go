@@ -24,10 +24,11 @@ type irrational struct {
 
 // Bounds that keep work on hostile input small: beyond them a value is known as a float64 only.
 const (
-	maxBits  = 4096    // of a numerator or denominator
-	maxTerms = 16      // of one value
-	maxRoot  = 1 << 32 // largest number whose square part is sought (trial division up to its square root)
-	maxPower = 1024    // largest exact exponent
+	maxBits      = 4096    // of a numerator or denominator
+	maxTerms     = 16      // of one value
+	maxRoot      = 1 << 32 // largest number whose square part is sought (trial division up to its square root)
+	maxPower     = 1024    // largest degree of a root, and digits of a number
+	maxFactorial = 500     // has 3,768 bits
 )
 
 func rational(r *big.Rat) value {
@@ -58,6 +59,9 @@ func build(terms map[irrational]*big.Rat) value {
 	}
 	if len(terms) > maxTerms {
 		v.terms = nil
+	}
+	if v.terms == nil && (math.IsInf(v.f, 0) || v.f == 0) {
+		v.f = math.NaN() // too large or too small for a float64: neither infinity nor 0
 	}
 	return v
 }
@@ -186,7 +190,7 @@ func (v value) power(n int64) (value, bool) {
 	if v.isZero() && n < 1 {
 		return value{}, false
 	}
-	if n < -maxPower || n > maxPower {
+	if n < -maxBits || n > maxBits { // exact up to maxBits, which the factors see to
 		return inexact(math.Pow(v.f, float64(n))), true
 	}
 	base := v

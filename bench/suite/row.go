@@ -307,7 +307,7 @@ func (r Reader) scorer(suite string, fields map[string]any, t flow.Task) (string
 		name = "game24"
 	case all(score.IsYesNo):
 		name = "yesno"
-	case all(score.IsNumber):
+	case all(score.IsNumber), all(score.IsFormula):
 		name = "number"
 	default:
 		name = "exact"

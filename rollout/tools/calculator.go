@@ -101,6 +101,9 @@ func (v quantity) text() (string, error) {
 		return "≈ " + v.decimal(), nil
 	}
 	exact := v.r.RatString()
+	if len(exact) > maxDigits && !v.r.IsInt() {
+		return "≈ " + v.decimal(), nil // of too many digits to be read
+	}
 	if len(exact) > maxDigits {
 		return "", fail(KindTooLarge, "the result has too many digits; it is about "+v.decimal())
 	}

@@ -59,7 +59,10 @@ func (w *WebSearch) Execute(ctx context.Context, args json.RawMessage) (rollout.
 	if len(all) == 0 {
 		return rollout.Result{}, fail(rollout.KindNotFound, fmt.Sprintf("the page at %s has no text", brief(a.URL)))
 	}
-	found := index.Rank(a.Query, all, webPassages)
+	found, err := index.Rank(ctx, a.Query, all, webPassages)
+	if err != nil {
+		return rollout.Result{}, err
+	}
 	note := ""
 	if len(found) == 0 {
 		found = all[:min(webPassages, len(all))]

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"context"
 	"math"
 	"slices"
 )
@@ -17,11 +18,11 @@ func idf(n, df int) float64 {
 }
 
 // Rank orders the passages of one text by BM25 against a query and gives the best k that match at all. Ties keep the
-// order of the text. It is for texts that were not indexed beforehand, such as one web page.
-func Rank(text string, passages []Passage, k int) []Passage {
+// order of the text; the error is that of ctx. It is for texts that were not indexed beforehand, such as one web page.
+func Rank(ctx context.Context, text string, passages []Passage, k int) ([]Passage, error) {
 	terms := query(text)
 	if len(terms) == 0 || len(passages) == 0 {
-		return nil
+		return nil, nil
 	}
 	place := map[string]int{}
 	for i, t := range terms {
@@ -32,6 +33,9 @@ func Rank(text string, passages []Passage, k int) []Passage {
 	df := make([]int, len(terms))
 	total := 0
 	for i, p := range passages {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		counts[i] = make([]int, len(terms))
 		for _, w := range words(p.Section + "\n" + p.Text) {
 			lengths[i]++
@@ -67,5 +71,5 @@ func Rank(text string, passages []Passage, k int) []Passage {
 		}
 		return 0
 	})
-	return found[:min(k, len(found))]
+	return found[:min(k, len(found))], nil
 }

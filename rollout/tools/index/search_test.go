@@ -80,8 +80,14 @@ func TestSearch(t *testing.T) {
 	if got := find(t, ix, "Ada Lume", 1); got[0].URL != docs[4].URL || got[0].Score <= 0 {
 		t.Errorf("%+v", got)
 	}
+	// A capital that begins a sentence is that of a word, not of a name.
+	for _, query := range []string{"Founders of Karvon", "Discography of Ada Lume"} {
+		if got := find(t, ix, query, 3); len(got) == 0 {
+			t.Errorf("%q: nothing", query)
+		}
+	}
 	// A name that is not there finds nothing, whatever else the query says.
-	for _, query := range []string{"Zanzor", "river of Zanzor", "the city of Zanzor in the country", "", "???", "   "} {
+	for _, query := range []string{"Zanzor", "Zanzor river", "Zanzor of the river", "Zanzor Karvon", "Founders of Zanzor", "river of Zanzor", "the city of Zanzor in the country", "", "???", "   "} {
 		if got := find(t, ix, query, 3); len(got) != 0 {
 			t.Errorf("%q: %v, expected nothing", query, titles(got))
 		}

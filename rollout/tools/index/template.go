@@ -86,7 +86,16 @@ func rendered(name string) func(args []string) string {
 		return func(args []string) string { return args[len(args)-1] }
 	case "langx":
 		return func(args []string) string { return args[min(1, len(args)-1)] }
-	case "nowrap", "nobr", "small", "abbr", "formatnum", "val", "sub":
+	case "circa", "c.", "ca":
+		return func(args []string) string { return "c. " + strings.Join(args[:min(2, len(args))], " – ") }
+	case "as of", "since":
+		return func(args []string) string {
+			return strings.ToUpper(name[:1]) + name[1:] + " " + strings.Join(args, "-")
+		}
+	case "us$", "usd":
+		return func(args []string) string { return "US$" + args[0] }
+	case "nihongo", "ill", "interlanguage link", "blockquote", "quote", "cquote", "quotation", "flag", "visible anchor", "vanchor", "linktext",
+		"nowrap", "nobr", "small", "abbr", "formatnum", "val", "sub":
 		return first
 	case "sup":
 		return func(args []string) string { return "^" + args[0] }

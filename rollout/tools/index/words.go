@@ -109,14 +109,23 @@ type asked struct {
 	name bool
 }
 
+func named(field string) bool {
+	first, _ := utf8.DecodeRuneInString(strings.TrimLeft(field, apostrophes+"ʻʼʽʾʿ"))
+	return !unicode.IsLower(first)
+}
+
 // query reduces a text to its distinct terms, in order; stop words only where there is nothing else.
 func query(text string) []asked {
 	text = strings.ToValidUTF8(text[:min(len(text), maxQueryBytes)], " ")
 	var all []asked
-	for _, field := range strings.FieldsFunc(text, func(c rune) bool { return !inWord(c) }) {
-		first, _ := utf8.DecodeRuneInString(strings.TrimLeft(field, apostrophes+"ʻʼʽʾʿ"))
+	fields := strings.FieldsFunc(text, func(c rune) bool { return !inWord(c) })
+	for i, field := range fields {
+		name := named(field)
+		if i == 0 && len(fields) > 2 && !named(fields[1]) && slices.ContainsFunc(fields[2:], named) {
+			name = false // "Members of the Beatles": the capital is that of a sentence
+		}
 		for _, w := range words(field) {
-			all = append(all, asked{w, !unicode.IsLower(first)})
+			all = append(all, asked{w, name})
 		}
 	}
 	pick := func(stops bool) []asked {

@@ -1,6 +1,8 @@
 package index
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -140,19 +142,31 @@ func TestSplitBounds(t *testing.T) {
 }
 
 func TestRank(t *testing.T) {
+	rank := func(text string, p []Passage, k int) []Passage {
+		out, err := Rank(t.Context(), text, p, k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
 	page := []Passage{{Text: "The firm was founded in Oslo."}, {Text: "Its revenue in 2020 was 41 million."}, {Text: "Revenue fell."}, {Text: "Contact us."}}
-	got := Rank("revenue of 2020", page, 2)
+	got := rank("revenue of 2020", page, 2)
 	if len(got) != 2 || got[0].Text != page[1].Text || got[1].Text != page[2].Text || got[0].Score <= got[1].Score {
 		t.Errorf("%+v", got)
 	}
-	if got := Rank("zebra", page, 3); got != nil {
+	if got := rank("zebra", page, 3); got != nil {
 		t.Errorf("%+v", got)
 	}
-	if got := Rank("", page, 3); got != nil {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if got, err := Rank(ended, "revenue", page, 3); !errors.Is(err, context.Canceled) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if got := rank("", page, 3); got != nil {
 		t.Errorf("%+v", got)
 	}
 	same := []Passage{{Text: "a river"}, {Text: "b river"}, {Text: "c river"}}
-	if got := Rank("river", same, 3); len(got) != 3 || got[0].Text != "a river" || got[2].Text != "c river" {
+	if got := rank("river", same, 3); len(got) != 3 || got[0].Text != "a river" || got[2].Text != "c river" {
 		t.Errorf("ties in another order: %+v", got)
 	}
 }
