@@ -65,7 +65,7 @@ func (c *codec) prompt(messages []rollout.Message) ([]int32, error) {
 		if err != nil {
 			return nil, err
 		}
-		return c.tok.Encode(text, true)
+		return c.withBOS(c.tok.Encode(text, true))
 	}
 	// Contents stand as marks while the template is rendered, and are encoded on their own.
 	marked := slices.Clone(messages)
@@ -97,7 +97,15 @@ func (c *codec) prompt(messages []rollout.Message) ([]int32, error) {
 		return nil, errors.New("the chat template leaves out a message that spells a special token")
 	}
 	rest, err := c.tok.Encode(text[at:], true)
-	return append(ids, rest...), err
+	return c.withBOS(append(ids, rest...), err)
+}
+
+// withBOS puts BOS before a prompt that no template has written, where the tokenizer wants one: a template writes its own.
+func (c *codec) withBOS(ids []int32, err error) ([]int32, error) {
+	if bos, ok := c.tok.BOS(); err == nil && ok && c.template == nil && c.tok.Config.AddBOS {
+		ids = append([]int32{bos}, ids...)
+	}
+	return ids, err
 }
 
 // mark stands for the content of message i: characters for private use.

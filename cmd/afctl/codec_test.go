@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -75,6 +76,21 @@ func TestTrap05BOS(t *testing.T) {
 				t.Fatal(err)
 			}
 			check("sft", seqs[0].Tokens)
+		}
+	}
+}
+
+// Without a chat template a prompt has the BOS that the tokenizer asks for, as what sft trains on.
+func TestBOSWithoutATemplate(t *testing.T) {
+	for _, add := range []bool{false, true} {
+		dir, tok := textModel(t, fmt.Sprintf(`{"eos_token":"<|im_end|>","bos_token":"<|bos|>","add_bos_token":%v}`, add))
+		_, c := textSession(t, dir)
+		bos, _ := tok.ID("<|bos|>")
+		for _, content := range []string{"which city?", "<|bos|>city<|im_end|>"} {
+			ids, err := c.prompt([]rollout.Message{{Role: "user", Content: content}})
+			if err != nil || (ids[0] == bos) != add || slices.Contains(ids[1:], bos) {
+				t.Errorf("add_bos_token %v, %q: %v, %v", add, content, ids, err)
+			}
 		}
 	}
 }

@@ -153,9 +153,10 @@ func (c *Config) Validate() error {
 	check(o.LR >= 0, "optimizer.lr", o.LR, "lr >= 0")
 	check(o.Beta1 >= 0 && o.Beta1 < 1, "optimizer.beta1", o.Beta1, "0 <= beta1 < 1")
 	check(o.Beta2 >= 0 && o.Beta2 < 1, "optimizer.beta2", o.Beta2, "0 <= beta2 < 1")
-	check(o.Eps > 0, "optimizer.eps", o.Eps, "eps > 0")
+	held := func(x float64) bool { return float32(x) > 0 && float32(x) <= math.MaxFloat32 }
+	check(held(o.Eps), "optimizer.eps", o.Eps, "eps > 0 that float32 holds")
 	check(o.WeightDecay >= 0, "optimizer.weight_decay", o.WeightDecay, "weight_decay >= 0")
-	check(o.MaxGradNorm >= 0, "optimizer.max_grad_norm", o.MaxGradNorm, "max_grad_norm > 0, or 0 for no clip")
+	check(o.MaxGradNorm == 0 || held(o.MaxGradNorm), "optimizer.max_grad_norm", o.MaxGradNorm, "max_grad_norm > 0 that float32 holds, or 0 for no clip")
 	oneOf("optimizer.schedule", string(o.Schedule), string(Constant), string(Linear), string(Cosine))
 	atLeast := func(key string, found, least int) {
 		check(found >= least && found <= math.MaxInt32, key, found, fmt.Sprintf("a whole number from %d to %d", least, math.MaxInt32))

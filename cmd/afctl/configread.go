@@ -3,11 +3,11 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -33,6 +33,7 @@ type assignment struct{ origin, key, value string }
 
 // configSource says where settings come from; later ones replace earlier ones.
 type configSource struct {
+	ctx   context.Context // ends the waiting for a pipe; nil for never
 	file  string          // YAML; empty for none
 	sets  []string        // key=value, the value in YAML
 	flags []assignment    // flags that stand for a key
@@ -49,7 +50,7 @@ type configSource struct {
 func readSettings(s configSource) (*settings, error) {
 	st := &settings{Config: DefaultConfig(), origin: map[string]string{}}
 	if s.file != "" {
-		data, err := readConfigFile(s.file)
+		data, err := readConfigFile(cmp.Or(s.ctx, context.Background()), s.file)
 		if err != nil {
 			return nil, err
 		}
@@ -99,13 +100,13 @@ func readSettings(s configSource) (*settings, error) {
 	return st, nil
 }
 
-func readConfigFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
+func readConfigFile(ctx context.Context, path string) ([]byte, error) {
+	f, err := ckpt.OpenWaiting(ctx, path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxConfigBytes+1))
+	data, err := io.ReadAll(io.LimitReader(&interruptible{ctx: ctx, r: f}, maxConfigBytes+1))
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"afctl/bench/eval"
 	"afctl/bench/suite"
 	"afctl/ckpt"
+	"afctl/engine"
 	"afctl/flow"
 
 	"github.com/spf13/cobra"
@@ -41,7 +42,10 @@ func newEvalCommand() *cobra.Command {
 					f.extra = append(f.extra, assignment{"--" + s.flag, s.key, s.value})
 				}
 			}
-			f.own = func(c *Config) { c.Tasks.Train, c.Tasks.Shuffle = "", false }
+			f.own = func(c *Config) {
+				c.Tasks.Train, c.Tasks.Shuffle = "", false
+				c.Trainable = engine.LoRA // nothing is trained: no second copy of the weights
+			}
 			s, err := f.settings(cmd, append(slices.Clone(solving), "tasks.eval", "tasks.eval_limit", "!rollout.solve_retries")...)
 			if err != nil {
 				return err

@@ -49,8 +49,9 @@ type panelLayout struct {
 
 // add adds a line: a label, and as many of the cells as there is room for. One without any is left out.
 func (p *panelLayout) add(label string, cells ...cell) {
-	line := panelLine{{fmt.Sprintf("%-*s", labelColumns, label), sgrDim}}
-	room := p.columns - labelColumns
+	label = fmt.Sprintf("%-*s ", labelColumns-1, label) // a long one, such as "step 10000", keeps its distance
+	line := panelLine{{label, sgrDim}}
+	room := p.columns - utf8.RuneCountInString(label)
 	for _, c := range cells {
 		if c.content == "" {
 			continue

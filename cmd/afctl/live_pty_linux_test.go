@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 )
@@ -35,6 +37,41 @@ func openPTY(t *testing.T, columns uint16) (screen, program *os.File) {
 		t.Fatal(err)
 	}
 	return screen, program
+}
+
+// TestProgressWidth: no line of a bar is wider than the terminal, whatever stands beside it.
+func TestProgressWidth(t *testing.T) {
+	t.Setenv("TERM", "xterm")
+	t.Setenv("CI", "")
+	for _, columns := range []int{60, 80, 100} {
+		screen, program := openPTY(t, uint16(columns))
+		output := make(chan []byte, 1)
+		go func() {
+			all, _ := io.ReadAll(screen)
+			output <- all
+		}()
+		for _, total := range []int{4000, -1} {
+			p := newProgress(program, "update", "steps", total)
+			for range 12 {
+				time.Sleep(30 * time.Millisecond) // some of them are painted
+				p.addf(300, "loss %.4g, grad norm %.3g", -0.090641234, 0.2351)
+			}
+			p.end()
+		}
+		program.Close()
+		painted := 0
+		for _, line := range bytes.FieldsFunc(<-output, func(r rune) bool { return r == '\r' || r == '\n' }) {
+			if n := utf8.RuneCount(regexp.MustCompile("\x1b\\[[0-9;]*[A-Za-z]").ReplaceAll(line, nil)); n > columns {
+				t.Errorf("%d columns of %d: %q", n, columns, line)
+			}
+			if bytes.Contains(line, []byte("update")) {
+				painted++
+			}
+		}
+		if painted < 2 {
+			t.Errorf("%d columns: %d bars painted", columns, painted)
+		}
+	}
 }
 
 // TestLiveTerminal: a terminal gets a panel as wide as it is, without colors where NO_COLOR asks for none; a dumb one, and one of CI, gets lines.

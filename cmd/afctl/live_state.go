@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -196,5 +197,9 @@ func (s *runState) left(now time.Time) (time.Duration, bool) {
 		return 0, false
 	}
 	each := s.stepped.Sub(s.training) / time.Duration(n)
-	return each*time.Duration(s.steps-s.done) - min(each, now.Sub(s.stepped)), true
+	rest := time.Duration(s.steps - s.done)
+	if each > math.MaxInt64/rest { // centuries
+		return 0, false
+	}
+	return each*rest - min(each, now.Sub(s.stepped)), true
 }

@@ -331,6 +331,34 @@ func TestPrintable(t *testing.T) {
 	})
 }
 
+// A long label keeps its distance from the figures, and the line its width.
+func TestPanelLabel(t *testing.T) {
+	for columns := 1; columns < 120; columns++ {
+		p := panelLayout{columns: columns}
+		p.add("step 100000", plainCell("kl 0.0000"), plainCell("ratio 1.00"))
+		for _, line := range p.lines {
+			text := ""
+			for _, c := range line {
+				text += c.content
+			}
+			if utf8.RuneCountInString(text) > columns || !strings.HasPrefix(text, "step 100000 kl") {
+				t.Errorf("%d columns: %q", columns, text)
+			}
+		}
+	}
+}
+
+// A run of more steps than time has nanoseconds for ends at no time that is known.
+func TestTimeLeft(t *testing.T) {
+	begin := time.Unix(0, 0)
+	for steps, known := range map[int]bool{3: true, 1 << 20: true, 1 << 31: false, 1 << 40: false} {
+		s := runState{steps: steps, done: 1, training: begin, stepped: begin.Add(time.Minute)}
+		if left, ok := s.left(s.stepped); ok != known || left < 0 {
+			t.Errorf("%d steps: %v, %v", steps, left, ok)
+		}
+	}
+}
+
 func TestSparkline(t *testing.T) {
 	for _, c := range []struct {
 		values  []float64

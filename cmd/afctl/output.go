@@ -14,19 +14,22 @@ import (
 
 // writeOutput writes a file that appears complete or not at all; "-" is stdout, and what is no regular file (a pipe, a device) is
 // written to directly.
-func writeOutput(path string, stdout io.Writer, write func(w io.Writer) error) error {
+func writeOutput(flag, path string, stdout io.Writer, write func(w io.Writer) error) error {
 	if path == "-" {
 		return write(stdout)
 	}
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		if info.IsDir() {
-			return fmt.Errorf("--out: %s: found a folder, expected a file", path)
+			return fmt.Errorf("--%s: %s: found a folder, expected a file", flag, path)
 		}
 		f, err := os.OpenFile(path, os.O_WRONLY, 0)
 		if err != nil {
 			return err
 		}
 		return errors.Join(write(struct{ io.Writer }{f}), f.Close()) // not to be closed by write
+	}
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target // a link stays one
 	}
 	var failed error // of write itself: it speaks of the input, and is not to be blamed on the file
 	err := ckpt.WriteFileAtomic(path, 0o666, func(w io.Writer) error {

@@ -82,7 +82,7 @@ func TestInterruptedWhileReading(t *testing.T) {
 // TestInterruptedWhileWaiting: the same of a named pipe that nobody has opened to write.
 func TestInterruptedWhileWaiting(t *testing.T) {
 	model := tinyModel(t, true, ckpt.F32)
-	for name, args := range map[string][]string{"d.jsonl": {"sft", "--model", model, "--data"}, "t.jsonl": {"update", "--model", model, "--trajectories"}, "docs.jsonl": {"index", "--in"}, "docs.xml": {"index", "--in"}} {
+	for name, args := range map[string][]string{"d.jsonl": {"sft", "--model", model, "--data"}, "t.jsonl": {"update", "--model", model, "--trajectories"}, "docs.jsonl": {"index", "--in"}, "docs.xml": {"index", "--in"}, "c.yaml": {"update", "--model", model, "--trajectories", os.DevNull, "--config"}} {
 		pipe := filepath.Join(t.TempDir(), name)
 		if err := unix.Mkfifo(pipe, 0o600); err != nil {
 			t.Fatal(err)

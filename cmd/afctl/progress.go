@@ -27,7 +27,7 @@ func newProgress(w io.Writer, name, unit string, total int) *progress {
 	p := &progress{w: w, name: name, unit: unit, total: total, last: time.Now()}
 	if onTerminal(w) {
 		p.bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(name),
-			progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString(unit),
+			progressbar.OptionShowCount(),
 			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionFullWidth())
 	}
 	return p
@@ -50,7 +50,7 @@ func (p *progress) addf(n int, format string, args ...any) {
 		note = ", " + fmt.Sprintf(format, args...)
 	}
 	if p.bar != nil {
-		p.bar.Describe(p.name + note)
+		p.bar.Describe(p.fit(p.name + note))
 		_ = p.bar.Add(n) // a terminal that cannot be written to stops nothing
 		return
 	}
@@ -63,6 +63,18 @@ func (p *progress) addf(n int, format string, args ...any) {
 		return
 	}
 	fmt.Fprintf(p.w, "%s: %d %s%s\n", p.name, p.done, p.unit, note)
+}
+
+// besideBar are the columns that a bar takes beside its description: share, counts and times.
+const besideBar = 46
+
+// fit cuts a description to what a line of the terminal has room for: one that wraps cannot be painted over.
+func (p *progress) fit(text string) string {
+	columns, _, err := term.GetSize(int(p.w.(*os.File).Fd()))
+	if r := []rune(text); err == nil && len(r) > columns-besideBar {
+		return string(r[:max(columns-besideBar, 0)])
+	}
+	return text
 }
 
 // end takes the bar off the terminal.

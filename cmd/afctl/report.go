@@ -53,8 +53,13 @@ func newReportCommand() *cobra.Command {
 			if out == "-" && jsonOut == "-" {
 				return usagef("--out and --json: found - for both, expected at most one of them on stdout")
 			}
+			for i, id := range tasks {
+				if slices.Contains(tasks[:i], id) {
+					return usagef("--task %s: %w", shorten(id), errTwice)
+				}
+			}
 			inputs := runInputs(dir)
-			if s, err := readSettings(configSource{file: filepath.Join(dir, configFile)}); err == nil {
+			if s, err := readSettings(configSource{ctx: cmd.Context(), file: filepath.Join(dir, configFile)}); err == nil {
 				inputs = append(inputs, new(modelFlags).inputs(&s.Config)...) // its tokenizer is read
 			}
 			if err := errors.Join(checkFileOut("out", out, inputs), checkFileOut("json", jsonOut, inputs)); err != nil {
@@ -67,7 +72,7 @@ func newReportCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := writeOutput(jsonOut, cmd.OutOrStdout(), func(w io.Writer) error {
+			if err := writeOutput("json", jsonOut, cmd.OutOrStdout(), func(w io.Writer) error {
 				err := d.writeJSON(w)
 				if f, ok := w.(io.Closer); ok && err == nil {
 					err = f.Close() // both files are new, or neither: this one is durable before the other appears
@@ -75,7 +80,7 @@ func newReportCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return writeOutput(out, cmd.OutOrStdout(), d.writeHTML)
+				return writeOutput("out", out, cmd.OutOrStdout(), d.writeHTML)
 			}); err != nil {
 				return err
 			}
@@ -121,7 +126,7 @@ func parseSteps(s string) (first, last int, err error) {
 func readReport(ctx context.Context, dir string, first, last int, chosen []string) (d *reportData, err error) {
 	in := reportInput{first: first, last: last, chosen: chosen}
 	var notes []string
-	s, err := readSettings(configSource{file: filepath.Join(dir, configFile)})
+	s, err := readSettings(configSource{ctx: ctx, file: filepath.Join(dir, configFile)})
 	switch {
 	case err == nil:
 		in.config = &s.Config
@@ -242,6 +247,10 @@ func readBatches(ctx context.Context, store *ckpt.Store, counts []ckpt.Count, fi
 			for t, err := range store.Trajectories(ctx, ckpt.Query{Phase: c.Phase, From: c.Step, To: c.Step + 1}) {
 				if err != nil {
 					yield(reportBatch{}, err)
+					return
+				}
+				if r := t.Reward; r != nil && !(*r >= 0 && *r <= 1) {
+					yield(reportBatch{}, fmt.Errorf("--run: %s of step %d: rollout %d of group %q: reward: found %v, expected 0 to 1", storeFile, c.Step, t.Sample, shorten(t.Group), *r))
 					return
 				}
 				if asked(t) {

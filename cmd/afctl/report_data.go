@@ -349,8 +349,8 @@ func (b *reportBuilder) compare(trained int) {
 	d := b.d
 	if n := len(d.Evaluations); n > 0 {
 		last := &d.Evaluations[n-1]
-		expected := b.in.heldOut
-		if n > 1 {
+		expected := b.in.heldOut // by the config that the run went on with: a resumed one may hold out fewer tasks, or more
+		if expected == 0 && n > 1 {
 			expected = d.Evaluations[n-2].Summary.All.Tasks
 		}
 		all := &last.Summary.All

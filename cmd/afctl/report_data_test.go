@@ -142,6 +142,19 @@ func TestReportOfAnEvaluationUnderWay(t *testing.T) {
 	}
 }
 
+// The last evaluation is whole or under way by the tasks that the config has now: a resumed run may hold out fewer, or more.
+func TestReportOfAnotherHeldOut(t *testing.T) {
+	for heldOut, under := range map[int]bool{1: false, 2: true} {
+		in := inputOf()
+		in.heldOut = heldOut
+		in.batches = batchesOf(reportBatch{phaseEval, 0, []flow.Trajectory{solveOf("one", 0, 1, "Calc"), solveOf("two", 0, 0, "Calc")}},
+			reportBatch{phaseEval, 2, []flow.Trajectory{solveOf("one", 0, 1, "Calc")}})
+		if d := mustReport(t, in); d.Evaluations[1].Incomplete != under {
+			t.Errorf("1 of %d tasks, after one of 2: incomplete %v", heldOut, d.Evaluations[1].Incomplete)
+		}
+	}
+}
+
 // A task that an update has twice, in two groups, counts as often as its solves.
 func TestReportOfATaskTwice(t *testing.T) {
 	in := inputOf()

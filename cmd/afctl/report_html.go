@@ -87,7 +87,7 @@ func (d *reportData) writeHTML(w io.Writer) error {
 		return fmt.Errorf("report: %w", err)
 	}
 	t, err := template.New("report.html").Funcs(template.FuncMap{
-		"percent": shareText, "number": valueText, "text": func(s string) string { return clip(s, mostText) }, "short": shortHash,
+		"percent": shareText, "number": valueText, "text": func(s string) string { return clip(s, maxConfigBytes) }, "short": shortHash,
 		"deref": func(x *float64) float64 { return *x },
 		"inc":   func(i int) int { return i + 1 },
 	}).ParseFS(reportTemplates, "templates/report.html")

@@ -56,12 +56,13 @@ func checkPage(t *testing.T, d *reportData) string {
 func TestReportPage(t *testing.T) {
 	in := inputOf()
 	c := DefaultConfig()
+	c.Model = strings.Repeat("/a/long/path", 300) // the config stands there to its last key
 	in.config = &c
 	page := checkPage(t, mustReport(t, in))
 	if first, second := strings.Index(page, `<th scope="row">2</th>`), strings.Index(page, `<th scope="row">1</th>`); first < 0 || second < first {
 		t.Errorf("the last steps stand at %d and %d, expected the last one first", first, second)
 	}
-	for _, text := range []string{"50.0 %", "100.0 %", "2 of 100 steps", "Held-out accuracy", "what is two?", "repeats a failed call", "not_found", "1 failed", "step 3, 1 rollouts so far", "<svg", "eval_limit"} {
+	for _, text := range []string{"50.0 %", "100.0 %", "2 of 100 steps", "Held-out accuracy", "what is two?", "repeats a failed call", "not_found", "1 failed", "step 3, 1 rollouts so far", "<svg", "eval_limit", "eval_every: 10"} {
 		if !strings.Contains(page, text) {
 			t.Errorf("the page does not say %q", text)
 		}

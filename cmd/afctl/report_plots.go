@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"math"
 
 	"afctl/bench/eval"
@@ -122,13 +123,21 @@ func (d *reportData) byFamily(of func(*reportRollouts) map[string]float64) []ser
 	return list
 }
 
+// noteOfFamilies adds to a plot's note which families byFamily leaves out.
+func (d *reportData) noteOfFamilies(note string) string {
+	if n := len(d.Families); n > plainColors {
+		return fmt.Sprintf("%s; the first %d of %d families by name", note, plainColors, n)
+	}
+	return note
+}
+
 func (d *reportData) familyRewardChart() chart {
-	return chart{Title: "Reward by family", Note: "mean over training rollouts", floor: 0, format: numberTick,
+	return chart{Title: "Reward by family", Note: d.noteOfFamilies("mean over training rollouts"), floor: 0, format: numberTick,
 		Series: d.byFamily(func(r *reportRollouts) map[string]float64 { return r.FamilyReward })}
 }
 
 func (d *reportData) turnsChart() chart {
-	c := chart{Title: "Turns", Note: "mean per training rollout", floor: 0, format: numberTick,
+	c := chart{Title: "Turns", Note: d.noteOfFamilies("mean per training rollout"), floor: 0, format: numberTick,
 		Series: d.byFamily(func(r *reportRollouts) map[string]float64 { return r.FamilyTurns })}
 	if len(d.Families) == 0 {
 		c.Series = append(c.Series, d.overRollouts("all tasks", 0, func(r *reportRollouts) (float64, bool) { return r.Turns, true }))

@@ -170,6 +170,9 @@ func TestReportRefuses(t *testing.T) {
 		{[]string{"--run", dir, "--steps", "5"}, true, "--steps"},
 		{[]string{"--run", dir, "--steps", "-1:5"}, true, "--steps"},
 		{[]string{"--run", dir, "--out", "-", "--json", "-"}, true, "--json"},
+		{[]string{"--run", dir, "--task", "two", "--task", "two"}, true, "--task two"},
+		{[]string{"--run", dir, "--json", t.TempDir()}, false, "--json: "},
+		{[]string{"--run", dir, "--out", t.TempDir()}, false, "--out: "},
 		{[]string{"--run", dir, "--steps", "5:9"}, false, "--steps: found none from step 5 on, expected some of the run's steps, 0 to 3"},
 		{[]string{"--run", dir, "--task", "twos"}, false, `did you mean two`},
 		{[]string{"--run", t.TempDir()}, false, storeFile},
@@ -189,6 +192,19 @@ func TestReportRefuses(t *testing.T) {
 }
 
 // A report that cannot be written whole leaves both files of the one before.
+// A reward that no rollout has is told by its place.
+func TestReportOfAWrongReward(t *testing.T) {
+	for _, reward := range []float64{2, 1e99} {
+		in := inputOf()
+		wrong := solveOf("one", 0, reward, "Calc")
+		in.batches = batchesOf(reportBatch{phaseEval, 0, []flow.Trajectory{wrong}})
+		err := runReport(t, "--run", runFolder(t, in))
+		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf(`%s of step 0: rollout 0 of group "one": reward: found %v, expected 0 to 1`, storeFile, reward)) {
+			t.Errorf("%v: %v", reward, err)
+		}
+	}
+}
+
 func TestReportIsBothFilesOrNone(t *testing.T) {
 	dir := runFolder(t, inputOf())
 	if err := runReport(t, "--run", dir); err != nil {

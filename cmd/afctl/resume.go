@@ -223,6 +223,16 @@ func (t *trainer) rewind(ctx context.Context) error {
 		return fmt.Errorf("--resume: %s lacks step %d, which the checkpoint is of: a file of another run, or a lost one; put the run's own back, or begin another run",
 			filepath.Join(t.c.Run.Dir, storeFile), st.Step)
 	}
+	policies, err := t.store.Policies(ctx)
+	if err != nil {
+		return err
+	}
+	if other := func(p ckpt.Policy) bool {
+		return p.Step <= st.Step && p.Version == st.PolicyVersion && p.AdapterHash != t.hash
+	}; slices.ContainsFunc(policies, other) { // before anything is dropped from it
+		return fmt.Errorf("--resume: %s has another policy version %d than the checkpoint of step %d: a file of another run; put the run's own back, or begin another run",
+			filepath.Join(t.c.Run.Dir, storeFile), st.PolicyVersion, st.Step)
+	}
 	if n := len(lines); n > 0 && st.Step == 0 {
 		t.view.Note(fmt.Sprintf("no checkpoint yet: the run begins again, and the %d steps in %s are taken again", lines[n-1].Step, storeFile))
 	}

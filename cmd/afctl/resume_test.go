@@ -10,13 +10,18 @@ import (
 )
 
 // TestStateCounts (traps 27, 28): what a checkpoint counts. A step that is skipped moves the schedule and the data, but not Adam's bias
-// correction, and skipped steps add up.
+// correction, and skipped steps add up; a run of nothing else has failed.
 func TestStateCounts(t *testing.T) {
 	dir := t.TempDir()
 	model := gymLikeModel(t, filepath.Join(dir, "model"))
 	for entropy, skipped := range map[string]int{"0.01": 0, "1e300": 3} { // whose gradient float32 does not hold
 		run := filepath.Join(dir, entropy)
-		must(t, smallTrain(run, model, "--steps", "3", "--set", "tasks.eval=", "--set", "flow.entropy="+entropy, "--set", "optimizer.schedule=linear")...)
+		train := smallTrain(run, model, "--steps", "3", "--set", "tasks.eval=", "--set", "flow.entropy="+entropy, "--set", "optimizer.schedule=linear")
+		if skipped < 3 {
+			must(t, train...)
+		} else {
+			fails(t, train, errNothingFinite.Error())
+		}
 		c, _, err := ckpt.Latest(run)
 		if err != nil {
 			t.Fatal(err)
@@ -62,6 +67,32 @@ func TestResumeRefusesAnother(t *testing.T) {
 	}
 }
 
+// TestResumeRefusesAnotherStore: the run.db of another run is refused before anything of it is dropped.
+func TestResumeRefusesAnotherStore(t *testing.T) {
+	dir := t.TempDir()
+	model := gymLikeModel(t, filepath.Join(dir, "model"))
+	run, other := filepath.Join(dir, "run"), filepath.Join(dir, "other")
+	must(t, smallTrain(run, model, "--steps", "1", "--set", "tasks.eval=")...)
+	must(t, smallTrain(other, model, "--steps", "2", "--set", "tasks.eval=", "--set", "optimizer.lr=1e-3")...)
+	data, err := os.ReadFile(filepath.Join(other, storeFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(run, storeFile), data, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	fails(t, []string{"train", "--resume", "--run", run, "--steps", "2"}, storeFile+" has another policy version 1 than the checkpoint of step 1: a file of another run")
+	s, err := ckpt.OpenStoreReadOnly(t.Context(), filepath.Join(run, storeFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	counts, err := s.Counts(t.Context())
+	if err != nil || len(counts) != 2 {
+		t.Errorf("%v, %v: expected the trajectories of both steps of the other run", counts, err)
+	}
+}
+
 // TestResumeToLess: fewer updates than are done are refused, and nothing changes.
 func TestResumeToLess(t *testing.T) {
 	dir := t.TempDir()
@@ -90,7 +121,9 @@ func TestResumeWithoutEvaluation(t *testing.T) {
 	run, config := filepath.Join(t.TempDir(), "run"), writeFile(t, "c.yaml", "tasks: {eval: gym:heldout}\nrollout: {eval_max_turns: 2}\n")
 	must(t, smallTrain(run, gymModel, "--config", config, "--steps", "1", "--set", "tasks.eval=")...)
 	must(t, "train", "--resume", "--run", run, "--steps", "2")
-	must(t, "train", "--resume", "--run", run, "--steps", "3", "--set", "tasks.eval=gym:heldout", "--set", "tasks.eval_limit=3", "--set", "rollout.eval_max_turns=0")
+	must(t, "train", "--resume", "--run", run, "--steps", "3", "--set", "tasks.eval=gym:heldout", "--set", "tasks.eval_limit=3", "--set", "rollout.eval_max_turns=1")
+	fails(t, []string{"train", "--resume", "--run", run, "--steps", "4", "--set", "rollout.eval_max_turns=2"}, "rollout.eval_max_turns: found 2, expected 1")
+	must(t, "train", "--resume", "--run", run, "--steps", "4", "--set", "tasks.eval=")
 }
 
 // TestPathsInUTF8: a path that a checkpoint could not hold is refused before anything is made.

@@ -12,6 +12,7 @@ import (
 	"strconv"
 
 	"afctl/ckpt"
+	"afctl/engine"
 	"afctl/flow"
 	"afctl/rollout"
 
@@ -41,7 +42,10 @@ func newRolloutCommand() *cobra.Command {
 					f.extra = append(f.extra, assignment{"--" + s.flag, s.key, s.value})
 				}
 			}
-			f.own = func(c *Config) { c.Tasks.Eval, c.Tasks.Shuffle = "", false }
+			f.own = func(c *Config) {
+				c.Tasks.Eval, c.Tasks.Shuffle = "", false
+				c.Trainable = engine.LoRA // nothing is trained: no second copy of the weights
+			}
 			s, err := f.settings(cmd, append(slices.Clone(solving), "flow.group_size", "tasks.train", "tasks.limit")...)
 			if err != nil {
 				return err
@@ -154,7 +158,7 @@ func rollouts(cmd *cobra.Command, s *settings, out string) (err error) {
 		err = ckpt.RemoveTemps(out)
 	}
 	if err == nil {
-		err = writeOutput(out, cmd.OutOrStdout(), func(w io.Writer) error {
+		err = writeOutput("out", out, cmd.OutOrStdout(), func(w io.Writer) error {
 			err := solveInto(ctx, l, store.Store, jobs, view)
 			view.Close() // what follows may go to the same terminal
 			if err != nil && kept && ctx.Err() != nil {

@@ -62,7 +62,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = errors.New("interrupted")
 	}
-	fmt.Fprintf(stderr, "%s: %s\n", cmd.CommandPath(), oneLine(err))
+	fmt.Fprintf(stderr, "%s: %s\n", cmd.CommandPath(), printable(oneLine(err)))
 	var usage *usageError
 	if errors.As(err, &usage) {
 		fmt.Fprintf(stderr, "'%s --help' shows how it is used.\n", cmd.CommandPath())

@@ -3,9 +3,12 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"afctl/ckpt"
 
 	"github.com/go-json-experiment/json"
 )
@@ -31,6 +34,7 @@ func TestUsage(t *testing.T) {
 		{"score --model", exitUsage, []string{"afctl score:", "--model"}},
 		{"score --model x --temperature 0", exitUsage, []string{"afctl score:", "--temperature", "found 0"}},
 		{"score --model x --temperature NaN", exitUsage, []string{"afctl score:", "--temperature", "NaN"}},
+		{"score --model x --temperature 1e-39", exitUsage, []string{"afctl score:", "--temperature", "1e-39"}},
 		{"score --model x --temperature +Inf", exitUsage, []string{"afctl score:", "--temperature", "Inf"}},
 		{"score --model x --set flow.kl=1", exitUsage, []string{"afctl score:", "--set flow.kl", "no effect on this command", "engine"}},
 		{"score --model x --set engine.thread=1", exitUsage, []string{"afctl score:", "--set engine.thread", "engine.threads"}},
@@ -41,6 +45,10 @@ func TestUsage(t *testing.T) {
 		{"update --model x --trajectories t --out o --adapter a --set trainable=full", exitUsage, []string{"--adapter", "trainable: full"}},
 		{"update --model x --trajectories t --out o --adapter a --set lora.r=2", exitUsage, []string{"--set lora.r", "adapter"}},
 		{"update --model x --trajectories t --out o --config nowhere.yaml", exitFailed, []string{"--config", "nowhere.yaml"}},
+		{"sft --model x --data - --heldout - --out o", exitUsage, []string{"afctl sft:", "--data and --heldout"}},
+		{"update --model x --trajectories t --out o --set optimizer.eps=1e-46", exitUsage, []string{"--set optimizer.eps", "1e-46", "float32"}},
+		{"update --model x --trajectories t --out o --set optimizer.eps=1e300", exitUsage, []string{"--set optimizer.eps", "1e+300", "float32"}},
+		{"update --model x --trajectories t --out o --set optimizer.max_grad_norm=1e-300", exitUsage, []string{"--set optimizer.max_grad_norm", "1e-300", "float32"}},
 		{"sft --model x --data d --out o --epochs 0", exitUsage, []string{"afctl sft:", "--epochs"}},
 		{"sft --model x --data d --out o --batch-size -1", exitUsage, []string{"afctl sft:", "--batch-size"}},
 		{"sft --model x --data d --out o --save-dtype f64 --set trainable=full", exitUsage, []string{"afctl sft:", "--save-dtype", `"f64"`}},
@@ -83,6 +91,35 @@ func TestUsage(t *testing.T) {
 }
 
 // TestHelp: every command explains itself, with an example that begins with its name, and lists its flags.
+// What stands in files does not reach the terminal as a command to it.
+func TestErrorsArePrintable(t *testing.T) {
+	for _, args := range [][]string{{"update", "--model", "gym", "--out", "o", "--trajectories"}, {"score", "--model", "gym", "--in"}, {"sft", "--model", "gym", "--out", "o", "--data"}} {
+		t.Chdir(t.TempDir())
+		r := afctl(t, append(args, writeFile(t, "e.jsonl", `{"\u001b[2Jx\u0007":1}`+"\n"))...)
+		checkRefusal(t, r, exitFailed, "[2Jx")
+		if strings.ContainsAny(r.stderr, "\x1b\x07") {
+			t.Errorf("%s: %q", args[0], r.stderr)
+		}
+	}
+}
+
+// A config for training serves commands that train nothing: they take the adapter that they are given, and hold the weights once.
+func TestConfigOfFullTraining(t *testing.T) {
+	model := tinyModel(t, true, ckpt.F32)
+	adapter, config := tinyAdapter(t, tinyConfig(true), 3), writeFile(t, "full.yaml", "model: "+model+"\ntrainable: full\n")
+	in := writeFile(t, "in.jsonl", `{"tokens":[1,2,3],"start":1}`+"\n")
+	plain := must(t, "score", "--model", model, "--adapter", adapter, "--in", in)
+	if full := must(t, "score", "--config", config, "--adapter", adapter, "--in", in); full.stdout != plain.stdout {
+		t.Errorf("%q, expected %q", full.stdout, plain.stdout)
+	}
+	run := filepath.Join(t.TempDir(), "run")
+	must(t, smallTrain(run, gymModel, "--steps", "1", "--set", "tasks.eval=")...)
+	gymAdapter, config := filepath.Join(run, "checkpoints", "step-000001"), writeFile(t, "gym.yaml", "model: gym\ntrainable: full\n")
+	short := []string{"--config", config, "--adapter", gymAdapter, "--n", "1", "--set", "flow.max_action_tokens=4"}
+	must(t, append([]string{"eval", "--suite", "gym:heldout", "--out", filepath.Join(t.TempDir(), "eval")}, short...)...)
+	must(t, append([]string{"rollout", "--tasks", "gym:heldout", "--group", "1", "--out", filepath.Join(t.TempDir(), "o.jsonl")}, short...)...)
+}
+
 func TestHelp(t *testing.T) {
 	for _, c := range commands() {
 		for _, args := range [][]string{{c.Name(), "--help"}, {"help", c.Name()}} {

@@ -38,6 +38,7 @@ func newScoreCommand() *cobra.Command {
 {"logprobs":[...]}: the natural log-probs of tokens[k:], each given all tokens before it, at --temperature.`,
 		Example: "  afctl score --model Qwen2.5-0.5B --adapter runs/first/checkpoints/step-000100 --in seqs.jsonl --out logprobs.jsonl --temperature 0.7",
 	}
+	f.own = func(c *Config) { c.Trainable = engine.LoRA } // nothing is trained: no second copy of the weights
 	f.add(cmd)
 	cmd.Flags().StringVar(&in, "in", "-", "file of JSON Lines; - is stdin")
 	cmd.Flags().StringVar(&out, "out", "-", "file of JSON Lines; - is stdout")
@@ -47,19 +48,18 @@ func newScoreCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if !(temperature > 0) || math.IsInf(temperature, 0) {
-			return usagef("--temperature: found %v, expected a finite number > 0", temperature)
+		if !flow.Divides(temperature) {
+			return usagef("--temperature: found %v, expected a number > 0 with an inverse that float32 holds", temperature)
 		}
 		if err := checkFileOut("out", out, append(f.inputs(&s.Config), input{"--in", in, nil})); err != nil {
 			return err
 		}
-		s.Trainable = engine.LoRA // nothing is trained: no second copy of the weights
 		input, name, err := openInput(cmd.Context(), in, cmd.InOrStdin())
 		if err != nil {
 			return fmt.Errorf("--in: %w", err)
 		}
 		defer input.Close()
-		return writeOutput(out, cmd.OutOrStdout(), func(w io.Writer) error {
+		return writeOutput("out", out, cmd.OutOrStdout(), func(w io.Writer) error {
 			m, err := openModel(&s.Config)
 			if err != nil {
 				return err
@@ -78,7 +78,11 @@ func newScoreCommand() *cobra.Command {
 					return err
 				}
 			}
-			bar := newProgress(cmd.ErrOrStderr(), "score", "lines", -1)
+			said := cmd.ErrOrStderr()
+			if out == "-" && onTerminal(cmd.OutOrStdout()) {
+				said = io.Discard // a bar would stand among the lines
+			}
+			bar := newProgress(said, "score", "lines", -1)
 			defer bar.end()
 			bw := bufio.NewWriter(w)
 			if err := scoreLines(cmd.Context(), ses.engine, input, name, bw, temperature, bar); err != nil {

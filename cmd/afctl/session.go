@@ -40,7 +40,7 @@ func (f *modelFlags) add(cmd *cobra.Command) {
 
 // settings reads the config that the flags describe. scope are the keys that --set may name.
 func (f *modelFlags) settings(cmd *cobra.Command, scope ...string) (*settings, error) {
-	src := configSource{file: f.config, sets: f.sets, flags: f.extra, own: f.own, scope: scope}
+	src := configSource{ctx: cmd.Context(), file: f.config, sets: f.sets, flags: f.extra, own: f.own, scope: scope}
 	if len(scope) > 0 && !inScope("run.tasks_per_step", scope) {
 		src.own = func(c *Config) { // no bound on flow.group_size comes from it
 			c.Run.TasksPerStep = 1

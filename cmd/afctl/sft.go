@@ -81,6 +81,8 @@ model folder, with metrics.jsonl, a line per step.`,
 			return usagef("--epochs: found %d, expected at least 1", o.epochs)
 		case o.batch < 1:
 			return usagef("--batch-size: found %d, expected at least 1", o.batch)
+		case o.data == "-" && o.heldOut == "-":
+			return usagef("--data and --heldout: found - for both, expected at most one of them on stdin")
 		case !known:
 			return usagef("--save-dtype: found %q, expected f32, bf16 or f16", o.saveDType)
 		case o.saveDType != "" && s.Trainable != engine.Full:

@@ -149,6 +149,9 @@ func checkResumed(c *Config) error {
 	if _, err := os.Stat(filepath.Join(dir, "checkpoints")); err == nil { // its hashes judge what the paths name
 		a, b = a.withoutPaths(), b.withoutPaths()
 	}
+	if x, y := a.Rollout.EvalMaxTurns, b.Rollout.EvalMaxTurns; x != y && a.Tasks.Eval != "" && b.Tasks.Eval != "" {
+		return fmt.Errorf("--resume: rollout.eval_max_turns: found %d, expected %d, with which the run has evaluated before", y, x)
+	}
 	if a, b := resultKeys(&a), resultKeys(&b); a != b {
 		return fmt.Errorf("--resume: the config differs from that of the run: %s", firstDifference(a, b))
 	}
@@ -177,12 +180,13 @@ func (c *Config) withoutResult() []string {
 	return keys
 }
 
-// resultKeys is the part of a config that a run's results follow from, as YAML: folder, lengths, checkpoints and what is evaluated when
-// may change from one start to the next, but not how: what was found before is compared with. The number of steps is part of it where the learning rate's schedule goes by it.
+// resultKeys is the part of a config that a run's results follow from, as YAML: folder, lengths, checkpoints and evaluations may change from one
+// start to the next. The number of steps is part of it where the learning rate's schedule goes by it.
 func resultKeys(c *Config) string {
 	d, k := DefaultConfig(), c.effective()
 	k.Run.Dir, k.Run.EvalEvery, k.Checkpoint, k.Tasks.Eval, k.Tasks.EvalLimit = d.Run.Dir, d.Run.EvalEvery, d.Checkpoint, d.Tasks.Eval, d.Tasks.EvalLimit
 	k.Engine.Threads, k.Engine.KVTokens, k.Engine.MaxBatch = d.Engine.Threads, d.Engine.KVTokens, d.Engine.MaxBatch
+	k.Rollout.EvalMaxTurns = d.Rollout.EvalMaxTurns
 	k.Rollout.clearLimits()
 	if c.Optimizer.Schedule == Constant {
 		k.Run.Steps = d.Run.Steps

@@ -181,7 +181,13 @@ func (t *trainer) run(ctx context.Context) error {
 			return err
 		}
 	}
-	return t.evaluate(ctx)
+	if err := t.evaluate(ctx); err != nil {
+		return err
+	}
+	if n := t.state.Step; n > 0 && t.state.SkippedSteps == n {
+		return errNothingFinite
+	}
+	return nil
 }
 
 // evaluate solves the held-out tasks with the present policy, but for what is stored already. Within an update in flight it does nothing: that

@@ -169,7 +169,7 @@ func report(w io.Writer, u *flow.Update, lines int) {
 	if failed := lines - c.Rollouts; failed > 0 {
 		var causes []string
 		for _, cause := range slices.Sorted(maps.Keys(c.Failed)) {
-			causes = append(causes, fmt.Sprintf("%s %d", cause, c.Failed[cause]))
+			causes = append(causes, fmt.Sprintf("%s %d", printable(shorten(cause)), c.Failed[cause]))
 		}
 		fmt.Fprintf(w, "%d of %d rollouts failed (no reward) and are left out: %s\n", failed, lines, strings.Join(causes, ", "))
 	}
