@@ -233,7 +233,7 @@ func freeTensor(b kernels.Backend, t kernels.Tensor) {
 }
 
 // ropeTable holds dh/2 cosines and sines for positions 0..n, with float32 angles as transformers computes them: the function that
-// the model was trained with, rounding included.
+// the model was trained with, rounding included (but for a few powers of theta that PyTorch does not round to the nearest).
 func ropeTable(n, dh int, theta float64) []float32 {
 	half := dh / 2
 	inv := make([]float32, half)

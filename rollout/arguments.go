@@ -14,7 +14,7 @@ import (
 )
 
 // ParseArguments reads an executor's text as the arguments of one call: a JSON object (or a Python dict), fenced or in
-// prose, or the call form execution = tool.execute(query="…", k=3), over as many lines as it takes. The call form is
+// prose or as Qwen's <tool_call>, or the call form execution = tool.execute(query="…", k=3), over as many lines as it takes. The call form is
 // Starlark, of which only the syntax tree is looked at: literals, lists, dicts, sums of strings, and names bound to
 // those before. Nothing of it is ever run. The first call, or the first object, is taken; calls says how many there
 // were. The error says what could not be read, for the model to mend.
@@ -28,6 +28,9 @@ func ParseArguments(text string) (args stdjson.RawMessage, calls int, err error)
 	}
 	for object := range jsonObjects(text) {
 		if calls++; calls == 1 {
+			if strings.Contains(text, toolCall) {
+				object = argumentsOf(object)
+			}
 			args = stdjson.RawMessage(object.Clone())
 		}
 	}
@@ -35,6 +38,21 @@ func ParseArguments(text string) (args stdjson.RawMessage, calls int, err error)
 		return args, calls, nil
 	}
 	return nil, 0, errors.New("no JSON object and no tool.execute(...) in the answer")
+}
+
+// toolCall stands around a call in the form that Qwen's chat templates teach: {"name": "...", "arguments": {...}}.
+const toolCall = "<tool_call>"
+
+// argumentsOf is the arguments of a call in that form; any other object is its own.
+func argumentsOf(object jsontext.Value) jsontext.Value {
+	var call struct {
+		Name      string         `json:"name"`
+		Arguments jsontext.Value `json:"arguments"`
+	}
+	if err := json.Unmarshal(object, &call, json.RejectUnknownMembers(true)); err != nil || call.Arguments.Kind() != '{' {
+		return object
+	}
+	return call.Arguments
 }
 
 // callStart is where the call form begins.

@@ -24,7 +24,7 @@ var units = func() map[string]string {
 		"mile hour^-1": "mph",
 		"newton":       "N newton newtons", "volt": "V volt volts", "watt": "W watt watts", "joule": "J joule joules", "kelvin": "K kelvin",
 		"ampere": "A amp amps ampere amperes", "hertz": "hz hertz", "celsius": "C celsius", "fahrenheit": "F fahrenheit",
-		"dollar": "dollar dollars usd", "euro": "euro euros eur", "yen": "yen jpy",
+		"dollar": "dollar dollars usd", "cent": "cent cents", "euro": "euro euros eur", "yen": "yen jpy",
 	} {
 		for _, s := range strings.Fields(spellings) {
 			out[s] = name

@@ -32,7 +32,8 @@ const NameCalculator = "Calculator"
 // the space around it decides, see parser.percent). Numbers have decimals and exponents (1.5e6), and thousands in groups of three (1,234,567 or 1_234_567). An "=" at the end is
 // ignored.
 //
-// Exponents are integers. Results are exact: an integer, a decimal that ends, or else a fraction and its first 12 digits.
+// Exponents are integers. Results are exact: an integer, a decimal that ends, or else a fraction and its first 12 digits, which stand alone where it is too
+// long to be read.
 // Only the root of a number that is no square of a rational makes a result approximate, which it says ("≈"). What is
 // equal to 30 digits then counts as equal: floor(sqrt(2)^2) is 2, and sqrt(2)^2 - 2 is 0, also as a divisor.
 type Calculator struct{}
@@ -101,18 +102,15 @@ func (v quantity) text() (string, error) {
 		return "≈ " + v.decimal(), nil
 	}
 	exact := v.r.RatString()
-	if len(exact) > maxDigits && !v.r.IsInt() {
-		return "≈ " + v.decimal(), nil // of too many digits to be read
-	}
-	if len(exact) > maxDigits {
-		return "", fail(KindTooLarge, "the result has too many digits; it is about "+v.decimal())
-	}
-	if v.r.IsInt() {
-		return exact, nil
-	}
 	const longest = 40 // decimals that end are shown as such up to here
-	if n, ends := v.r.FloatPrec(); ends && n <= longest {
-		return v.r.FloatString(n), nil
+	n, ends := v.r.FloatPrec()
+	switch long := len(exact) > maxDigits; {
+	case long && v.r.IsInt():
+		return "", fail(KindTooLarge, "the result has too many digits; it is about "+v.decimal())
+	case long:
+		return "≈ " + v.decimal(), nil
+	case ends && n <= longest:
+		return v.r.FloatString(n), nil // of an integer, n is 0
 	}
 	return exact + " ≈ " + v.decimal(), nil
 }
