@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"afctl/ckpt"
+	"afctl/flow"
 )
 
 // invariance is how far results may lie apart, relative to the value (of a tensor: its length), where only the order of float32 sums
@@ -197,6 +198,15 @@ func TestInterrupted(t *testing.T) {
 		if _, err := os.Stat(out); err == nil {
 			t.Errorf("afctl %s wrote %s", args[0], out)
 		}
+	}
+}
+
+// What a file says of its failures is shown without what a terminal would act on.
+func TestUpdateTellsOfFailures(t *testing.T) {
+	var said strings.Builder
+	report(&said, &flow.Update{Counts: flow.Counts{Rollouts: 1, Failed: map[string]int{"\x1b[2Jtimeout": 2}}}, 3)
+	if want := "2 of 3 rollouts failed (no reward) and are left out: [2Jtimeout 2\n"; !strings.HasSuffix(said.String(), want) {
+		t.Errorf("%q, expected it to end with %q", said.String(), want)
 	}
 }
 
