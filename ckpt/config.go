@@ -1,7 +1,6 @@
 package ckpt
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -92,7 +91,7 @@ func (c *ModelConfig) Validate() error {
 		return unsupported("hidden_act: %.100q found, \"silu\" expected", c.HiddenAct)
 	}
 	if c.RopeScaling != nil {
-		return unsupported("%s/rope_type: %.100q found, none or \"default\" expected", cmp.Or(c.RopeScaling.Field, "rope_scaling"), c.RopeScaling.Kind)
+		return unsupported("%s/rope_type: %.100q found, none or \"default\" expected", c.RopeScaling.Field, c.RopeScaling.Kind)
 	}
 	if c.SlidingWindow != 0 {
 		return unsupported("use_sliding_window: a window of %d found, attention to all earlier tokens expected", c.SlidingWindow)

@@ -243,7 +243,7 @@ func TestBadConfigs(t *testing.T) {
 	}
 	// What editors add to text is no error.
 	plain := writeFile(t, "c.yaml", "\ufefflora:\r\n  r: 3\r\n")
-	if s, err := readSettings(configSource{file: plain}); err != nil || s.LoRA.R != 3 {
+	if s, err := readSettings(t.Context(), configSource{file: plain}); err != nil || s.LoRA.R != 3 {
 		t.Errorf("a byte order mark and CRLF: %v", err)
 	}
 }

@@ -17,7 +17,7 @@ import (
 // TestStarterConfig: what `afctl init` prints is every key with its default, and every key has an explanation.
 func TestStarterConfig(t *testing.T) {
 	text := must(t, "init").stdout
-	st, err := readSettings(configSource{file: writeFile(t, "afctl.yaml", text)})
+	st, err := readSettings(t.Context(), configSource{file: writeFile(t, "afctl.yaml", text)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +224,7 @@ func TestSet(t *testing.T) {
 		// What the file says of an adapter and an estimator is void then, which is no error.
 		{[]string{"adapter=x", "flow.kl=0"}, map[string]any{"adapter": "x", "flow.kl": 0.0}},
 	} {
-		st, err := readSettings(configSource{file: file, sets: c.sets})
+		st, err := readSettings(t.Context(), configSource{file: file, sets: c.sets})
 		if err != nil {
 			t.Errorf("%q: %v", c.sets, err)
 			continue
@@ -256,7 +256,7 @@ func TestSet(t *testing.T) {
 		{[]string{"trainable=full", "lora.r=4"}, []string{"--set lora.r", "trainable: full"}},
 		{[]string{"run.steps=4"}, []string{"--set run.steps", "no effect on this command"}},
 	} {
-		_, err := readSettings(configSource{file: file, sets: c.sets, scope: []string{"model", "adapter", "trainable", "flow", "lora"}})
+		_, err := readSettings(t.Context(), configSource{file: file, sets: c.sets, scope: []string{"model", "adapter", "trainable", "flow", "lora"}})
 		if err == nil {
 			t.Errorf("%q: no error", c.sets)
 			continue
@@ -337,7 +337,7 @@ func TestConfigsOfBench(t *testing.T) {
 		t.Fatalf("found %v, %v", files, err)
 	}
 	for _, f := range files {
-		if _, err := readSettings(configSource{file: f}); err != nil {
+		if _, err := readSettings(t.Context(), configSource{file: f}); err != nil {
 			t.Error(err)
 		}
 	}

@@ -33,7 +33,6 @@ type assignment struct{ origin, key, value string }
 
 // configSource says where settings come from; later ones replace earlier ones.
 type configSource struct {
-	ctx   context.Context // ends the waiting for a pipe; nil for never
 	file  string          // YAML; empty for none
 	sets  []string        // key=value, the value in YAML
 	flags []assignment    // flags that stand for a key
@@ -42,15 +41,15 @@ type configSource struct {
 }
 
 // readSettings reads the file, applies what the command line says, and checks the whole. Every error of content is a usageError that
-// names its place and the key.
+// names its place and the key. The end of ctx ends waiting for a file that is a pipe.
 //
 // A key without effect is an error where it is given beside what takes its effect away. A key of the file is judged with what the command
 // line adds: one that has an effect then is in order, and one that the command line makes void is merely overruled. Only one that has none
 // either way is an error.
-func readSettings(s configSource) (*settings, error) {
+func readSettings(ctx context.Context, s configSource) (*settings, error) {
 	st := &settings{Config: DefaultConfig(), origin: map[string]string{}}
 	if s.file != "" {
-		data, err := readConfigFile(cmp.Or(s.ctx, context.Background()), s.file)
+		data, err := readConfigFile(ctx, s.file)
 		if err != nil {
 			return nil, err
 		}

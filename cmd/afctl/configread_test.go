@@ -27,7 +27,7 @@ func TestFileBesideCommandLine(t *testing.T) {
 		{"flow:\n  kl: 0\n  kl_estimator: k2\n", "flow.kl_estimator", []string{"lora.r=2"}, nil, nil, []string{"c.yaml:3:3", "flow.kl: 0"}},
 		{"lora:\n  r: 2\ntrainable: full\n", "lora.r", nil, []assignment{{"--adapter", "adapter", "a"}}, nil, []string{"lora.r", "trainable: full"}},
 	} {
-		st, err := readSettings(configSource{file: writeFile(t, "c.yaml", c.text), sets: c.sets, flags: c.flags, own: c.own})
+		st, err := readSettings(t.Context(), configSource{file: writeFile(t, "c.yaml", c.text), sets: c.sets, flags: c.flags, own: c.own})
 		if c.want == nil {
 			if err != nil || !st.given(c.key) {
 				t.Errorf("%q, %q %v: %v; %s is expected to hold", c.text, c.sets, c.flags, err, c.key)
@@ -49,10 +49,10 @@ func TestFileBesideCommandLine(t *testing.T) {
 
 // TestDirective: a directive before the document is none itself.
 func TestDirective(t *testing.T) {
-	if s, err := readSettings(configSource{file: writeFile(t, "c.yaml", "%YAML 1.2\n---\nlora:\n  r: 3\n")}); err != nil || s.LoRA.R != 3 {
+	if s, err := readSettings(t.Context(), configSource{file: writeFile(t, "c.yaml", "%YAML 1.2\n---\nlora:\n  r: 3\n")}); err != nil || s.LoRA.R != 3 {
 		t.Error(err)
 	}
-	if _, err := readSettings(configSource{file: writeFile(t, "c.yaml", "%YAML 1.2\n---\nmodel: a\n---\nmodel: b\n")}); err == nil || !strings.Contains(err.Error(), "second document") {
+	if _, err := readSettings(t.Context(), configSource{file: writeFile(t, "c.yaml", "%YAML 1.2\n---\nmodel: a\n---\nmodel: b\n")}); err == nil || !strings.Contains(err.Error(), "second document") {
 		t.Error(err)
 	}
 }
@@ -66,12 +66,12 @@ func TestGroupSizeOfUpdate(t *testing.T) {
 // TestEmptySection: a section whose keys are all comments is one without keys; one that is null in words is none.
 func TestEmptySection(t *testing.T) {
 	for _, text := range []string{"flow:\n  # kl: 0\nrun:\n  steps: 3\n", "run:\n  steps: 3\nrollout:\n  tools:\n", "flow:\n\nrun: {steps: 3}"} {
-		if s, err := readSettings(configSource{file: writeFile(t, "c.yaml", text)}); err != nil || s.Run.Steps != 3 {
+		if s, err := readSettings(t.Context(), configSource{file: writeFile(t, "c.yaml", text)}); err != nil || s.Run.Steps != 3 {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
 	for _, text := range []string{"flow: null\n", "flow: ~\n", "flow: 3\n", "run:\n  steps:\n"} {
-		if _, err := readSettings(configSource{file: writeFile(t, "c.yaml", text)}); err == nil || !strings.Contains(err.Error(), "c.yaml:") {
+		if _, err := readSettings(t.Context(), configSource{file: writeFile(t, "c.yaml", text)}); err == nil || !strings.Contains(err.Error(), "c.yaml:") {
 			t.Errorf("%q: %v", text, err)
 		}
 	}

@@ -11,7 +11,6 @@ import (
 	"afctl/bench/eval"
 	"afctl/bench/suite"
 	"afctl/ckpt"
-	"afctl/engine"
 	"afctl/flow"
 
 	"github.com/spf13/cobra"
@@ -44,7 +43,7 @@ func newEvalCommand() *cobra.Command {
 			}
 			f.own = func(c *Config) {
 				c.Tasks.Train, c.Tasks.Shuffle = "", false
-				c.Trainable = engine.LoRA // nothing is trained: no second copy of the weights
+				untrained(c)
 			}
 			s, err := f.settings(cmd, append(slices.Clone(solving), "tasks.eval", "tasks.eval_limit", "!rollout.solve_retries")...)
 			if err != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"afctl/ckpt"
-	"afctl/engine"
 
 	"github.com/spf13/cobra"
 )
@@ -26,7 +25,7 @@ With --to merged, --adapter may also be a checkpoint of a run with trainable: fu
 which eval, score and rollout take as --model. --dtype f32 keeps them to the bit; a step of training may be less than shorter types can tell.`,
 		Example: "  afctl export --model Qwen2.5-0.5B --adapter runs/first/checkpoints/step-000100 --to merged --out qwen-planner",
 	}
-	f.own = func(c *Config) { c.Trainable = engine.LoRA } // a run's own config may be given: nothing is trained
+	f.own = untrained // a run's own config may be given
 	f.add(cmd)
 	cmd.Flags().Lookup("adapter").Usage = "PEFT folder of the adapter, or a checkpoint of a run with trainable: full"
 	cmd.Flags().StringVar(&to, "to", "", "peft or merged")

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -88,6 +89,25 @@ func TestInterruptedWhileWaiting(t *testing.T) {
 			t.Fatal(err)
 		}
 		endsWhenAsked(t, nil, func() { time.Sleep(50 * time.Millisecond) }, append(args, pipe)...) // before or after it waits: it ends
+	}
+}
+
+// TestInterruptedWhileWaitingForARun: the same where the pipe is in the place of a run's config.
+func TestInterruptedWhileWaitingForARun(t *testing.T) {
+	dir := runFolder(t, inputOf())
+	pipe := filepath.Join(dir, configFile)
+	if err := os.Remove(pipe); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"train", "--resume", "--run", dir}, {"train", "--resume", "--run", dir, "--config", writeFile(t, "c.yaml", "model: gym\n")}, {"report", "--run", dir}} {
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(50*time.Millisecond, cancel) // before or after it waits: it ends
+		var errs bytes.Buffer
+		status := run(ctx, args, nil, io.Discard, &errs)
+		checkRefusal(t, result{status, "", errs.String()}, exitFailed, "interrupted")
 	}
 }
 

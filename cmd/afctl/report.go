@@ -59,7 +59,7 @@ func newReportCommand() *cobra.Command {
 				}
 			}
 			inputs := runInputs(dir)
-			if s, err := readSettings(configSource{ctx: cmd.Context(), file: filepath.Join(dir, configFile)}); err == nil {
+			if s, err := readSettings(cmd.Context(), configSource{file: filepath.Join(dir, configFile)}); err == nil {
 				inputs = append(inputs, new(modelFlags).inputs(&s.Config)...) // its tokenizer is read
 			}
 			if err := errors.Join(checkFileOut("out", out, inputs), checkFileOut("json", jsonOut, inputs)); err != nil {
@@ -126,7 +126,7 @@ func parseSteps(s string) (first, last int, err error) {
 func readReport(ctx context.Context, dir string, first, last int, chosen []string) (d *reportData, err error) {
 	in := reportInput{first: first, last: last, chosen: chosen}
 	var notes []string
-	s, err := readSettings(configSource{ctx: ctx, file: filepath.Join(dir, configFile)})
+	s, err := readSettings(ctx, configSource{file: filepath.Join(dir, configFile)})
 	switch {
 	case err == nil:
 		in.config = &s.Config

@@ -12,7 +12,6 @@ import (
 	"strconv"
 
 	"afctl/ckpt"
-	"afctl/engine"
 	"afctl/flow"
 	"afctl/rollout"
 
@@ -44,7 +43,7 @@ func newRolloutCommand() *cobra.Command {
 			}
 			f.own = func(c *Config) {
 				c.Tasks.Eval, c.Tasks.Shuffle = "", false
-				c.Trainable = engine.LoRA // nothing is trained: no second copy of the weights
+				untrained(c)
 			}
 			s, err := f.settings(cmd, append(slices.Clone(solving), "flow.group_size", "tasks.train", "tasks.limit")...)
 			if err != nil {

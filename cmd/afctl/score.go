@@ -38,7 +38,7 @@ func newScoreCommand() *cobra.Command {
 {"logprobs":[...]}: the natural log-probs of tokens[k:], each given all tokens before it, at --temperature.`,
 		Example: "  afctl score --model Qwen2.5-0.5B --adapter runs/first/checkpoints/step-000100 --in seqs.jsonl --out logprobs.jsonl --temperature 0.7",
 	}
-	f.own = func(c *Config) { c.Trainable = engine.LoRA } // nothing is trained: no second copy of the weights
+	f.own = untrained
 	f.add(cmd)
 	cmd.Flags().StringVar(&in, "in", "-", "file of JSON Lines; - is stdin")
 	cmd.Flags().StringVar(&out, "out", "-", "file of JSON Lines; - is stdout")

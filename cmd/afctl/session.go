@@ -38,9 +38,12 @@ func (f *modelFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.sets, "set", nil, "key=value: a key of the config, such as engine.threads=2 (repeatable)")
 }
 
+// untrained is for commands that train nothing: with trainable: full in a config they take an adapter all the same, and hold the weights once.
+func untrained(c *Config) { c.Trainable = engine.LoRA }
+
 // settings reads the config that the flags describe. scope are the keys that --set may name.
 func (f *modelFlags) settings(cmd *cobra.Command, scope ...string) (*settings, error) {
-	src := configSource{ctx: cmd.Context(), file: f.config, sets: f.sets, flags: f.extra, own: f.own, scope: scope}
+	src := configSource{file: f.config, sets: f.sets, flags: f.extra, own: f.own, scope: scope}
 	if len(scope) > 0 && !inScope("run.tasks_per_step", scope) {
 		src.own = func(c *Config) { // no bound on flow.group_size comes from it
 			c.Run.TasksPerStep = 1
@@ -54,7 +57,7 @@ func (f *modelFlags) settings(cmd *cobra.Command, scope ...string) (*settings, e
 			src.flags = append(src.flags, assignment{"--" + flag.name, flag.name, flag.value})
 		}
 	}
-	s, err := readSettings(src)
+	s, err := readSettings(cmd.Context(), src)
 	var file *fs.PathError
 	if errors.As(err, &file) {
 		from := "--config"

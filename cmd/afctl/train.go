@@ -72,7 +72,7 @@ func train(cmd *cobra.Command, s *settings, resume bool) (err error) {
 		return err
 	}
 	dir := c.Run.Dir
-	made, err := prepareRun(c, resume)
+	made, err := prepareRun(ctx, c, resume)
 	if err != nil {
 		return err
 	}
@@ -116,10 +116,10 @@ func train(cmd *cobra.Command, s *settings, resume bool) (err error) {
 }
 
 // prepareRun makes the run folder of a new run, if it is not there yet, or checks that the one of a resumed run is of this config.
-func prepareRun(c *Config, resume bool) (made bool, err error) {
+func prepareRun(ctx context.Context, c *Config, resume bool) (made bool, err error) {
 	dir := c.Run.Dir
 	if resume {
-		return false, checkResumed(c)
+		return false, checkResumed(ctx, c)
 	}
 	// What a run that was stopped before it began has left is in nobody's way.
 	entries, err := os.ReadDir(dir)
@@ -136,9 +136,9 @@ func prepareRun(c *Config, resume bool) (made bool, err error) {
 }
 
 // checkResumed checks that the config of the run folder is c but for what may change.
-func checkResumed(c *Config) error {
+func checkResumed(ctx context.Context, c *Config) error {
 	dir := c.Run.Dir
-	before, err := readSettings(configSource{file: filepath.Join(dir, configFile)})
+	before, err := readSettings(ctx, configSource{file: filepath.Join(dir, configFile)})
 	if err != nil {
 		return fmt.Errorf("--resume: %s is no run folder: %w", dir, err)
 	}
