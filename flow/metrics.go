@@ -191,19 +191,22 @@ func mean(sum float64, n int) Number {
 	return Number(sum / float64(n))
 }
 
-// meanStd returns mean and sample deviation in two passes.
+// meanStd returns mean and sample deviation in two passes; of equal values that value and exactly 0, as Advantages has it.
 func meanStd(values []float64) (m, std Number) {
 	sum := 0.0
 	for _, v := range values {
 		sum += v
 	}
 	m = mean(sum, len(values))
-	squares := 0.0
-	for _, v := range values {
-		squares += (v - float64(m)) * (v - float64(m))
+	if len(values) > 0 && allEqual(values) {
+		m = Number(values[0])
 	}
 	if len(values) < 2 {
 		return m, Number(math.NaN())
+	}
+	squares := 0.0
+	for _, v := range values {
+		squares += (v - float64(m)) * (v - float64(m))
 	}
 	return m, Number(math.Sqrt(squares / float64(len(values)-1)))
 }

@@ -120,6 +120,17 @@ func TestMetricsByHand(t *testing.T) {
 	}
 }
 
+// TestEqualRewards: their mean is the reward itself and they do not deviate, whatever a sum of them rounds to.
+func TestEqualRewards(t *testing.T) {
+	var ts []Trajectory
+	for i := range 10 {
+		ts = append(ts, rollout("a", i, 0.1, 1))
+	}
+	if m := mustUpdate(t, ts, DefaultObjective()).Metrics(TokenSums{}); m.RewardMean != 0.1 || m.RewardStd != 0 {
+		t.Errorf("rewards of 0.1: mean %v, deviation %v", m.RewardMean, m.RewardStd)
+	}
+}
+
 // TestMismatch: signed mean, largest magnitude, and k3, over the tokens that have ls.
 func TestMismatch(t *testing.T) {
 	u := mustUpdate(t, []Trajectory{rollout("a", 0, 1, 3), rollout("a", 1, 0, 1)}, DefaultObjective())
