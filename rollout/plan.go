@@ -261,7 +261,7 @@ func planFromJSON(text string) (Plan, bool) {
 					return s
 				}
 				for _, key := range keys {
-					if s := jsonText(fields[key]); foldName(key) == name && s != "" {
+					if s := jsonText(fields[key]); strings.Join(nameWords(key), "_") == name && s != "" {
 						return s
 					}
 				}

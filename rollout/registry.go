@@ -9,9 +9,10 @@ import (
 
 // Registry holds the tools of a solver. It does not change once made and is safe for concurrent use.
 type Registry struct {
-	tools  []Tool
-	specs  []ToolSpec
-	byName map[string]int // folded name to place
+	tools   []Tool
+	specs   []ToolSpec
+	byName  map[string]int // words of a name, joined, to place
+	longest int            // of byName, in bytes
 }
 
 // NewRegistry takes tools in the order in which the planner is shown them. It refuses an empty set, a name that is
@@ -26,7 +27,7 @@ func NewRegistry(tools ...Tool) (*Registry, error) {
 			return nil, fmt.Errorf("registry: tool %d is nil", i)
 		}
 		spec := t.Spec()
-		name := foldName(spec.Name)
+		name := strings.Join(nameWords(spec.Name), "")
 		if name == "" {
 			return nil, fmt.Errorf("registry: tool %d: name %q has no letters or digits", i, spec.Name)
 		}
@@ -36,7 +37,7 @@ func NewRegistry(tools ...Tool) (*Registry, error) {
 		if err := spec.compile(); err != nil {
 			return nil, fmt.Errorf("registry: %w", err)
 		}
-		r.byName[name] = i
+		r.byName[name], r.longest = i, max(r.longest, len(name))
 		r.tools = append(r.tools, t)
 		r.specs = append(r.specs, spec)
 	}
@@ -47,27 +48,25 @@ func NewRegistry(tools ...Tool) (*Registry, error) {
 func (r *Registry) Specs() []ToolSpec { return r.specs[:len(r.specs):len(r.specs)] }
 
 // find gives the place of the tool that a planner named. Case does not count, nor do markdown, quotes and brackets around the
-// name, nor whether spaces, underscores or hyphens part its words; words may follow the name ("Calculator, for the
+// name, nor whether spaces, underscores, hyphens or nothing parts its words; words may follow the name ("Calculator, for the
 // sum"), as long as none of them names another tool; and a list's number or words that name nothing ("Use the
 // Calculator") may stand before it.
 func (r *Registry) find(name string) (place int, ok bool) {
-	folded := foldName(name)
-	found, length := r.begins(folded)
-	for found < 0 {
-		word, rest, ok := strings.Cut(folded, "_")
-		if !ok || !fillers[word] && !listNumber.MatchString(word) {
+	words := nameWords(name)
+	place, n := r.begins(words)
+	for place < 0 {
+		if len(words) == 0 || !fillers[words[0]] && !listNumber.MatchString(words[0]) {
 			return 0, false
 		}
-		folded = rest
-		found, length = r.begins(folded)
+		words = words[1:]
+		place, n = r.begins(words)
 	}
-	rest := folded[length:] + "_"
-	for n, i := range r.byName {
-		if i != found && strings.Contains(rest, "_"+n+"_") {
+	for i := n; i < len(words); i++ {
+		if other, _ := r.begins(words[i:]); other >= 0 && other != place {
 			return 0, false // it names two tools: no choice was made
 		}
 	}
-	return found, true
+	return place, true
 }
 
 // fillers are words that planners put before a tool's name.
@@ -75,43 +74,31 @@ var fillers = map[string]bool{"use": true, "using": true, "the": true, "tool": t
 
 var listNumber = regexp.MustCompile(`^\d{1,2}$`)
 
-// begins finds the longest tool name that a folded text begins with, at a word's end; found is -1 where there is none.
-func (r *Registry) begins(folded string) (found, length int) {
-	found = -1
-	for n, i := range r.byName {
-		if len(n) > length && strings.HasPrefix(folded+"_", n+"_") {
-			found, length = i, len(n)
+// begins finds the longest tool name that words begin with, and how many of them it takes; place is -1 where there is none.
+func (r *Registry) begins(words []string) (place, n int) {
+	place = -1
+	joined := ""
+	for i, w := range words {
+		if joined += w; len(joined) > r.longest {
+			break
+		}
+		if p, ok := r.byName[joined]; ok {
+			place, n = p, i+1
 		}
 	}
-	return found, length
+	return place, n
 }
 
-// foldName reduces a name to lower-case words of letters and digits, joined by single underscores.
-func foldName(s string) string {
-	var b strings.Builder
-	gap := false
-	for _, c := range strings.ToLower(s) {
-		if !isWord(c) {
-			gap = b.Len() > 0
-			continue
-		}
-		if gap {
-			b.WriteByte('_')
-			gap = false
-		}
-		b.WriteRune(c)
-	}
-	return b.String()
+// nameWords are the words of letters and digits in a name, in lower case.
+func nameWords(s string) []string {
+	return strings.FieldsFunc(strings.ToLower(s), func(c rune) bool { return !isWord(c) })
 }
 
 // names lists the tools for a message.
 func (r *Registry) names() string {
-	var b strings.Builder
+	names := make([]string, len(r.specs))
 	for i, s := range r.specs {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(s.Name)
+		names[i] = s.Name
 	}
-	return b.String()
+	return strings.Join(names, ", ")
 }

@@ -16,7 +16,8 @@ func TestRegistryLookup(t *testing.T) {
 	for given, want := range map[string]string{
 		"Wikipedia_Search": "Wikipedia_Search", "wikipedia_search": "Wikipedia_Search", "WIKIPEDIA SEARCH": "Wikipedia_Search",
 		"`Wikipedia_Search`": "Wikipedia_Search", "\"Wikipedia Search\"": "Wikipedia_Search", "**Wikipedia-Search**": "Wikipedia_Search",
-		"Wikipedia  _ Search.": "Wikipedia_Search", "[Wikipedia_Search]": "Wikipedia_Search", "Calculator (to add them)": "Calculator",
+		"Wikipedia  _ Search.": "Wikipedia_Search", "WikipediaSearch": "Wikipedia_Search", "websearch (a page)": "Web_Search", "SearchPro": "Search_Pro",
+		"Calculator, not WebSearch": "", "Wiki_pedia_Search": "Wikipedia_Search", "WikipediaSearches": "", "[Wikipedia_Search]": "Wikipedia_Search", "Calculator (to add them)": "Calculator",
 		"Calculator tool": "Calculator", "Search": "Search", "Search Pro": "Search_Pro", "Search_Pro, since Search failed": "",
 		"Search for it": "Search", "Calculator or Web_Search": "", "Web": "", "Searches": "", "Searching": "", "": "", "_": "",
 		"None": "", "I would use Calculator": "", "Wikipédia_Search": "",
@@ -74,6 +75,7 @@ func TestRegistryRefuses(t *testing.T) {
 		"nil":         {[]Tool{nil}, "nil"},
 		"no name":     {[]Tool{echo("__")}, "no letters"},
 		"same name":   {[]Tool{echo("Web_Search"), echo("web search")}, "same name"},
+		"joined name": {[]Tool{echo("Web_Search"), echo("WebSearch")}, "same name"},
 		"no json":     {[]Tool{schema(`{"type":`)}, `tool "T"`},
 		"no schema":   {[]Tool{schema(`{"type": "objekt"}`)}, `tool "T"`},
 		"remote ref":  {[]Tool{schema(`{"$ref": "https://example.org/schema.json"}`)}, `tool "T"`},
