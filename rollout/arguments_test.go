@@ -48,6 +48,10 @@ func TestParseArguments(t *testing.T) {
 		"call appended":  {"q = \"a\"\nq += \" b\"\nexecution = tool.execute(q=q)", `{"q":"a b"}`, 1},
 		"call crlf":      {"```python\r\nq = 'a'\r\nexecution = tool.execute(\r\n  q=q)\r\n```\r\n", `{"q":"a"}`, 1},
 		"only mentioned": {"The arguments of tool.execute:\n{\"q\": \"a\"}", `{"q": "a"}`, 1},
+		"latex":          {`{"q": "Solve \(x^2 = \sqrt{3}\) \\ \"now\""}`, `{"q": "Solve \\(x^2 = \\sqrt{3}\\) \\ \"now\""}`, 1},
+		"latex fraction": {`{"q": "\frac{1}{2} \times \alpha\n\u00e9"}`, `{"q": "\\frac{1}{2} \\times \\alpha\n\u00e9"}`, 1},
+		"escapes":        {`{"q": "a\tb\\frac\r\n"}`, `{"q": "a\tb\\frac\r\n"}`, 1},
+		"escaped quote":  {`{"q": "it\'s"}`, `{"q":"it's"}`, 1},
 		"python":         {"```python\n{'q': 'it\\'s', 'k': None, 'b': True,}\n```", `{"b":true,"k":null,"q":"it's"}`, 1},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"iter"
+	"regexp"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -14,7 +15,8 @@ import (
 const maxObjectTries = 64
 
 // jsonObjects gives the JSON objects that stand in a text, in order, fenced or not, none inside another. An object in
-// Python's notation (single quotes, True, None, a comma at the end) counts as the JSON that it means.
+// Python's notation (single quotes, True, None, a comma at the end) counts as the JSON that it means, and so does one with LaTeX whose
+// backslashes are not escaped.
 func jsonObjects(text string) iter.Seq[jsontext.Value] {
 	return func(yield func(jsontext.Value) bool) {
 		for range maxObjectTries {
@@ -37,6 +39,11 @@ func jsonObjects(text string) iter.Seq[jsontext.Value] {
 
 // readObject reads the JSON object that a text begins with, and tells how many bytes it takes: 0 where there is none.
 func readObject(text string) (jsontext.Value, int) {
+	if n := bracketed(text); latex.MatchString(text[:n]) {
+		if v := jsontext.Value(backslash.ReplaceAllString(text[:n], "$1$2$2")); v.IsValid() {
+			return v, n
+		}
+	}
 	d := jsontext.NewDecoder(strings.NewReader(text))
 	v, err := d.ReadValue()
 	if err != nil {
@@ -44,6 +51,12 @@ func readObject(text string) (jsontext.Value, int) {
 	}
 	return v, int(d.InputOffset())
 }
+
+// latex is a text in which a backslash escapes nothing: nobody means backspaces and form feeds. There, backslash parts those that do from the others.
+var (
+	latex     = regexp.MustCompile(`^(?:[^\\]|\\["'\\/nrtu])*\\[^"'\\/nrtu]`)
+	backslash = regexp.MustCompile(`(\\["'\\/n]|\\u[0-9a-fA-F]{4})|(\\)`)
+)
 
 // readDict is readObject for Python's notation, of which only plain data is read (see literal).
 func readDict(text string) (jsontext.Value, int) {
