@@ -51,7 +51,7 @@ var (
 func (a ModelAnalyst) Analyze(ctx context.Context, in Input) (string, error) {
 	s := ModelSlot(a)
 	c, err := s.ask(ctx, SlotAnalyst, s.data(in), in.Seed, nil, nil)
-	return strings.TrimSpace(c.said()), err
+	return strings.TrimSpace(c.Said()), err
 }
 
 // Plan asks for one plan and reads it. It is asked once, in free text: a repair round or constrained output would train
@@ -63,7 +63,7 @@ func (p ModelPlanner) Plan(ctx context.Context, in Input) (Planning, error) {
 		return Planning{}, err
 	}
 	out := Planning{Completion: c, Sampling: flow.Sampling{Temperature: s.Temperature, MaxTokens: s.maxTokens()}}
-	if out.Plan, err = ParsePlan(c.said()); err != nil {
+	if out.Plan, err = ParsePlan(c.Said()); err != nil {
 		out.ParseError = err.Error()
 	}
 	return out, nil
@@ -130,7 +130,7 @@ func (g ModelGenerator) Answer(ctx context.Context, in Input) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return taggedAnswer(c.said()), nil
+	return taggedAnswer(c.Said()), nil
 }
 
 func taggedAnswer(text string) string {
@@ -194,17 +194,17 @@ func (s *ModelSlot) ask(ctx context.Context, slot string, data PromptData, seed 
 	if err != nil || read == nil {
 		return c, err
 	}
-	wrong := read(c.said())
+	wrong := read(c.Said())
 	if wrong == nil {
 		return c, nil
 	}
-	request.Messages = append(chat, Message{Role: "assistant", Content: c.said()},
+	request.Messages = append(chat, Message{Role: "assistant", Content: c.Said()},
 		Message{Role: "user", Content: fmt.Sprintf("That cannot be used: %s. Answer again, in the form that was asked for and with nothing else.", wrong)})
 	request.Seed = flow.DeriveSeed(seed, "repair")
 	if c, err = s.Model.Complete(ctx, request); err != nil {
 		return c, err
 	}
-	if wrong = read(c.said()); wrong != nil {
+	if wrong = read(c.Said()); wrong != nil {
 		return c, &unreadable{wrong}
 	}
 	return c, nil

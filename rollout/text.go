@@ -43,8 +43,8 @@ func prefix(s string, n int) string {
 // estimateTokens stands in for a tokenizer where none is given: a token for every four bytes, rounded up.
 func estimateTokens(s string) int { return (len(s) + 3) / 4 }
 
-// said is the reply without the reasoning that some models put before it, as <think>...</think>; all of it where nothing follows.
-func (c Completion) said() string {
+// Said is the reply without the reasoning that some models put before it, as <think>...</think>; all of it where nothing follows.
+func (c Completion) Said() string {
 	const end = "</think>"
 	if i := strings.LastIndex(c.Text, end); i >= 0 && strings.TrimSpace(c.Text[i+len(end):]) != "" {
 		return c.Text[i+len(end):]

@@ -9,16 +9,13 @@ import (
 )
 
 // BaseGenerator is the tool Base_Generator: a frozen model answers from what it knows.
-type BaseGenerator struct {
-	model rollout.Model
-	// MaxTokens bounds an answer; NewBaseGenerator sets 512.
-	MaxTokens int
-}
+type BaseGenerator struct{ model rollout.Model }
 
 // NewBaseGenerator makes the tool on a model, which is asked greedily and knows nothing of the solve but the query.
-func NewBaseGenerator(m rollout.Model) *BaseGenerator {
-	return &BaseGenerator{model: m, MaxTokens: 512}
-}
+func NewBaseGenerator(m rollout.Model) *BaseGenerator { return &BaseGenerator{m} }
+
+// maxAnswerTokens bounds an answer.
+const maxAnswerTokens = 512
 
 // NameBaseGenerator is the tool's name.
 const NameBaseGenerator = "Base_Generator"
@@ -45,12 +42,12 @@ func (g *BaseGenerator) Execute(ctx context.Context, args json.RawMessage) (roll
 	c, err := g.model.Complete(ctx, rollout.Request{
 		Slot:      "tool:" + NameBaseGenerator,
 		Messages:  []rollout.Message{{Role: "user", Content: a.Query}},
-		MaxTokens: g.MaxTokens,
+		MaxTokens: maxAnswerTokens,
 	})
 	if err != nil {
 		return rollout.Result{}, err
 	}
-	text := strings.TrimSpace(c.Text)
+	text := strings.TrimSpace(c.Said())
 	if text == "" {
 		return rollout.Result{}, fail(rollout.KindNotFound, "the model gave no answer")
 	}

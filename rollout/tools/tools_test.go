@@ -92,7 +92,7 @@ func TestBaseGenerator(t *testing.T) {
 		case "silent":
 			return rollout.Completion{Text: " \n"}, nil
 		}
-		return rollout.Completion{Text: " about " + r.Messages[0].Content + "\n"}, nil
+		return rollout.Completion{Text: "<think>Is it?</think> about " + r.Messages[0].Content + "\n"}, nil
 	}))
 	r, err := g.Execute(t.Context(), json.RawMessage(`{"query": "a {b}"}`))
 	if err != nil || r.Text != "about a {b}" {
