@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"text/template"
 
 	"afctl/flow"
 
@@ -20,11 +19,7 @@ import (
 // own cache, which lives as long as the judge; what the model cannot be brought to say is an error, never a 0. It is
 // safe for concurrent use and must not be copied after its first use.
 type ModelJudge struct {
-	Model Model
-	// Template, MaxTokens and Temperature are as in ModelSlot.
-	Template    *template.Template
-	MaxTokens   int
-	Temperature float64
+	ModelSlot // which has no memory to bound here
 
 	mu     sync.Mutex
 	cached map[[sha256.Size]byte]float64
@@ -34,7 +29,7 @@ var markSchema = json.RawMessage(`{"type":"object","properties":{"why":{"type":"
 
 // Score is a Scorer: 1 for an answer that the model marks as correct, 0 for one that it marks as wrong.
 func (j *ModelJudge) Score(ctx context.Context, task flow.Task, answer string) (float64, error) {
-	data := judgeData(task, answer)
+	data := PromptData{Question: task.Question, Answer: answer, Accepted: task.Answers}
 	key := sha256.Sum256([]byte(strings.Join(append([]string{data.Question, data.Answer}, data.Accepted...), "\x00")))
 	j.mu.Lock()
 	reward, known := j.cached[key]
@@ -43,8 +38,7 @@ func (j *ModelJudge) Score(ctx context.Context, task flow.Task, answer string) (
 		return reward, nil
 	}
 	// The seed goes by what is asked, as the cache does: which of two tasks that ask the same came first is not seen.
-	s := ModelSlot{Model: j.Model, Template: j.Template, MaxTokens: j.MaxTokens, Temperature: j.Temperature}
-	_, err := s.ask(ctx, SlotJudge, data, flow.DeriveSeed(0, SlotJudge, string(key[:])), markSchema, func(text string) error {
+	_, err := j.ask(ctx, SlotJudge, data, flow.DeriveSeed(0, SlotJudge, string(key[:])), markSchema, func(text string) error {
 		correct, ok := parseMark(text)
 		if !ok {
 			return errors.New(`no clear mark, expected {"why": "...", "correct": true} or false`)

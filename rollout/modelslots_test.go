@@ -205,7 +205,7 @@ func TestModelSlotWithoutModel(t *testing.T) {
 func TestModelJudge(t *testing.T) {
 	task := flow.Task{ID: "q", Question: "what?", Answers: []string{"forty-two"}}
 	m := &replies{texts: []string{`{"why": "same", "correct": true}`, `{"why": "differs", "correct": false}`, "hm", `{"correct": "yes"}`, "hm", `{"why": "", "correct": true}`}}
-	j := &ModelJudge{Model: m}
+	j := &ModelJudge{ModelSlot: ModelSlot{Model: m}}
 	for i, c := range []struct {
 		answer string
 		want   float64
@@ -228,7 +228,7 @@ func TestModelJudge(t *testing.T) {
 	// The same question under another ID is drawn from the same random stream, whichever comes first.
 	task.ID = "r"
 	n := &replies{texts: []string{`{"why": "same", "correct": true}`}}
-	if _, err := (&ModelJudge{Model: n}).Score(t.Context(), task, "42"); err != nil || n.asked[0].Seed != m.asked[0].Seed {
+	if _, err := (&ModelJudge{ModelSlot: ModelSlot{Model: n}}).Score(t.Context(), task, "42"); err != nil || n.asked[0].Seed != m.asked[0].Seed {
 		t.Errorf("seed %d, %v; expected %d", n.asked[0].Seed, err, m.asked[0].Seed)
 	}
 }

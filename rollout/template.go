@@ -13,7 +13,6 @@ import (
 	"text/template"
 
 	"afctl/ckpt"
-	"afctl/flow"
 )
 
 // PromptData is what a template sees. Which fields are set goes by slot: all of Input's for every slot but the judge,
@@ -165,9 +164,4 @@ func (in *Input) promptData(budget int, count func(string) int) PromptData {
 		d.Memory = in.Memory.Render(budget, count)
 	}
 	return d
-}
-
-// judgeData is what the judge's template sees.
-func judgeData(task flow.Task, answer string) PromptData {
-	return PromptData{Question: task.Question, Answer: answer, Accepted: task.Answers}
 }

@@ -146,7 +146,7 @@ func (y *system) frozenSlots() error {
 		y.slots.Generator = rollout.ModelGenerator(*generator)
 	}
 	if judge != nil {
-		y.judge = &rollout.ModelJudge{Model: judge.Model, Template: judge.Template, MaxTokens: judge.MaxTokens, Temperature: judge.Temperature}
+		y.judge = &rollout.ModelJudge{ModelSlot: *judge}
 	}
 	return nil
 }

@@ -38,7 +38,7 @@ func TestJudge(t *testing.T) {
 		text string
 		want [2]float64 // of an answer that only a rule would take for wrong
 	}{{`{"why": "a pair", "correct": true}`, [2]float64{1, 0}}, {`{"why": "no", "correct": false}`, [2]float64{0, 0}}} {
-		l.judge = &rollout.ModelJudge{Model: saying(says.text)}
+		l.judge = &rollout.ModelJudge{ModelSlot: rollout.ModelSlot{Model: saying(says.text)}}
 		for i, task := range found.Tasks {
 			if got, err := l.system.score(t.Context(), task, "a pair"); err != nil || got != says.want[i] {
 				t.Errorf("%q marked by %s: %v, %v; expected %v", task.Question, says.text, got, err, says.want[i])
