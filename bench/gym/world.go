@@ -135,7 +135,7 @@ func (w *World) Solver(p rollout.Planner, o rollout.Options) *rollout.Solver {
 	return &rollout.Solver{
 		Slots:   rollout.Slots{Planner: p, Executor: frozen.Executor{}, Verifier: frozen.Verifier{}, Generator: frozen.Generator{}},
 		Tools:   w.tools,
-		Score:   score.Rule("exact"),
+		Score:   score.Rule,
 		Options: o,
 	}
 }

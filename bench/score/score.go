@@ -1,9 +1,11 @@
 package score
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -44,14 +46,7 @@ var rules = map[string]Func{
 }
 
 // Names lists the registered scorers in alphabetical order.
-func Names() []string {
-	names := make([]string, 0, len(rules))
-	for name := range rules {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
+func Names() []string { return slices.Sorted(maps.Keys(rules)) }
 
 // Lookup finds a scorer by name.
 func Lookup(name string) (Func, error) {
@@ -61,25 +56,19 @@ func Lookup(name string) (Func, error) {
 	return nil, fmt.Errorf("%w %q: expected one of %s", ErrUnknown, name, strings.Join(Names(), ", "))
 }
 
-// Score grades an answer with the task's own scorer, or with fallback where the task names none.
-func Score(task flow.Task, fallback, answer string) (Grade, error) {
-	name := task.Scorer
-	if name == "" {
-		name = fallback
-	}
-	f, err := Lookup(name)
+// Score grades an answer with the task's own scorer, or with exact where it names none.
+func Score(task flow.Task, answer string) (Grade, error) {
+	f, err := Lookup(cmp.Or(task.Scorer, "exact"))
 	if err != nil {
 		return Grade{}, fmt.Errorf("task %s: %w", task.ID, err)
 	}
 	return f(task, answer)
 }
 
-// Rule gives Score in the shape that a solver takes (rollout.Scorer).
-func Rule(fallback string) func(ctx context.Context, task flow.Task, answer string) (float64, error) {
-	return func(_ context.Context, task flow.Task, answer string) (float64, error) {
-		g, err := Score(task, fallback, answer)
-		return g.Reward, err
-	}
+// Rule is Score in the shape that a solver takes (rollout.Scorer).
+func Rule(_ context.Context, task flow.Task, answer string) (float64, error) {
+	g, err := Score(task, answer)
+	return g.Reward, err
 }
 
 // truths returns the accepted answers that are not blank, or ErrTruth.

@@ -124,7 +124,7 @@ func TestExtractLooksAtTheEnd(t *testing.T) {
 }
 
 func TestScoreErrors(t *testing.T) {
-	if _, err := Score(flow.Task{ID: "x", Scorer: "exakt"}, "exact", ""); !errors.Is(err, ErrUnknown) || !strings.Contains(err.Error(), "exact") {
+	if _, err := Score(flow.Task{ID: "x", Scorer: "exakt"}, ""); !errors.Is(err, ErrUnknown) || !strings.Contains(err.Error(), "exact") {
 		t.Errorf("unknown scorer: %v", err)
 	}
 	for name, task := range map[string]flow.Task{
@@ -132,11 +132,11 @@ func TestScoreErrors(t *testing.T) {
 		"choice": {Answers: []string{"E"}, Choices: []string{"a1", "b1"}}, "game24": {Answers: []string{"yes"}},
 	} {
 		task.Scorer = name
-		if _, err := Rule("")(context.Background(), task, "5"); !errors.Is(err, ErrTruth) {
+		if _, err := Rule(context.Background(), task, "5"); !errors.Is(err, ErrTruth) {
 			t.Errorf("%s without a usable truth: found %v, expected ErrTruth", name, err)
 		}
 	}
-	r, err := Rule("exact")(context.Background(), flow.Task{Answers: []string{"Paris"}}, "paris")
+	r, err := Rule(context.Background(), flow.Task{Answers: []string{"Paris"}}, "paris")
 	if r != 1 || err != nil {
 		t.Errorf("fallback scorer: %g, %v", r, err)
 	}

@@ -184,16 +184,16 @@ func FuzzScorers(f *testing.F) {
 			if name == "yesno" {
 				task.Answers = []string{"no"}
 			}
-			g, err := Score(task, "", answer)
+			g, err := Score(task, answer)
 			if err != nil || !(g.Reward >= 0 && g.Reward <= 1) || g.Reason == "" {
 				t.Fatalf("%s: %+v, %v", name, g, err)
 			}
-			if again, _ := Score(task, "", answer); again != g {
+			if again, _ := Score(task, answer); again != g {
 				t.Fatalf("%s: %+v, then %+v", name, g, again)
 			}
 			// As a truth, it may be refused but nothing worse.
 			task.Answers, task.Question = []string{answer}, answer
-			if _, err := Score(task, "", answer); err != nil && !strings.Contains(err.Error(), "truth") {
+			if _, err := Score(task, answer); err != nil && !strings.Contains(err.Error(), "truth") {
 				t.Fatalf("%s: %v", name, err)
 			}
 		}

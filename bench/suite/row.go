@@ -317,7 +317,7 @@ func (r Reader) scorer(suite string, fields map[string]any, t flow.Task) (string
 	if name == score.Judge {
 		return name, nil // a model, which takes any
 	}
-	if _, err := score.Score(t, "", ""); err != nil {
+	if _, err := score.Score(t, ""); err != nil {
 		return "", err
 	}
 	return name, nil

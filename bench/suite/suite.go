@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -129,11 +130,4 @@ var known = map[string]string{
 }
 
 // Known lists the suites of the paper by name, in alphabetical order.
-func Known() []string {
-	names := make([]string, 0, len(known))
-	for name := range known {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
+func Known() []string { return slices.Sorted(maps.Keys(known)) }

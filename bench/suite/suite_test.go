@@ -87,7 +87,7 @@ func TestNamedSuites(t *testing.T) {
 			t.Errorf("%s, row %d (- expected, + found):\n%s", c.name, c.row, diff)
 		}
 		for _, task := range s.Tasks {
-			if g, err := score.Score(task, "", task.Answers[0]); err != nil || g.Reward != 1 {
+			if g, err := score.Score(task, task.Answers[0]); err != nil || g.Reward != 1 {
 				t.Errorf("%s: the truth of row %s scores %g: %s %v", c.name, task.Meta[MetaRow], g.Reward, g.Reason, err)
 			}
 		}

@@ -201,7 +201,7 @@ func (y *system) score(ctx context.Context, task flow.Task, answer string) (floa
 	if task.Scorer == score.Judge && y.judge != nil {
 		return y.judge.Score(ctx, task, answer)
 	}
-	return score.Rule("exact")(ctx, task, answer)
+	return score.Rule(ctx, task, answer)
 }
 
 // solver ties the system together for at most maxTurns planner calls a solve. Rewards come from the scorers that tasks name. What is to be trained on
