@@ -116,11 +116,11 @@ func readRun(ctx context.Context, dir string) (o outcome, err error) {
 
 // readSFT reads the folder of demonstrations, adapter and evaluations.
 func readSFT(dir string) (o outcome, err error) {
-	before, err := readReport(filepath.Join(dir, beforeDir, evalFile))
+	before, err := eval.ReadReport(filepath.Join(dir, beforeDir, evalFile))
 	if err != nil {
 		return o, err
 	}
-	after, err := readReport(filepath.Join(dir, afterDir, evalFile))
+	after, err := eval.ReadReport(filepath.Join(dir, afterDir, evalFile))
 	if err != nil {
 		return o, err
 	}
@@ -133,19 +133,6 @@ func readSFT(dir string) (o outcome, err error) {
 		o.Examples++
 		return nil
 	})
-}
-
-func readReport(path string) (*eval.Report, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	r, err := eval.ReadReport(path, f)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return r, nil
 }
 
 // metricsLine is what a line of metrics.jsonl says of time: an online step gives its parts, one of SFT the whole.

@@ -88,12 +88,21 @@ func (r *Report) WriteJSON(w io.Writer) error {
 	return err
 }
 
-// ReadReport reads what WriteJSON wrote, strictly; name is for errors.
-func ReadReport(name string, in io.Reader) (*Report, error) {
-	data, err := io.ReadAll(in)
+// ReadReport reads the file that WriteJSON wrote, strictly.
+func ReadReport(path string) (*Report, error) {
+	f, err := ckpt.OpenRegular(path)
 	if err != nil {
 		return nil, err
 	}
+	defer f.Close()
+	data, err := io.ReadAll(f)
+	if err != nil {
+		return nil, err
+	}
+	return parseReport(path, data)
+}
+
+func parseReport(name string, data []byte) (*Report, error) {
 	var r Report
 	if err := ckpt.DecodeJSON(name, data, &r, strictjson.RefuseUnknown); err != nil {
 		return nil, err
@@ -115,11 +124,11 @@ func (r *Report) WriteTable(w io.Writer) error {
 		fmt.Fprintf(w, ", policy version %d, adapter %.12s", r.PolicyVersion, r.AdapterHash)
 	}
 	fmt.Fprintln(w)
-	return WriteSummary(w, &r.Summary)
+	return writeSummary(w, &r.Summary)
 }
 
-// WriteSummary writes the figures of a summary as WriteTable does.
-func WriteSummary(w io.Writer, s *Summary) error {
+// writeSummary writes the figures below WriteTable's first line.
+func writeSummary(w io.Writer, s *Summary) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "family\ttasks\taccuracy\t95 % interval\tturns\ttool errors\trepeated failures\tstuck\tseconds\ttokens\t")
 	line := func(name string, s *Stats) {

@@ -238,7 +238,7 @@ func TestReportRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := b.String()
-	back, err := ReadReport("eval.json", &b)
+	back, err := parseReport("eval.json", b.Bytes())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +251,7 @@ func TestReportRoundTrip(t *testing.T) {
 	}
 	for _, bad := range []string{"", "{}", strings.Replace(text, `"suite"`, `"Suite"`, 1), `{"suite":"x",` + text[1:], `{"extra":1,` + text[1:],
 		strings.Replace(text, `"repeats"`, `"repeat"`, 1)} {
-		if _, err := ReadReport("eval.json", strings.NewReader(bad)); err == nil {
+		if _, err := parseReport("eval.json", []byte(bad)); err == nil {
 			t.Errorf("%.40q was read", bad)
 		}
 	}
@@ -260,7 +260,7 @@ func TestReportRoundTrip(t *testing.T) {
 func FuzzReadReport(f *testing.F) {
 	f.Add([]byte(`{"suite":"s","repeats":1,"seed":1,"policy_version":0,"adapter_hash":"","sampling":{"temperature":0},"summary":{"all":{"tasks":1}},"rows":[{"task":"a","mean":1,"answers":["x"]}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		r, err := ReadReport("eval.json", bytes.NewReader(data))
+		r, err := parseReport("eval.json", data)
 		if err != nil {
 			return
 		}

@@ -127,7 +127,7 @@ func TestTable(t *testing.T) {
 	tasks, ts := sample()
 	s := Summarize(tasks, ts)
 	var b strings.Builder
-	if err := WriteSummary(&b, &s); err != nil {
+	if err := writeSummary(&b, &s); err != nil {
 		t.Fatal(err)
 	}
 	want := `  family  tasks  accuracy     95 % interval  turns  tool errors  repeated failures   stuck  seconds  tokens

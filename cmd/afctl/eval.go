@@ -89,7 +89,7 @@ func evaluate(cmd *cobra.Command, s *settings, repeats int, out, compare string,
 	r := eval.Run{Suite: found.Name, Tasks: found.Tasks, Repeats: repeats, Seed: flow.DeriveSeed(c.Run.Seed, "eval"), RetryFailed: retry}
 	var other *eval.Report
 	if compare != "" {
-		if other, err = readEval(compare); err == nil {
+		if other, err = eval.ReadReport(filepath.Join(compare, evalReport)); err == nil {
 			err = canCompare(other, found)
 		}
 		if err != nil {
@@ -180,15 +180,4 @@ func openEval(ctx context.Context, dir, identity string, r *eval.Run) (*solves, 
 		}
 	}
 	return store, nil
-}
-
-// readEval reads the report of an evaluation's folder.
-func readEval(dir string) (*eval.Report, error) {
-	path := filepath.Join(dir, evalReport)
-	f, err := ckpt.OpenRegular(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return eval.ReadReport(path, f)
 }

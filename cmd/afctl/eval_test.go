@@ -85,7 +85,7 @@ func TestReportOfAnEvaluation(t *testing.T) {
 	for _, c := range []struct{ n, repeats string }{{"4", "2"}, {"3", "1"}, {"2", "3"}} {
 		solve(c.n, c.repeats)
 		must(t, "report", "--run", out)
-		want, err := readEval(out)
+		want, err := eval.ReadReport(filepath.Join(out, evalReport))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -128,7 +128,7 @@ func TestRetryFailed(t *testing.T) {
 		t.Helper()
 		must(t, append([]string{"eval", "--suite", "gym:heldout", "--n", "3", "--model", model, "--out", out, "--set", "flow.max_action_tokens=4",
 			"--set", "rollout.eval_max_turns=1"}, more...)...)
-		report, err := readEval(out)
+		report, err := eval.ReadReport(filepath.Join(out, evalReport))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	"afctl/bench/eval"
 	"afctl/ckpt"
 	"afctl/flow"
 	"afctl/flow/nearest"
@@ -153,7 +154,7 @@ func readReport(ctx context.Context, dir string, first, last int, chosen []strin
 		in.of = ofEvaluation
 	}
 	asked := func(*flow.Trajectory) bool { return true }
-	switch r, err := readEval(dir); {
+	switch r, err := eval.ReadReport(filepath.Join(dir, evalReport)); {
 	case err == nil: // the folder may have solves of calls with other tasks or repeats
 		ids := map[string]bool{}
 		for i := range r.Rows {

@@ -3,7 +3,6 @@ package main
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"os"
 	"path/filepath"
 
@@ -16,14 +15,9 @@ import (
 
 // writeRecord writes PLANNER.json into the folder of a made planner: its files' hashes and what it was measured to solve.
 func writeRecord(folder, report string) error {
-	f, err := os.Open(report)
+	r, err := eval.ReadReport(report)
 	if err != nil {
 		return err
-	}
-	defer f.Close()
-	r, err := eval.ReadReport(report, f)
-	if err != nil {
-		return fmt.Errorf("%s: %w", report, err)
 	}
 	all := r.Summary.All
 	record := gym.PlannerRecord{Recipe: "make planner", Seed: seed, SHA256: make(map[string]string), Suite: r.Suite, Tasks: all.Tasks, Temperature: r.Sampling.Temperature,
