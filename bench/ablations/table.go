@@ -1,16 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
-	"math"
 	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-	"gonum.org/v1/gonum/stat"
-	"gonum.org/v1/gonum/stat/distuv"
 
 	"afctl/bench/eval"
 )
@@ -186,12 +184,7 @@ func atStep(os []outcome, step int) string {
 }
 
 // family are the figures of one; zero where the summary lacks it.
-func family(s *eval.Summary, name string) *eval.Stats {
-	if i := slices.IndexFunc(s.Families, func(p eval.Part) bool { return p.Name == name }); i >= 0 {
-		return &s.Families[i].Stats
-	}
-	return new(eval.Stats)
-}
+func family(s *eval.Summary, name string) *eval.Stats { return cmp.Or(s.Family(name), new(eval.Stats)) }
 
 // over is a mean over seeds.
 func over(os []outcome, figure func(*outcome) float64) float64 {
@@ -217,7 +210,7 @@ func interval(os []outcome, of func(*outcome) *eval.Summary) string {
 	return fmt.Sprintf("%s [%.1f, %.1f]", percents(x.Mean), 100*x.Low, 100*x.High)
 }
 
-// overSeeds is the mean of accuracies with Student's 95 % interval, mean ± t(n-1) s/sqrt(n) cut to 0..1, which holds all that differs between
+// overSeeds is the mean of accuracies with Student's 95 % interval, cut to 0..1, which holds all that differs between
 // runs of other seeds. A single accuracy keeps its own interval, over tasks.
 func overSeeds(list []eval.Interval) eval.Interval {
 	switch len(list) {
@@ -230,10 +223,9 @@ func overSeeds(list []eval.Interval) eval.Interval {
 	for i, x := range list {
 		means[i] = x.Mean
 	}
-	n := float64(len(list))
-	mean, deviation := stat.MeanStdDev(means, nil)
-	half := distuv.StudentsT{Sigma: 1, Nu: n - 1}.Quantile(0.975) * deviation / math.Sqrt(n)
-	return eval.Interval{Mean: mean, Low: max(0, mean-half), High: min(1, mean+half)}
+	x := eval.Student(means)
+	x.Low, x.High = max(0, x.Low), min(1, x.High)
+	return x
 }
 
 func percents(x float64) string { return fmt.Sprintf("%.1f %%", 100*x) }

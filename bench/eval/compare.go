@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
@@ -24,7 +25,7 @@ type Comparison struct {
 	// P is the two-sided exact sign test's: how likely at least so uneven a split of the differing tasks is, if neither were better.
 	// With one repeat of right or wrong it is McNemar's exact test.
 	P float64 `json:"p"`
-	// Difference is the second's mean reward less the first's, with Student's 95 % interval over tasks.
+	// Difference is the second's mean reward less the first's, with Student's 95 % interval over tasks; of fewer than two tasks, all of -1..1.
 	Difference Interval `json:"difference"`
 }
 
@@ -65,7 +66,9 @@ func Compare(first, second *Report) (Comparison, error) {
 			first.Suite, second.Suite, only(unknown), only(slices.Sorted(maps.Keys(before))))
 	}
 	c.P = signTest(c.Better, c.Worse)
-	c.Difference = paired(differences)
+	if c.Difference = (Interval{Mean: floats.Sum(differences), Low: -1, High: 1}); len(differences) > 1 {
+		c.Difference = Student(differences)
+	}
 	return c, nil
 }
 
@@ -79,25 +82,6 @@ func signTest(a, b int) float64 {
 	}
 	half := distuv.Binomial{N: float64(a + b), P: 0.5}
 	return math.Min(1, 2*half.CDF(float64(min(a, b))))
-}
-
-// paired is Student's interval of the mean of differences; with fewer than two, all of -1..1.
-func paired(d []float64) Interval {
-	n := float64(len(d))
-	mean := 0.0
-	for _, x := range d {
-		mean += x
-	}
-	mean /= max(n, 1)
-	if n < 2 {
-		return Interval{Mean: mean, Low: -1, High: 1}
-	}
-	squares := 0.0
-	for _, x := range d {
-		squares += (x - mean) * (x - mean)
-	}
-	half := distuv.StudentsT{Sigma: 1, Nu: n - 1}.Quantile(0.975) * math.Sqrt(squares/(n-1)/n)
-	return Interval{Mean: mean, Low: mean - half, High: mean + half}
 }
 
 // String says it in a line.

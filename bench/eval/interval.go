@@ -1,12 +1,25 @@
 package eval
 
-import "math"
+import (
+	"math"
+
+	"gonum.org/v1/gonum/stat"
+	"gonum.org/v1/gonum/stat/distuv"
+)
 
 // Interval is a mean with its 95 % confidence interval.
 type Interval struct {
 	Mean float64 `json:"mean"`
 	Low  float64 `json:"low"`
 	High float64 `json:"high"`
+}
+
+// Student is the mean of two values or more with its interval by Student's distribution, mean ± t(n-1) s/sqrt(n).
+func Student(values []float64) Interval {
+	n := float64(len(values))
+	mean, deviation := stat.MeanStdDev(values, nil)
+	half := distuv.StudentsT{Sigma: 1, Nu: n - 1}.Quantile(0.975) * deviation / math.Sqrt(n)
+	return Interval{Mean: mean, Low: mean - half, High: mean + half}
 }
 
 // z95 is the 97.5 % quantile of the standard normal distribution.

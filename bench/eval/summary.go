@@ -69,6 +69,16 @@ type Summary struct {
 	Families []Part `json:"families,omitempty"`
 }
 
+// Family are the figures of one; nil where there are none.
+func (s *Summary) Family(name string) *Stats {
+	for i := range s.Families {
+		if s.Families[i].Name == name {
+			return &s.Families[i].Stats
+		}
+	}
+	return nil
+}
+
 // Summarize computes the figures of solves of these tasks. Repeats is the largest number of records that a task has; tasks
 // with fewer miss some. Records of other tasks are left out.
 func Summarize(tasks []flow.Task, ts []flow.Trajectory) Summary {

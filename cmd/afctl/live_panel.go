@@ -90,7 +90,7 @@ func (s *runState) panel(columns int, now time.Time, ended bool) []panelLine {
 	f := s.figures()
 	var tools []cell
 	for _, t := range f.shares() {
-		tools = append(tools, plainCell(t.text()))
+		tools = append(tools, plainCell(toolText(t)))
 	}
 	p.add("tools", tools...)
 	if f.done() > 0 {

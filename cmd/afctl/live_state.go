@@ -95,19 +95,13 @@ func (p *phase) left(now time.Time) (time.Duration, bool) {
 	return max(0, each*time.Duration(p.total-p.done())-now.Sub(p.last)), true
 }
 
-// toolShare is how often a tool was chosen.
-type toolShare struct {
-	name  string
-	share float64
-}
-
 // shares are the tools by how often they were chosen, the most frequent first.
-func (p *phase) shares() []toolShare {
-	var out []toolShare
+func (p *phase) shares() []eval.ToolStats {
+	var out []eval.ToolStats
 	for _, name := range slices.Sorted(maps.Keys(p.tools)) {
-		out = append(out, toolShare{name, float64(p.tools[name]) / float64(p.steps)})
+		out = append(out, eval.ToolStats{Name: name, Share: float64(p.tools[name]) / float64(p.steps)})
 	}
-	slices.SortStableFunc(out, func(a, b toolShare) int { return cmp.Compare(b.share, a.share) })
+	slices.SortStableFunc(out, func(a, b eval.ToolStats) int { return cmp.Compare(b.Share, a.Share) })
 	return out
 }
 

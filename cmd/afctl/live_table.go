@@ -20,10 +20,8 @@ func writeGain(w io.Writer, before, after *eval.Summary, steps int) error {
 			100*a.ErrorRate, 100*b.ErrorRate, 100*a.StuckRate, 100*b.StuckRate, a.Turns, b.Turns)
 	}
 	for i := range before.Families {
-		for k := range after.Families {
-			if before.Families[i].Name == after.Families[k].Name {
-				line(before.Families[i].Name, &before.Families[i].Stats, &after.Families[k].Stats)
-			}
+		if f := &before.Families[i]; after.Family(f.Name) != nil {
+			line(f.Name, &f.Stats, after.Family(f.Name))
 		}
 	}
 	line("all", a, b)

@@ -42,11 +42,7 @@ func (s *runState) evalLine(step int, e *eval.Summary) string {
 		fields = append(fields, "before "+percentText("%.1f %%", s.before.accuracy.Mean))
 	}
 	fields = append(fields, fmt.Sprintf("turns %.1f", a.Turns), "errors "+percentText("%.0f %%", a.ErrorRate), "stuck "+percentText("%.0f %%", a.StuckRate))
-	var tools []toolShare
-	for _, t := range a.Tools {
-		tools = append(tools, toolShare{t.Name, t.Share})
-	}
-	fields = append(fields, toolsText(tools))
+	fields = append(fields, toolsText(a.Tools))
 	if s.phase != nil {
 		fields = append(fields, secondsText(time.Since(s.phase.begin)))
 	}
@@ -70,7 +66,7 @@ func joinFields(fields []string) string {
 }
 
 // toolsText names the most frequent tools.
-func toolsText(shares []toolShare) string {
+func toolsText(shares []eval.ToolStats) string {
 	if len(shares) == 0 {
 		return ""
 	}
@@ -79,12 +75,14 @@ func toolsText(shares []toolShare) string {
 		if i == plainTools {
 			return text + " …"
 		}
-		text += " " + t.text()
+		text += " " + toolText(t)
 	}
 	return text
 }
 
-func (t toolShare) text() string { return printable(t.name) + " " + percentText("%.0f%%", t.share) }
+func toolText(t eval.ToolStats) string {
+	return printable(t.Name) + " " + percentText("%.0f%%", t.Share)
+}
 
 func intervalText(i eval.Interval) string {
 	return fmt.Sprintf("%.1f %% (%.1f - %.1f)", 100*i.Mean, 100*i.Low, 100*i.High)

@@ -402,10 +402,5 @@ func (e *reportEval) stats(family string) *eval.Stats {
 	if family == "" {
 		return &e.Summary.All
 	}
-	for i := range e.Summary.Families {
-		if e.Summary.Families[i].Name == family {
-			return &e.Summary.Families[i].Stats
-		}
-	}
-	return nil
+	return e.Summary.Family(family)
 }

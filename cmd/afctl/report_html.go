@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"fmt"
 	"html/template"
@@ -298,13 +299,7 @@ func (p *reportPage) bar(s *eval.Stats) []barPart {
 
 func (p *reportPage) kinds() {
 	none := &eval.Stats{}
-	get := func(step *int) *eval.Stats {
-		if e := p.evaluation(step); e != nil {
-			return &e.Summary.All
-		}
-		return none
-	}
-	before, after := get(p.Before), get(p.After)
+	before, after := cmp.Or(p.evaluation(p.Before).stats(""), none), cmp.Or(p.evaluation(p.After).stats(""), none)
 	for _, group := range []struct {
 		what    string
 		b, a, t map[string]int
