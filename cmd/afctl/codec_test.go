@@ -141,7 +141,7 @@ func TestTrap04EndTokens(t *testing.T) {
 		}
 	}
 	config := DefaultConfig()
-	sampler, err := s.newSampler(&config.Engine, false)
+	sampler, err := s.engine.NewSampler(engine.SamplerOptions{MaxBatch: config.Engine.MaxBatch})
 	if err != nil {
 		t.Fatal(err)
 	}

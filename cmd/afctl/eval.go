@@ -35,12 +35,8 @@ func newEvalCommand() *cobra.Command {
 			"listed. With --out the solves are kept, and the same command goes on where it was stopped.",
 		Example: "  afctl eval --suite gym:heldout\n  afctl eval --config afctl.yaml --adapter runs/first/checkpoints/step-000060 --suite bamboogle.json --repeats 3 --out evals/bamboogle",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			for _, s := range []struct{ flag, key, value string }{{"suite", "tasks.eval", o.suite}, {"n", "tasks.eval_limit", strconv.Itoa(o.n)},
-				{"seed", "run.seed", strconv.FormatUint(o.seed, 10)}} {
-				if cmd.Flags().Changed(s.flag) {
-					f.extra = append(f.extra, assignment{"--" + s.flag, s.key, s.value})
-				}
-			}
+			f.extra = []assignment{{"--suite", "tasks.eval", o.suite}, {"--n", "tasks.eval_limit", strconv.Itoa(o.n)},
+				{"--seed", "run.seed", strconv.FormatUint(o.seed, 10)}}
 			f.own = func(c *Config) {
 				c.Tasks.Train, c.Tasks.Shuffle = "", false
 				untrained(c)

@@ -172,9 +172,6 @@ func (t *trainer) restore() error {
 	return ckpt.Tidy(t.c.Run.Dir, then.Step, t.c.Checkpoint.Keep)
 }
 
-// trainedHash identifies the trained values.
-func (t *trainer) trainedHash() (string, error) { return t.s.trainedHash() }
-
 // trainedHash identifies what is trained, as it stands: an adapter, or all weights.
 func (s *session) trainedHash() (string, error) {
 	if s.engine.Options().Trainable == engine.Full {

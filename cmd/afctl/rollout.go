@@ -35,12 +35,8 @@ func newRolloutCommand() *cobra.Command {
 			"command goes on where it was stopped.",
 		Example: "  afctl rollout --tasks gym:heldout --n 5 --group 2 --out trajectories.jsonl",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			for _, s := range []struct{ flag, key, value string }{{"tasks", "tasks.train", o.tasks}, {"group", "flow.group_size", strconv.Itoa(o.group)},
-				{"n", "tasks.limit", strconv.Itoa(o.n)}, {"seed", "run.seed", strconv.FormatUint(o.seed, 10)}} {
-				if cmd.Flags().Changed(s.flag) {
-					f.extra = append(f.extra, assignment{"--" + s.flag, s.key, s.value})
-				}
-			}
+			f.extra = []assignment{{"--tasks", "tasks.train", o.tasks}, {"--group", "flow.group_size", strconv.Itoa(o.group)},
+				{"--n", "tasks.limit", strconv.Itoa(o.n)}, {"--seed", "run.seed", strconv.FormatUint(o.seed, 10)}}
 			f.own = func(c *Config) {
 				c.Tasks.Eval, c.Tasks.Shuffle = "", false
 				untrained(c)

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
+	"strings"
 
 	"afctl/bench/gym"
 	"afctl/ckpt"
@@ -27,7 +29,7 @@ var backendNames = []string{backendCPU, cuda.Backend}
 type modelFlags struct {
 	config, model, adapter string
 	sets                   []string
-	extra                  []assignment    // of a command's own flags that stand for keys
+	extra                  []assignment    // of a command's own flags that stand for keys; those that are given count
 	own                    func(c *Config) // what the command has whatever the config says; nil for nothing
 }
 
@@ -43,7 +45,7 @@ func untrained(c *Config) { c.Trainable = engine.LoRA }
 
 // settings reads the config that the flags describe. scope are the keys that --set may name.
 func (f *modelFlags) settings(cmd *cobra.Command, scope ...string) (*settings, error) {
-	src := configSource{file: f.config, sets: f.sets, flags: f.extra, own: f.own, scope: scope}
+	src := configSource{file: f.config, sets: f.sets, own: f.own, scope: scope}
 	if len(scope) > 0 && !inScope("run.tasks_per_step", scope) {
 		src.own = func(c *Config) { // no bound on flow.group_size comes from it
 			c.Run.TasksPerStep = 1
@@ -52,9 +54,9 @@ func (f *modelFlags) settings(cmd *cobra.Command, scope ...string) (*settings, e
 			}
 		}
 	}
-	for _, flag := range []struct{ name, value string }{{"model", f.model}, {"adapter", f.adapter}} {
-		if cmd.Flags().Changed(flag.name) {
-			src.flags = append(src.flags, assignment{"--" + flag.name, flag.name, flag.value})
+	for _, a := range append(slices.Clip(f.extra), assignment{"--model", "model", f.model}, assignment{"--adapter", "adapter", f.adapter}) {
+		if cmd.Flags().Changed(strings.TrimPrefix(a.origin, "--")) {
+			src.flags = append(src.flags, a)
 		}
 	}
 	s, err := readSettings(cmd.Context(), src)
@@ -191,9 +193,4 @@ func openTraining(c *Config, m *ckpt.Model) (*session, *ckpt.Adapter, error) {
 		return nil, nil, errors.Join(err, s.Close())
 	}
 	return s, a, nil
-}
-
-// newSampler starts the sampler that a config describes, of the policy or of the base.
-func (s *session) newSampler(c *EngineConfig, base bool) (*engine.Sampler, error) {
-	return s.engine.NewSampler(engine.SamplerOptions{Base: base, CacheTokens: c.KVTokens, MaxBatch: c.MaxBatch})
 }

@@ -10,6 +10,7 @@ import (
 	"afctl/bench/gym"
 	"afctl/bench/gym/frozen"
 	"afctl/bench/score"
+	"afctl/engine"
 	"afctl/flow"
 	"afctl/rollout"
 	"afctl/rollout/tools"
@@ -84,7 +85,7 @@ func (y *system) note() string {
 
 // newModel starts a sampler, of the policy or of the base, as a model; the system's Close ends it.
 func (y *system) newModel(base bool) (*engineModel, error) {
-	s, err := y.s.newSampler(&y.c.Engine, base)
+	s, err := y.s.engine.NewSampler(engine.SamplerOptions{Base: base, CacheTokens: y.c.Engine.KVTokens, MaxBatch: y.c.Engine.MaxBatch})
 	if err != nil {
 		return nil, err
 	}

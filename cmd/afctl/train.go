@@ -34,11 +34,7 @@ func newTrainCommand() *cobra.Command {
 		Example: "  afctl train --config demo.yaml --run runs/demo   # after afctl init --demo --out demo.yaml\n" +
 			"  afctl train --config afctl.yaml --run runs/first\n  afctl train --resume --run runs/first",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			for _, s := range []struct{ flag, key, value string }{{"run", "run.dir", dir}, {"steps", "run.steps", strconv.Itoa(steps)}} {
-				if cmd.Flags().Changed(s.flag) {
-					f.extra = append(f.extra, assignment{"--" + s.flag, s.key, s.value})
-				}
-			}
+			f.extra = []assignment{{"--run", "run.dir", dir}, {"--steps", "run.steps", strconv.Itoa(steps)}}
 			if resume && f.config == "" {
 				if !cmd.Flags().Changed("run") {
 					return usagef("--resume needs --run, the folder of the run")

@@ -25,7 +25,7 @@ import (
 const (
 	phaseTrain = ckpt.PhaseTrain
 	phaseEval  = ckpt.PhaseEval
-	storeFile  = "run.db"
+	storeFile  = ckpt.StoreFile
 	boardDir   = "tb"
 )
 
@@ -91,7 +91,7 @@ func newTrainer(ctx context.Context, c *Config, stderr io.Writer) (t *trainer, e
 	if err := t.restore(); err != nil {
 		return t, err
 	}
-	if t.state.AdapterHash, err = t.trainedHash(); err != nil {
+	if t.state.AdapterHash, err = t.s.trainedHash(); err != nil {
 		return t, err
 	}
 	if err := writeRunConfig(c); err != nil { // not before restore: it may refuse what the paths name now
@@ -295,7 +295,7 @@ func (t *trainer) step(ctx context.Context, up *engine.Update, solving float64) 
 		st.Data.Epoch = t.tasks.passes(st.Data.Tasks)
 	}
 	begin := time.Now()
-	if st.AdapterHash, err = t.trainedHash(); err != nil {
+	if st.AdapterHash, err = t.s.trainedHash(); err != nil {
 		return err
 	}
 	since(begin, &t.publishing)
