@@ -2,6 +2,7 @@ package score
 
 import (
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -41,7 +42,7 @@ type mention struct {
 
 // readProse finds the number that prose gives: the first after an announcement, the last of unmarked text. A marked answer is
 // meant as the whole answer, so it may give one number only. An alternative in words ("4 or maybe 5") is no answer. Where a number
-// is followed by its rounding (1/3 ≈ 0.33), the rounding counts only against a decimal.
+// is followed by its rounding (1/3 ≈ 0.33; 1/3, or about 0.33), the rounding counts only against a decimal.
 func readProse(text string, origin Origin, decimal bool) (list, bool) {
 	all := slices.DeleteFunc(mentions(text), func(m mention) bool { return decimal && m.rounded || !decimal && m.rounding })
 	if len(all) == 0 {
@@ -62,9 +63,9 @@ func readProse(text string, origin Origin, decimal bool) (list, bool) {
 }
 
 var (
-	approxAfter  = regexp.MustCompile(`^[\s$~]*\\approx\b`)
-	approxBefore = regexp.MustCompile(`\\approx[\s$~]*$`)
-	alternative  = regexp.MustCompile(`(?i)^[\s,;($]*(?:or|maybe|perhaps|possibly|alternatively)\b`)
+	// roundedTo is what stands between a number and its rounding.
+	roundedTo   = regexp.MustCompile(`^(?:[\s$~,;()\[\]{}\\]|text|or|which|that|is)*\b(?:approx(?:imately|\.)?|about|roughly|around)(?:[\s$~()\[\]{}\\]|equal|to)*$`)
+	alternative = regexp.MustCompile(`(?i)^[\s,;($]*(?:or|maybe|perhaps|possibly|alternatively)\b`)
 )
 
 // mentions finds the numbers of a text that stand by themselves and are not denied.
@@ -79,6 +80,7 @@ func mentions(text string) []mention {
 	})
 	p := newParser(text)
 	var out []mention
+	end := 0 // of the last
 	for i := 0; i < len(p.s); {
 		p.pos, p.literals = i, nil
 		if !startsNumber(p.s, i) {
@@ -93,14 +95,21 @@ func mentions(text string) []mention {
 		m := mention{list: l, before: string(p.s[max(0, i-window):i]), after: p.ahead()}
 		m.text = strings.TrimSpace(string(p.s[i:p.pos]))
 		if !partOfFormula(m.before, m.after) && !denied(m.before, m.after) {
-			if n := len(out); n > 0 && approxAfter.MatchString(out[n-1].after) && approxBefore.MatchString(m.before) {
+			if n := len(out); n > 0 && roundedTo.MatchString(string(p.s[end:i])) && alike(out[n-1].list, l) {
 				out[n-1].rounded, m.rounding = true, true
 			}
-			out = append(out, m)
+			out, end = append(out, m), p.pos
 		}
 		i = p.pos
 	}
 	return out
+}
+
+// alike reports whether two single numbers may be one and its rounding.
+func alike(a, b list) bool {
+	const tolerance = 0.05
+	x, y := a.items[0].value.f, b.items[0].value.f
+	return len(a.items) == 1 && len(b.items) == 1 && math.Abs(x-y) <= tolerance*math.Abs(x)
 }
 
 // functions are operators that are written as words.
