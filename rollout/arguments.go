@@ -317,29 +317,22 @@ func signed(e *syntax.UnaryExpr, names map[string]any) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch x := v.(type) {
-	case jsontext.Value:
-		if e.Op == syntax.PLUS {
-			return x, nil
-		}
-		if digits, negative := strings.CutPrefix(string(x), "-"); e.Op == syntax.MINUS && negative {
-			return jsontext.Value(digits), nil
-		} else if e.Op == syntax.MINUS {
-			return jsontext.Value("-" + digits), nil
-		}
-	case int64:
-		if e.Op == syntax.MINUS {
+	if e.Op == syntax.MINUS {
+		switch x := v.(type) {
+		case jsontext.Value:
+			if digits, negative := strings.CutPrefix(string(x), "-"); negative {
+				return jsontext.Value(digits), nil
+			}
+			return jsontext.Value("-" + string(x)), nil
+		case int64:
+			return -x, nil
+		case float64:
 			return -x, nil
 		}
-		if e.Op == syntax.PLUS {
-			return x, nil
-		}
-	case float64:
-		if e.Op == syntax.MINUS {
-			return -x, nil
-		}
-		if e.Op == syntax.PLUS {
-			return x, nil
+	} else if e.Op == syntax.PLUS {
+		switch v.(type) {
+		case jsontext.Value, int64, float64:
+			return v, nil
 		}
 	}
 	return nil, fmt.Errorf("%s stands before no number", e.Op)

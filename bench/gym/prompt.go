@@ -22,12 +22,10 @@ Question: {{.Question}}
 {{transcript .Memory .MaxTurns}}Turn {{.Turn}} of {{.MaxTurns}}
 {{- end}}`
 
-var promptTemplate = sync.OnceValues(func() (*template.Template, error) {
+// Template is the planner's prompt in the gym, for rollout.ModelPlanner. The answer it asks for is Answer's.
+var Template = sync.OnceValues(func() (*template.Template, error) {
 	return template.New("gym planner").Funcs(template.FuncMap{"transcript": transcript}).Parse(promptText)
 })
-
-// Template is the planner's prompt in the gym, for rollout.ModelPlanner. The answer it asks for is Answer's.
-func Template() (*template.Template, error) { return promptTemplate() }
 
 // transcript writes a rendered memory (rollout.Memory.Render) as the planner saw it come about: every step under the
 // number of its turn, the plan in the words of Answer. What the executor made of it is left out, for the result tells; of an
