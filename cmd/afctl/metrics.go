@@ -11,27 +11,25 @@ import (
 // metricsFile is the name of the metrics in a folder that training writes: JSON Lines, one per optimizer step.
 const metricsFile = "metrics.jsonl"
 
-// writeLines writes values as JSON Lines.
-func writeLines[T any](w io.Writer, values []T) error {
-	for i := range values {
-		if err := json.MarshalWrite(w, &values[i]); err != nil {
-			return err
-		}
-		if _, err := io.WriteString(w, "\n"); err != nil {
-			return err
-		}
+// writeLine writes a value as a line of JSON.
+func writeLine(w io.Writer, v any) error {
+	if err := json.MarshalWrite(w, v); err != nil {
+		return err
 	}
-	return nil
+	_, err := io.WriteString(w, "\n")
+	return err
 }
 
-// createLines writes them to a file of d.
+// createLines writes values as JSON Lines to a file of d.
 func createLines[T any](d *ckpt.DirWriter, name string, values []T) error {
 	f, err := d.Create(name)
 	if err != nil {
 		return err
 	}
-	if err := writeLines(f, values); err != nil {
-		return err
+	for i := range values {
+		if err := writeLine(f, &values[i]); err != nil {
+			return err
+		}
 	}
 	return f.Close()
 }

@@ -15,7 +15,6 @@ import (
 	"afctl/flow"
 	"afctl/rollout"
 
-	"github.com/go-json-experiment/json"
 	"github.com/spf13/cobra"
 )
 
@@ -216,10 +215,7 @@ func writeSolves(ctx context.Context, store *ckpt.Store, w io.Writer) error {
 		if err != nil {
 			return err
 		}
-		if err := json.MarshalWrite(w, t); err != nil {
-			return err
-		}
-		if _, err := io.WriteString(w, "\n"); err != nil {
+		if err := writeLine(w, t); err != nil {
 			return err
 		}
 	}
