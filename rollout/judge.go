@@ -68,10 +68,10 @@ func parseMark(text string) (correct, ok bool) {
 		if jsonv2.Unmarshal(object, &fields) != nil {
 			continue
 		}
-		switch fields["correct"].Kind() {
-		case 't':
+		switch strings.ToLower(jsonText(fields["correct"])) { // in quotes or not
+		case "true":
 			correct, ok = true, true
-		case 'f':
+		case "false":
 			correct, ok = false, true
 		}
 	}

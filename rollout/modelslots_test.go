@@ -204,7 +204,7 @@ func TestModelSlotWithoutModel(t *testing.T) {
 
 func TestModelJudge(t *testing.T) {
 	task := flow.Task{ID: "q", Question: "what?", Answers: []string{"forty-two"}}
-	m := &replies{texts: []string{`{"why": "same", "correct": true}`, `{"why": "differs", "correct": false}`, "hm", `{"correct": "yes"}`, "hm", `{"why": "", "correct": true}`}}
+	m := &replies{texts: []string{`{"why": "same", "correct": true}`, `{"why": "differs", "correct": "False"}`, "hm", `{"correct": "yes"}`, "hm", `{"why": "", "correct": true}`}}
 	j := &ModelJudge{ModelSlot: ModelSlot{Model: m}}
 	for i, c := range []struct {
 		answer string
