@@ -187,13 +187,7 @@ func (o *sftOptions) train(ctx context.Context, w io.Writer, e *engine.Engine, c
 		fmt.Fprintf(w, ", last loss %.4g", float64(*last.Loss))
 	}
 	fmt.Fprintln(w)
-	if skipped == step {
-		return nil, errNothingFinite
-	}
-	if skipped > 0 {
-		fmt.Fprintf(w, "warning: %d of %d steps skipped: the gradient was not finite\n", skipped, step)
-	}
-	return metrics, nil
+	return metrics, checkSkipped(w, skipped, step)
 }
 
 // numberTargets numbers the targets of sequences one after another, and returns how many there are.

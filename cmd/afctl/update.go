@@ -234,11 +234,16 @@ func takeSteps(ctx context.Context, w io.Writer, e *engine.Engine, u *flow.Updat
 		metrics = append(metrics, m)
 		bar.addf(1, "loss %.4g, grad norm %.3g", float64(m.Loss), float64(m.GradNorm))
 	}
+	return metrics, checkSkipped(w, skipped, steps)
+}
+
+// checkSkipped warns of steps that were skipped; that all were is an error.
+func checkSkipped(w io.Writer, skipped, steps int) error {
 	if skipped == steps {
-		return nil, errNothingFinite
+		return errNothingFinite
 	}
 	if skipped > 0 {
 		fmt.Fprintf(w, "warning: %d of %d steps skipped: the gradient was not finite\n", skipped, steps)
 	}
-	return metrics, nil
+	return nil
 }
