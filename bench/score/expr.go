@@ -240,7 +240,10 @@ func (p *parser) factor() (value, bool) {
 		return p.factor()
 	}
 	v, ok := p.primary()
-	for ok {
+	if !ok {
+		return v, false
+	}
+	for {
 		m := p.mark()
 		switch {
 		case p.has("!") && !p.has("!="):
@@ -262,16 +265,15 @@ func (p *parser) factor() (value, bool) {
 				return v, true
 			}
 			p.beyond = "a power"
-			v, ok = p.raise(v, e)
+			v = p.raise(v, e)
 		default:
 			p.reset(m) // a space behind a number tells a unit from a variable
 			return v, true
 		}
 	}
-	return v, ok
 }
 
-func (p *parser) raise(v, e value) (value, bool) {
+func (p *parser) raise(v, e value) value {
 	if r, ok := e.rat(); ok {
 		if r.IsInt() && r.Num().IsInt64() {
 			out, ok := v.power(r.Num().Int64())
@@ -280,12 +282,12 @@ func (p *parser) raise(v, e value) (value, bool) {
 			} else if !out.exact() && (math.IsInf(out.f, 0) && !math.IsInf(v.f, 0) || out.f == 0 && !v.isZero()) {
 				p.err = errLarge
 			}
-			return out, true
+			return out
 		}
 		if r.Denom().Cmp(big.NewInt(2)) == 0 && r.Num().IsInt64() {
 			if root, ok := v.root(2); ok {
 				if out, ok := root.power(r.Num().Int64()); ok {
-					return out, true
+					return out
 				}
 			}
 		}
@@ -294,7 +296,7 @@ func (p *parser) raise(v, e value) (value, bool) {
 	if math.IsNaN(out.f) {
 		p.err = errReal
 	}
-	return out, true
+	return out
 }
 
 func wholeNumber(v value) (int64, bool) {
