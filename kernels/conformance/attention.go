@@ -6,11 +6,10 @@ import (
 	"slices"
 
 	"afctl/kernels"
-	"afctl/kernels/ref"
 )
 
 // Head counts: sizes below, at and above a vector, groups of 1, 2 and 7.
-var attentionHeads = []ref.Heads{{Query: 1, KeyValue: 1, Dim: 2}, {Query: 2, KeyValue: 2, Dim: 8}, {Query: 4, KeyValue: 2, Dim: 16}, {Query: 7, KeyValue: 1, Dim: 24},
+var attentionHeads = []kernels.Heads{{Query: 1, KeyValue: 1, Dim: 2}, {Query: 2, KeyValue: 2, Dim: 8}, {Query: 4, KeyValue: 2, Dim: 16}, {Query: 7, KeyValue: 1, Dim: 24},
 	{Query: 4, KeyValue: 2, Dim: 64}, {Query: 2, KeyValue: 1, Dim: 128}, {Query: 14, KeyValue: 2, Dim: 8}}
 
 func attentionCases() []Case {
@@ -89,7 +88,7 @@ func cacheCases() []Case {
 // cacheCase checks that attention over a cache that KVPut filled, wherever the stretches of a sequence stand in it as long as a slot has the parity of its
 // position, gives what the same sequence gives as a forest of one run, in value or (sameBits) to the bit: for every query alone, in any order, for all as a
 // batch that shares its beginnings, and for several of a stretch together.
-func cacheCase(n ref.Heads, d kernels.DType, seed int, sameBits bool) Case {
+func cacheCase(n kernels.Heads, d kernels.DType, seed int, sameBits bool) Case {
 	wk := n.KeyValue * n.Dim
 	name := fmt.Sprintf("attention.cache/%v.H%d.K%d.Dh%d", d, n.Query, n.KeyValue, n.Dim)
 	if sameBits {

@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 
 	"afctl/kernels"
-	"afctl/kernels/ref"
 )
 
 // A NaN in what a result is made of makes the result NaN: a broken weight or activation is seen in the log-probs and the loss, and no maximum or exponential hides it.
@@ -15,7 +14,7 @@ func brokenCases() []Case {
 	var cases []Case
 	for _, d := range floats {
 		cases = append(cases, brokenSwiGLU(d), brokenRMSNorm(d))
-		for _, n := range []ref.Heads{attentionHeads[1], attentionHeads[4]} {
+		for _, n := range []kernels.Heads{attentionHeads[1], attentionHeads[4]} {
 			cases = append(cases, brokenAttention(n, d))
 		}
 	}
@@ -108,7 +107,7 @@ func brokenLinear(kind linearKind) Case {
 }
 
 // brokenAttention has a NaN in a query, a key or a value, all of a row's heads; rows from there on attend to it.
-func brokenAttention(n ref.Heads, d kernels.DType) Case {
+func brokenAttention(n kernels.Heads, d kernels.DType) Case {
 	const t = 70
 	f := Forest{Heads: n, DType: d, DKV: d, Runs: Chain(t)}
 	return newCase(fmt.Sprintf("broken/attention/%v.H%d.Dh%d", d, n.Query, n.Dim), f.prepare, func(p *probe, in forestInput) {

@@ -13,7 +13,7 @@ import (
 type Forest struct {
 	Runs  []kernels.Run
 	Rows  []int32 // the query rows wanted, ascending; nil is all
-	Heads ref.Heads
+	Heads kernels.Heads
 	DType kernels.DType // of q, k, v and o
 	DKV   kernels.DType // of dk and dv
 	Gap   int           // between the rows of the tensors

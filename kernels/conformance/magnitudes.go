@@ -4,7 +4,6 @@ import (
 	"math"
 
 	"afctl/kernels"
-	"afctl/kernels/ref"
 )
 
 // magnitudes are attention's formulas evaluated on absolute values, over the rows of a forest. With S_j = scale sum|q||k_j|:
@@ -17,13 +16,13 @@ type magnitudes struct {
 	keys          int     // most keys of a query
 }
 
-func newMagnitudes(t int, n ref.Heads) *magnitudes {
+func newMagnitudes(t int, n kernels.Heads) *magnitudes {
 	wq, wk := t*n.Query*n.Dim, t*n.KeyValue*n.Dim
 	return &magnitudes{o: make([]float64, wq), dq: make([]float64, wq), dk: make([]float64, wk), dv: make([]float64, wk)}
 }
 
 // add adds one sequence, whose row i is row rows[i] of the forest.
-func (m *magnitudes) add(rows []int32, q, k, v, dout, lse []float64, n ref.Heads, scale float64) {
+func (m *magnitudes) add(rows []int32, q, k, v, dout, lse []float64, n kernels.Heads, scale float64) {
 	dim := n.Dim
 	part := func(x []float64, heads, t, h int) []float64 { return x[(t*heads+h)*dim:][:dim] }
 	m.keys = max(m.keys, len(rows))
@@ -69,7 +68,7 @@ type attentionErrors struct{ o, lse, back float64 }
 // errors follows the arithmetic: a score is a chain over Dh, scaled; a weight is the exponential of its difference to the maximum (at most 2 S), which turns the
 // absolute error of the score into a relative one; z, o, dq are chains over the keys, dk and dv over the queries. bf16 products round the weights, and ds, to bf16;
 // a backward pass may start from an o rounded to bf16.
-func (m *magnitudes) errors(f Forest, n ref.Heads) attentionErrors {
+func (m *magnitudes) errors(f Forest, n kernels.Heads) attentionErrors {
 	weight := m.score*(chain(n.Dim)+5*unitF32) + expError
 	sum := weight + chain(m.keys) + expError
 	lse := sum + 2*unitF32*(m.lse+m.score)

@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 
 	"afctl/kernels"
-	"afctl/kernels/ref"
 )
 
 // Every operation refuses shapes and dtypes that do not fit, with kernels.ErrShape, and then writes nothing.
@@ -239,7 +238,7 @@ func attentionMisfits() []misfit {
 		plan                                     kernels.Plan
 		scale                                    float64
 	}
-	n := ref.Heads{Query: 2, KeyValue: 1, Dim: 8}
+	n := kernels.Heads{Query: 2, KeyValue: 1, Dim: 8}
 	fits := func(o *operands) (a A) {
 		a.plan = o.p.newPlan(n)
 		a.plan.Forest(Chain(sT), nil)
@@ -302,18 +301,18 @@ func attentionMisfits() []misfit {
 			a.plan.Add(sT, []kernels.Seg{{Len: sT}})
 		}},
 	}, queries...)
-	list := misfits("newplan", func(*operands) ref.Heads { return n }, func(p *probe, n ref.Heads) error {
+	list := misfits("newplan", func(*operands) kernels.Heads { return n }, func(p *probe, n kernels.Heads) error {
 		_, err := p.NewPlan(n)
 		return err
-	}, []change[ref.Heads]{
-		{"no heads", func(_ *operands, n *ref.Heads) { n.KeyValue = 0 }},
-		{"heads that cannot be shared", func(_ *operands, n *ref.Heads) { n.KeyValue = 3 }},
-		{"odd head size", func(_ *operands, n *ref.Heads) { n.Dim = 7 }},
+	}, []change[kernels.Heads]{
+		{"no heads", func(_ *operands, n *kernels.Heads) { n.KeyValue = 0 }},
+		{"heads that cannot be shared", func(_ *operands, n *kernels.Heads) { n.KeyValue = 3 }},
+		{"odd head size", func(_ *operands, n *kernels.Heads) { n.Dim = 7 }},
 	})
 	type K struct {
 		d     kernels.DType
 		slots int
-		n     ref.Heads
+		n     kernels.Heads
 	}
 	list = append(list, misfits("newkv", func(*operands) K { return K{kernels.F32, 4, n} }, func(p *probe, a K) error {
 		_, err := p.NewKV(a.d, a.slots, a.n)
@@ -361,7 +360,9 @@ func attentionMisfits() []misfit {
 	list = append(list, misfits("attentionkv", cached, func(p *probe, a A) error { return p.AttentionKV(a.o, a.lse, a.q, a.kv, a.plan, a.scale) }, append([]change[A]{
 		{"plan of a forest", func(o *operands, a *A) { a.plan.Forest(Chain(sT), nil) }},
 		{"dtype of the cache", func(o *operands, a *A) { a.kv = o.p.newKV(kernels.BF16, 4, n) }},
-		{"heads of the cache", func(o *operands, a *A) { a.kv = o.p.newKV(kernels.F32, 4, ref.Heads{Query: 2, KeyValue: 2, Dim: 8}) }},
+		{"heads of the cache", func(o *operands, a *A) {
+			a.kv = o.p.newKV(kernels.F32, 4, kernels.Heads{Query: 2, KeyValue: 2, Dim: 8})
+		}},
 		{"cache of another back end", func(o *operands, a *A) { a.kv = foreignKV{a.kv} }},
 		{"no cache", func(o *operands, a *A) { a.kv = nil }},
 		{"no plan for a cache", func(o *operands, a *A) { a.plan = nil }},

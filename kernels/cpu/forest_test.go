@@ -6,14 +6,13 @@ import (
 	"afctl/kernels"
 	"afctl/kernels/conformance"
 	"afctl/kernels/cpu"
-	"afctl/kernels/ref"
 	"pgregory.net/rapid"
 )
 
 // Attention over any forest, forward and backward, is that of its sequences: within 1e-5 of every gradient's norm in float32.
 func TestForestIsItsSequences(t *testing.T) {
 	b := open(t, cpu.BestLevel(), 2)
-	heads := []ref.Heads{{Query: 1, KeyValue: 1, Dim: 2}, {Query: 4, KeyValue: 2, Dim: 16}, {Query: 7, KeyValue: 1, Dim: 8}, {Query: 3, KeyValue: 3, Dim: 24}}
+	heads := []kernels.Heads{{Query: 1, KeyValue: 1, Dim: 2}, {Query: 4, KeyValue: 2, Dim: 16}, {Query: 7, KeyValue: 1, Dim: 8}, {Query: 3, KeyValue: 3, Dim: 24}}
 	rapid.Check(t, func(t *rapid.T) {
 		f := conformance.Forest{Heads: rapid.SampledFrom(heads).Draw(t, "heads"), Gap: rapid.IntRange(0, 5).Draw(t, "gap"), Seed: rapid.Uint64().Draw(t, "seed")}
 		f.DType = rapid.SampledFrom([]kernels.DType{kernels.F32, kernels.BF16}).Draw(t, "dtype")

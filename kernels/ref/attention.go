@@ -6,11 +6,8 @@ import (
 	"afctl/kernels"
 )
 
-// Heads are the counts of attention.
-type Heads = kernels.Heads
-
 // weights is the softmax row of query i under head h over keys 0..i, and the log of its denominator.
-func weights(q, k []float64, n Heads, i, h int, scale float64) (p []float64, lse float64) {
+func weights(q, k []float64, n kernels.Heads, i, h int, scale float64) (p []float64, lse float64) {
 	p = make([]float64, i+1)
 	top := math.Inf(-1)
 	for j := range p {
@@ -31,7 +28,7 @@ func weights(q, k []float64, n Heads, i, h int, scale float64) (p []float64, lse
 // Attention is causal attention of one plain sequence (Vaswani et al. 2017, eq. 1): o[t,h] = sum_{j<=t} p_j v_j with p = softmax(q.k scale),
 // and lse [T, H], the log of the softmax's denominator. q, o [T, H*Dh], k, v [T, K*Dh]. A forest is judged by the sequences
 // that it stands for, each by itself.
-func Attention(q, k, v []float64, n Heads, scale float64) (o, lse []float64) {
+func Attention(q, k, v []float64, n kernels.Heads, scale float64) (o, lse []float64) {
 	t := len(q) / (n.Query * n.Dim)
 	o, lse = make([]float64, len(q)), make([]float64, t*n.Query)
 	for i := range t {
@@ -50,7 +47,7 @@ func Attention(q, k, v []float64, n Heads, scale float64) (o, lse []float64) {
 // AttentionBack is the gradient of Attention:
 //
 //	dv_j += p_j do,   dp_j = do.v_j,   ds_j = p_j (dp_j - sum_i p_i dp_i),   dq += scale ds_j k_j,   dk_j += scale ds_j q
-func AttentionBack(dout, q, k, v []float64, n Heads, scale float64) (dq, dk, dv []float64) {
+func AttentionBack(dout, q, k, v []float64, n kernels.Heads, scale float64) (dq, dk, dv []float64) {
 	t := len(q) / (n.Query * n.Dim)
 	dq, dk, dv = make([]float64, len(q)), make([]float64, len(k)), make([]float64, len(v))
 	for i := range t {

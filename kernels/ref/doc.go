@@ -11,5 +11,5 @@
 //
 //	y := ref.Linear(x, w, t, n, k)
 //	dx := ref.LinearBack(dy, w, t, n, k)
-//	o, lse := ref.Attention(q, k, v, ref.Heads{Query: 14, KeyValue: 2, Dim: 64}, scale)
+//	o, lse := ref.Attention(q, k, v, kernels.Heads{Query: 14, KeyValue: 2, Dim: 64}, scale)
 package ref

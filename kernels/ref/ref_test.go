@@ -75,7 +75,7 @@ func TestSwiGLUBack(t *testing.T) {
 
 func TestAttentionBack(t *testing.T) {
 	const T = 5
-	n := Heads{Query: 4, KeyValue: 2, Dim: 3}
+	n := kernels.Heads{Query: 4, KeyValue: 2, Dim: 3}
 	r := rng(6)
 	q, k, v := normals(r, T*12), normals(r, T*6), normals(r, T*6)
 	dout := normals(r, T*12)
