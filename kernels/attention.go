@@ -15,7 +15,6 @@ type Seg struct{ Slot, Len int32 }
 // that order. What it is given and cannot be is refused by the operation that it is for, with ErrShape. Filling it may go on beside operations of its
 // back end that do not use it.
 type Plan interface {
-	Heads() Heads
 	// Forest is of the rows of runs. rows, if not nil, are the query rows wanted, ascending: query i is then row rows[i], and the keys are
 	// still all rows.
 	Forest(runs []Run, rows []int32)
@@ -33,7 +32,6 @@ type Plan interface {
 type KV interface {
 	Heads() Heads
 	DType() DType
-	Slots() int
 }
 
 // ComparePaths orders paths of keys by the slots that they lead over, a path before those that go on from its end: paths that begin alike then

@@ -13,7 +13,7 @@ import (
 
 func matrixCases() []Case {
 	cases := []Case{uploadCase(), zeroCase()}
-	for _, d := range []kernels.DType{kernels.F32, kernels.BF16} {
+	for _, d := range floats {
 		for _, s := range []kernels.Source{kernels.SourceF32, kernels.SourceBF16, kernels.SourceF16} {
 			for _, n := range [][2]int{{1, 1}, {15, 2}, {17, 3}, {64, 64}, {65, 33}, {130, 100}, {200, 31}} {
 				cases = append(cases, loadCase(d, s, n[0], n[1]))
@@ -30,7 +30,7 @@ func matrixCases() []Case {
 func uploadCase() Case {
 	values := []float64{0, 1, -1, 1 + 0x1p-8, 1 + 0x1.8p-7, 1 + 0x1.01p-8, 1e-40, -1e-40, 0x1p-133, math.MaxFloat32, math.Inf(1), math.Inf(-1), math.NaN(), 1. / 3}
 	return newCase("upload", func(*rand.Rand) []float64 { return values }, func(p *probe, values []float64) {
-		for _, d := range []kernels.DType{kernels.F32, kernels.BF16} {
+		for _, d := range floats {
 			p.expect(p.buffer(d.String(), d, 1, len(values), 0, values), exactly(all(values, func(x float64) float64 { return stored(d, x) })))
 		}
 		ids := []int32{0, -1, math.MaxInt32, math.MinInt32, 7}
@@ -47,7 +47,7 @@ func uploadCase() Case {
 // zeroCase checks that memory starts as zeros, that Zero makes it zeros, and that it does so within a view.
 func zeroCase() Case {
 	return newCase("zero", func(*rand.Rand) []float64 { return fill(5*7, 3) }, func(p *probe, values []float64) {
-		for _, d := range []kernels.DType{kernels.F32, kernels.BF16} {
+		for _, d := range floats {
 			for _, gap := range []spare{0, 5} {
 				x := p.buffer("x", d, 5, 7, gap, values)
 				p.must(p.Zero(x.Tensor))

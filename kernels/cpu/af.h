@@ -10,8 +10,8 @@
 enum { AF_F32 = 0, AF_BF16 = 1, AF_I32 = 2 };
 typedef uint16_t bf16;
 
-// What operations return; AF_REFUSED of the product library's: another is to make this one.
-enum { AF_OK = 0, AF_NOMEM = 1, AF_SHAPE = 2, AF_REFUSED = 3 };
+// What operations return; AF_REFUSED is the product library's alone: another is to make this one.
+enum { AF_OK, AF_NOMEM, AF_REFUSED };
 
 // A number, where rc is 0.
 typedef struct {

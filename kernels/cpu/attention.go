@@ -78,9 +78,6 @@ func (kv *kv) Heads() kernels.Heads { return kv.heads }
 // DType implements kernels.KV.
 func (kv *kv) DType() kernels.DType { return kv.k.DType }
 
-// Slots implements kernels.KV.
-func (kv *kv) Slots() int { return kv.k.Rows }
-
 func (kv *kv) c() C.af_kv {
 	return C.af_kv{k: tensor(kv.k), vt: kv.vt.Ptr, row_len: C.int64_t(kv.vt.Cols)}
 }
@@ -158,8 +155,8 @@ func (b *Backend) AttentionKV(o, lse, q kernels.Tensor, a kernels.KV, p kernels.
 	if err != nil {
 		return err
 	}
-	if pl.reach > own.Slots() {
-		return fmt.Errorf("attention of a cache: a plan that reaches slot %d of %d: %w", pl.reach-1, own.Slots(), kernels.ErrShape)
+	if pl.reach > own.k.Rows {
+		return fmt.Errorf("attention of a cache: a plan that reaches slot %d of %d: %w", pl.reach-1, own.k.Rows, kernels.ErrShape)
 	}
 	c := own.c()
 	return b.done("attention of a cache", C.af_attention(b.c, tensor(o), floats(lse), tensor(q), &c, pl.c(), C.float(scale)))

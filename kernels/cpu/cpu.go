@@ -177,11 +177,7 @@ func (b *Backend) Level() Level { return levelOf(C.af_level(b.c)) }
 
 // PeakGFLOPS measures what a loop in registers reaches on all threads, f32 or bf16.
 func (b *Backend) PeakGFLOPS(bf16 bool, seconds float64) float64 {
-	v := C.int(0)
-	if bf16 {
-		v = 1
-	}
-	return float64(C.af_peak(b.c, v, C.double(seconds)))
+	return float64(C.af_peak(b.c, flag(bf16), C.double(seconds)))
 }
 
 // ReadGBps measures reading memory of nBytes, larger than the caches, on all threads.
@@ -203,19 +199,16 @@ func (b *Backend) ReadGBps(nBytes int, seconds float64) (float64, error) {
 // small model's step, that costs a tenth.
 const yieldEvery = 5 * time.Millisecond
 
-// done ends an operation: other goroutines get their turn when it is due, and what is not well in its C status becomes an error.
+// done ends an operation: other goroutines get their turn when it is due, and a C status that is not well, which memory alone can make, becomes an error.
 func (b *Backend) done(op string, rc C.int) error {
 	if t := time.Now(); t.Sub(b.yielded) >= yieldEvery {
 		b.yielded = t
 		runtime.Gosched()
 	}
-	switch rc {
-	case C.AF_OK:
-		return nil
-	case C.AF_NOMEM:
+	if rc != C.AF_OK {
 		return fmt.Errorf("%s: %w", op, kernels.ErrMemory)
 	}
-	return fmt.Errorf("%s: %w", op, kernels.ErrShape)
+	return nil
 }
 
 func tensor(t kernels.Tensor) C.af_tensor {

@@ -162,7 +162,6 @@ int af_head(af_ctx *c, af_tensor h, const af_matrix *w, const int32_t *first, co
 	int64_t parts = c->threads * ((h.rows + c->threads * MANY - 1) / (c->threads * MANY));
 	a.chunk = parts ? (h.rows + parts - 1) / parts : 1;
 	if (a.chunk >= 4 * ROWS) a.chunk = (a.chunk + 5) / 6 * 6;
-	if (a.chunk < 1) a.chunk = 1;
 	a.rows = ROWS;
 	if (af_widens(c) && w->dtype == AF_BF16) { // W is widened for all rows of a time at once: more of them, as many as a cache holds
 		a.wide = h.dtype == AF_BF16;

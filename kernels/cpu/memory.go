@@ -28,11 +28,7 @@ func (b *Backend) Alloc(d kernels.DType, rows, cols int) (kernels.Tensor, error)
 
 // Free implements kernels.Backend.
 func (b *Backend) Free(t kernels.Tensor) {
-	n := t.Rows * t.Cols * t.DType.Size()
-	if n == 0 {
-		n = 64
-	}
-	C.af_release(t.Ptr, C.size_t(n))
+	C.af_release(t.Ptr, C.size_t(t.Rows*t.Cols*t.DType.Size()))
 }
 
 // host views dense memory of the back end as a Go slice.

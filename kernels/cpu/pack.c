@@ -81,8 +81,6 @@ static void pack_panel(void *arg, int64_t p, int thread) {
 }
 
 int af_pack(af_ctx *c, af_matrix *m, const void *src, int kind, int64_t row0, int64_t rows, float scale) {
-	if (rows <= 0) return AF_OK;
-	if (row0 < 0 || row0 + rows > m->n) return AF_SHAPE;
 	struct pack_args a = {m, src, kind, row0, rows, scale};
 	af_run(c, (row0 + rows + 63) / 64 - row0 / 64, pack_panel, &a);
 	return AF_OK;

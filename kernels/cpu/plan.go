@@ -70,9 +70,6 @@ const (
 	partialSums = 8
 )
 
-// Heads implements kernels.Plan.
-func (p *plan) Heads() kernels.Heads { return p.heads }
-
 // group is how many query heads share one of keys and values.
 func (p *plan) group() int { return p.heads.Query / p.heads.KeyValue }
 
