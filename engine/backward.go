@@ -20,7 +20,7 @@ func (p *pass) back(temperature float64) {
 	if e.full != nil {
 		p.do(b.LogProbsGradWeight(e.full.grad(e.full.head), a))
 	}
-	p.do(b.RMSNormBack(t.dxs, e.full.gradOrNone(e.full.normOf(-1, 0)), t.finBack, t.xs, p.w.norm, t.rstd, false))
+	p.do(b.RMSNormBack(t.dxs, e.full.gradNorm(-1, 0), t.finBack, t.xs, p.w.norm, t.rstd, false))
 	for i := len(p.w.layers) - 1; i >= 0 && p.err == nil; i-- {
 		p.backLayer(i)
 	}
@@ -95,7 +95,7 @@ func (p *pass) backLayer(i int) {
 	p.gradFull(i, projUp, k.up, h)
 	p.input(i, projGate, dh, k.gate, nil, kernels.Tensor{}, false)
 	p.input(i, projUp, dh, k.up, g, t.du[groupGateUp], true)
-	p.do(b.RMSNormBack(dx, e.full.gradOrNone(e.full.normOf(i, 1)), dh, k.x2, w.norm2, k.rstd2, true))
+	p.do(b.RMSNormBack(dx, e.full.gradNorm(i, 1), dh, k.x2, w.norm2, k.rstd2, true))
 
 	// Attention.
 	dy = p.operand(dx)
@@ -139,7 +139,7 @@ func (p *pass) backLayer(i int) {
 	} else {
 		p.input(i, projQ, t.dh, dq, gq, t.du[groupQ], true)
 	}
-	p.do(b.RMSNormBack(t.dx, e.full.gradOrNone(e.full.normOf(i, 0)), t.dh, k.x1, w.norm1, k.rstd1, true))
+	p.do(b.RMSNormBack(t.dx, e.full.gradNorm(i, 0), t.dh, k.x1, w.norm1, k.rstd1, true))
 }
 
 // gradFull is dW += dy^T x and db of a projection, where all weights are trained.

@@ -109,7 +109,7 @@ func (e *Engine) SetAdapter(a *ckpt.Adapter) error {
 	if e.opts.Trainable != LoRA {
 		return errors.New("an adapter goes with trainable: lora")
 	}
-	lo, err := newLoRA(e.b, a, e.cfg, e.operand())
+	lo, err := newLoRA(e.b, a, e.cfg, e.opts.DType)
 	if err != nil {
 		return err
 	}
@@ -151,14 +151,6 @@ func (e *Engine) Weights(d ckpt.DType) ([]ckpt.Tensor, error) {
 		return nil, errors.New("the weights are frozen (trainable: lora)")
 	}
 	return e.full.values(e.b, e.full.p, "", d)
-}
-
-// operand is the dtype of packed adapter matrices.
-func (e *Engine) operand() kernels.DType {
-	if e.opts.DType == kernels.BF16 {
-		return kernels.BF16
-	}
-	return kernels.F32
 }
 
 // usable returns the error that broke the engine, if one did.

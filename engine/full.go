@@ -104,23 +104,15 @@ func (f *full) place(s ckpt.TensorSpec, i int) {
 // grad is the gradient of parameter i.
 func (f *full) grad(i int) kernels.Tensor { return f.view(f.g, i) }
 
-// normOf is the parameter of a layer's first or second norm; layer -1 is the final one.
-func (f *full) normOf(layer, which int) int {
+// gradNorm is the gradient of a layer's first or second norm, layer -1 being the final one; none where weights are frozen.
+func (f *full) gradNorm(layer, which int) kernels.Tensor {
 	switch {
 	case f == nil:
-		return -1
-	case layer < 0:
-		return f.norm
-	}
-	return f.norms[layer][which]
-}
-
-// gradOrNone is grad, or none where weights are frozen.
-func (f *full) gradOrNone(i int) kernels.Tensor {
-	if f == nil {
 		return kernels.Tensor{}
+	case layer < 0:
+		return f.grad(f.norm)
 	}
-	return f.grad(i)
+	return f.grad(f.norms[layer][which])
 }
 
 // pack renews what products read.

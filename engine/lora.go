@@ -28,12 +28,12 @@ func padRank(r int) int { return (r + rankPad - 1) / rankPad * rankPad }
 
 // member is one adapted projection of a group.
 type member struct {
-	rank, rp int     // and padded
-	off      int     // its columns of U = x A^T
-	scale    float64 // alpha/r, or alpha/sqrt(r)
-	b        kernels.Matrix
-	pb       int // B's parameter, [N, rp]
-	out      int
+	rp    int     // rank, padded
+	off   int     // its columns of U = x A^T
+	scale float64 // alpha/r, or alpha/sqrt(r)
+	b     kernels.Matrix
+	pb    int // B's parameter, [N, rp]
+	out   int
 }
 
 // loraGroup is the low-rank part of one group of a layer; width 0 where nothing is adapted.
@@ -69,7 +69,7 @@ func newLoRA(b kernels.Backend, a *ckpt.Adapter, cfg ckpt.ModelConfig, d kernels
 		lo.zero = lo.zero && !slices.ContainsFunc(m.B, func(x float32) bool { return x != 0 })
 		p := slices.Index(ckpt.Projections, m.Name)
 		g := &lo.layers[m.Layer][groupOf[p]]
-		mb := &member{rank: m.Rank, rp: padRank(m.Rank), off: g.width, scale: m.Scale, out: m.Out}
+		mb := &member{rp: padRank(m.Rank), off: g.width, scale: m.Scale, out: m.Out}
 		g.width += mb.rp
 		g.members[p] = mb
 	}

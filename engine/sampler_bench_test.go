@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"afctl/ckpt"
-	"afctl/kernels"
 )
 
 // BenchmarkSampler is the sampler after one shared prompt of 300 tokens that is in its cache: 64 new tokens for each of 1 or 32 requests. For one
@@ -84,7 +83,7 @@ func benchBytes(e *Engine, base bool, context int) float64 {
 			n += w.Bytes()
 			if !base {
 				in, out, _ := c.ProjectionSize(ckpt.Projections[p])
-				n += 16 * (in + out) * map[kernels.DType]int{kernels.F32: 4, kernels.BF16: 2}[e.operand()]
+				n += 16 * (in + out) * e.opts.DType.Size()
 			}
 		}
 	}

@@ -31,28 +31,29 @@ func (e *Engine) Score(ctx context.Context, seqs []flow.Sequence, temperature fl
 	if err := e.reserve(forests, policy, false, false); err != nil {
 		return nil, err
 	}
-	for i := range forests {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		if err := e.logProbs(&forests[i], temperature, policy, out); err != nil {
-			return nil, err
-		}
+	if err := e.logProbs(ctx, forests, temperature, policy, out); err != nil {
+		return nil, err
 	}
 	return out, nil
 }
 
-// logProbs is a forward pass without gradient; out is by target index.
-func (e *Engine) logProbs(f *flow.Forest, temperature float64, policy bool, out []float32) error {
-	p := e.begin(f, policy, false, false)
-	p.forward()
-	p.head(temperature)
-	if p.err == nil {
-		for i, k := range p.index {
-			out[k] = p.lpHost[i]
+// logProbs is forward passes without gradient; out is by target index. When ctx ends it stops between two of them.
+func (e *Engine) logProbs(ctx context.Context, forests []flow.Forest, temperature float64, policy bool, out []float32) error {
+	for i := range forests {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		p := e.begin(&forests[i], policy, false, false)
+		p.forward()
+		p.head(temperature)
+		if err := e.end(p); err != nil {
+			return err
+		}
+		for j, k := range p.index {
+			out[k] = p.lpHost[j]
 		}
 	}
-	return e.end(p)
+	return nil
 }
 
 // set gives the engine's pass a forest.

@@ -16,7 +16,7 @@ type State struct {
 	Step    int           // optimizer steps, for the bias correction
 }
 
-// moments are Adam's, by the suffix of their names in a checkpoint: those of PyTorch's AdamW.
+// moments are Adam's, by the suffix of their names in a checkpoint.
 func (ps *params) moments() [2]struct {
 	suffix string
 	t      kernels.Tensor
@@ -24,7 +24,7 @@ func (ps *params) moments() [2]struct {
 	return [2]struct {
 		suffix string
 		t      kernels.Tensor
-	}{{".exp_avg", ps.m}, {".exp_avg_sq", ps.v}}
+	}{{ckpt.FirstMoment, ps.m}, {ckpt.SecondMoment, ps.v}}
 }
 
 // State copies the trained values and the optimizer's state out.
@@ -79,7 +79,7 @@ func (e *Engine) SetState(s State) error {
 			return err
 		}
 	case e.opts.Trainable == LoRA && s.Adapter != nil:
-		lo, err := newLoRA(e.b, s.Adapter, e.cfg, e.operand())
+		lo, err := newLoRA(e.b, s.Adapter, e.cfg, e.opts.DType)
 		if err != nil {
 			return err
 		}

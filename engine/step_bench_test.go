@@ -218,7 +218,7 @@ func benchStep(b *testing.B, s benchShape, shared bool) {
 	step := func() {
 		up.known = false // lo and lr anew, as on the first step of an update
 		for i := range up.forests {
-			if err := e.logProbs(&up.forests[i], u.Objective.Temperature, false, up.lr); err != nil {
+			if err := e.logProbs(b.Context(), up.forests[i:i+1], u.Objective.Temperature, false, up.lr); err != nil {
 				b.Fatal(err)
 			}
 			if err := up.gradient(&up.forests[i], &sums); err != nil {

@@ -102,26 +102,10 @@ func (up *Update) Step(ctx context.Context, o Optimizer) (flow.Metrics, error) {
 		return flow.Metrics{}, err
 	}
 	if up.u.Objective.KLEstimator == flow.K1 && !up.known {
-		// The advantage needs lo and lr of whole rollouts before the first gradient.
-		for i := range up.forests {
-			for _, policy := range []bool{true, false} {
-				if err := ctx.Err(); err != nil {
-					return flow.Metrics{}, err
-				}
-				out := up.lr
-				if policy {
-					out = up.lo
-				}
-				if err := e.logProbs(&up.forests[i], up.u.Objective.Temperature, policy, out); err != nil {
-					return flow.Metrics{}, err
-				}
-			}
-		}
-		reference = time.Since(begin)
-		if err := up.shape(); err != nil {
+		if err := up.scoreRollouts(ctx); err != nil {
 			return flow.Metrics{}, err
 		}
-		up.known = true
+		reference = time.Since(begin)
 	}
 	var sums kernels.LossSums
 	rows := 0
@@ -133,7 +117,7 @@ func (up *Update) Step(ctx context.Context, o Optimizer) (flow.Metrics, error) {
 		rows += len(f.Tokens)
 		if !up.known && !up.onBase() {
 			t := time.Now()
-			if err := e.logProbs(f, up.u.Objective.Temperature, false, up.lr); err != nil {
+			if err := e.logProbs(ctx, up.forests[i:i+1], up.u.Objective.Temperature, false, up.lr); err != nil {
 				return flow.Metrics{}, err
 			}
 			reference += time.Since(t)
@@ -159,6 +143,22 @@ func (up *Update) Step(ctx context.Context, o Optimizer) (flow.Metrics, error) {
 	m.SecondsReference, m.SecondsUpdate = flow.Number(reference.Seconds()), flow.Number((whole - reference).Seconds())
 	m.TokensPerSecond = flow.Number(float64(m.ForestUnsharedTokens) / whole.Seconds())
 	return m, nil
+}
+
+// scoreRollouts computes lo and lr of whole rollouts and takes K1 off the rewards: advantages have to be there before the first gradient.
+func (up *Update) scoreRollouts(ctx context.Context) error {
+	t := up.u.Objective.Temperature
+	if err := up.e.logProbs(ctx, up.forests, t, true, up.lo); err != nil {
+		return err
+	}
+	if err := up.e.logProbs(ctx, up.forests, t, false, up.lr); err != nil {
+		return err
+	}
+	if err := up.shape(); err != nil {
+		return err
+	}
+	up.known = true
+	return nil
 }
 
 // onBase reports whether the policy is still the base itself, so that the reference needs no pass of its own.

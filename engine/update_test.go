@@ -398,7 +398,7 @@ func TestStepAllocatesNothing(t *testing.T) {
 	var sums kernels.LossSums
 	work := func() {
 		for i := range up.forests {
-			if err := e.logProbs(&up.forests[i], 0.7, false, up.lr); err != nil {
+			if err := e.logProbs(t.Context(), up.forests[i:i+1], 0.7, false, up.lr); err != nil {
 				t.Fatal(err)
 			}
 			if err := up.gradient(&up.forests[i], &sums); err != nil {

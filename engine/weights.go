@@ -65,20 +65,13 @@ func load(b kernels.Backend, m *ckpt.Model, o Options) (w *weights, err error) {
 			w = nil
 		}
 	}()
-	read := func(spec ckpt.TensorSpec) (ckpt.Tensor, error) {
+	for _, spec := range m.Config.TensorSpecs() {
 		t, err := m.Weights.Tensor(spec.Name)
 		if err != nil {
-			return t, err
-		}
-		if fmt.Sprint(t.Shape) != fmt.Sprint(spec.Shape) {
-			return t, fmt.Errorf("%s: tensor %s: found shape %v, expected %v of config.json", m.Where(spec.Name), spec.Name, t.Shape, spec.Shape)
-		}
-		return t, nil
-	}
-	for _, spec := range m.Config.TensorSpecs() {
-		t, err := read(spec)
-		if err != nil {
 			return w, err
+		}
+		if !slices.Equal(t.Shape, spec.Shape) {
+			return w, fmt.Errorf("%s: tensor %s: found shape %v, expected %v of config.json", m.Where(spec.Name), spec.Name, t.Shape, spec.Shape)
 		}
 		if len(spec.Shape) == 1 {
 			err = w.loadVector(b, spec, t)
