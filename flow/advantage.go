@@ -10,18 +10,11 @@ import "math"
 // added (Dr.GRPO). Mean and deviation are two passes in float64. If all rewards are equal, a group of one included,
 // every advantage is exactly 0: equality of the rewards decides, since a rounded mean need not equal them. Rewards
 // must be finite; where even their sum is not, neither are the advantages.
-func Advantages(rewards []float64, std AdvantageStd, eps float64) []float64 {
-	ones := make([]int, len(rewards))
-	for i := range ones {
-		ones[i] = 1
-	}
-	return AdvantagesOverRows(rewards, ones, std, eps)
-}
-
-// AdvantagesOverRows is Advantages with rollout i counted rows[i] >= 1 times in mean and deviation. With the number of
-// turns as rows it is what trainers do that take turn rows for rollouts, where a long rollout has more say than a short
-// one (AdvantageOverTurns).
-func AdvantagesOverRows(rewards []float64, rows []int, std AdvantageStd, eps float64) []float64 {
+//
+// Rollout i counts rows[i] >= 1 times in mean and deviation. With 1 for all that is the paper's; with the number of turns
+// it is what trainers do that take turn rows for rollouts, where a long rollout has more say than a short one
+// (AdvantageOverTurns).
+func Advantages(rewards []float64, rows []int, std AdvantageStd, eps float64) []float64 {
 	out := make([]float64, len(rewards))
 	if allEqual(rewards) {
 		return out

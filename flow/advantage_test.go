@@ -16,6 +16,9 @@ func repeat(pairs ...float64) []float64 {
 	return out
 }
 
+// once is n rollouts that count once each.
+func once(n int) []int { return slices.Repeat([]int{1}, n) }
+
 // TestTrap09Std: which deviation, and where eps stands.
 func TestTrap09Std(t *testing.T) {
 	for _, c := range []struct {
@@ -35,7 +38,7 @@ func TestTrap09Std(t *testing.T) {
 		{"small spread", repeat(4, .5001, 4, .5), StdSample, 1e-6, 0.918236, -0.918236},
 		{"small spread, large eps", repeat(4, .5001, 4, .5), StdSample, 1e-4, 0.325834, -0.325834},
 	} {
-		got := Advantages(c.rewards, c.std, c.eps)
+		got := Advantages(c.rewards, once(len(c.rewards)), c.std, c.eps)
 		if !near(got[0], c.first, vectorTolerance) || !near(got[len(got)-1], c.last, vectorTolerance) {
 			t.Errorf("%s: found %.6f and %.6f, expected %.6f and %.6f", c.name, got[0], got[len(got)-1], c.first, c.last)
 		}
@@ -48,7 +51,7 @@ func TestTrap11ZeroVariance(t *testing.T) {
 		r := rapid.Float64Range(-1e300, 1e300).Draw(t, "reward")
 		n := rapid.IntRange(1, 20).Draw(t, "rollouts")
 		std := rapid.SampledFrom([]AdvantageStd{StdSample, StdPopulation, StdNone}).Draw(t, "std")
-		for _, a := range Advantages(slices.Repeat([]float64{r}, n), std, 0) {
+		for _, a := range Advantages(slices.Repeat([]float64{r}, n), once(n), std, 0) {
 			if a != 0 {
 				t.Fatalf("%d rewards of %v: A = %v", n, r, a)
 			}
@@ -58,7 +61,7 @@ func TestTrap11ZeroVariance(t *testing.T) {
 	if (tenth+tenth+tenth)/3 == tenth {
 		t.Error("three rewards of 0.1 have the mean 0.1 here")
 	}
-	for _, a := range Advantages([]float64{tenth, tenth, tenth}, StdSample, 1e-6) { // a test of R == mean misses it
+	for _, a := range Advantages([]float64{tenth, tenth, tenth}, once(3), StdSample, 1e-6) { // a test of R == mean misses it
 		if a != 0 {
 			t.Errorf("three rewards of 0.1: A = %v", a)
 		}
@@ -78,7 +81,7 @@ func TestAdvantagesAreStandardised(t *testing.T) {
 		if slices.Max(rewards)-slices.Min(rewards) < 1e-3 {
 			t.Skip("spread too small to measure")
 		}
-		for i, a := range AdvantagesOverRows(rewards, rows, StdSample, 0) {
+		for i, a := range Advantages(rewards, rows, StdSample, 0) {
 			sum += float64(rows[i]) * a
 			squares += float64(rows[i]) * a * a
 		}
@@ -92,7 +95,7 @@ func TestAdvantagesAreStandardised(t *testing.T) {
 // TestAdvantagesOfExtremeRewards: squares of deviations neither overflow nor vanish.
 func TestAdvantagesOfExtremeRewards(t *testing.T) {
 	for _, unit := range []float64{1e-300, 1e300} {
-		got := Advantages([]float64{unit, unit, 0, 0}, StdSample, 0)
+		got := Advantages([]float64{unit, unit, 0, 0}, once(4), StdSample, 0)
 		if want := math.Sqrt(3) / 2; !near(got[0], want, 1e-12) || !near(got[3], -want, 1e-12) {
 			t.Errorf("rewards of %v: A = %v", unit, got)
 		}

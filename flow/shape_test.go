@@ -30,8 +30,8 @@ func TestTrap21KLInReward(t *testing.T) {
 		for k := range lo {
 			kl[u.Rollout[k]] += min(float64(lo[k]-lr[k]), 20)
 		}
-		want := append(Advantages([]float64{1 - kl[0]/2, 1 - kl[1]/2}, o.AdvantageStd, o.AdvantageEps),
-			Advantages([]float64{1 - kl[2]/2, -kl[3] / 2, -kl[4] / 2}, o.AdvantageStd, o.AdvantageEps)...)
+		want := append(Advantages([]float64{1 - kl[0]/2, 1 - kl[1]/2}, once(2), o.AdvantageStd, o.AdvantageEps),
+			Advantages([]float64{1 - kl[2]/2, -kl[3] / 2, -kl[4] / 2}, once(3), o.AdvantageStd, o.AdvantageEps)...)
 		for range 2 {
 			if err := u.ShapeRewards(lo, lr); err != nil {
 				t.Fatal(err)

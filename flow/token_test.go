@@ -179,7 +179,7 @@ func TestTrap15Clips(t *testing.T) {
 func TestTrap17OnPolicy(t *testing.T) {
 	o := DefaultObjective()
 	sum := 0.0
-	for _, a := range Advantages([]float64{1, 0, 0, 1}, o.AdvantageStd, o.AdvantageEps) {
+	for _, a := range Advantages([]float64{1, 0, 0, 1}, once(4), o.AdvantageStd, o.AdvantageEps) {
 		got := o.Token(TokenIn{LP: -1.7, LO: -1.7, LR: -1.7, LS: math.NaN(), Advantage: a})
 		sum += got.Loss
 		if got.Ratio != 1 || got.KL != 0 || got.DLP != -a || a == 0 {

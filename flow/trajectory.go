@@ -44,7 +44,6 @@ type Verdict string
 
 // Verdicts. An answer of the verifier that cannot be read counts as VerdictContinue, with Step.VerdictNote saying so.
 const (
-	VerdictNone     Verdict = ""
 	VerdictStop     Verdict = "STOP"
 	VerdictContinue Verdict = "CONTINUE"
 )

@@ -182,17 +182,14 @@ func (g *Group) rewards() []float64 {
 
 // setAdvantages sets every rollout's advantage from the rewards given, which may be shaped.
 func (g *Group) setAdvantages(rewards []float64, o Objective) error {
-	var as []float64
-	if o.AdvantageOver == AdvantageOverTurns {
-		turns := make([]int, len(g.Rollouts))
-		for i := range g.Rollouts {
-			turns[i] = len(g.Rollouts[i].Turns)
+	rows := make([]int, len(g.Rollouts))
+	for i := range rows {
+		rows[i] = 1
+		if o.AdvantageOver == AdvantageOverTurns {
+			rows[i] = len(g.Rollouts[i].Turns)
 		}
-		as = AdvantagesOverRows(rewards, turns, o.AdvantageStd, o.AdvantageEps)
-	} else {
-		as = Advantages(rewards, o.AdvantageStd, o.AdvantageEps)
 	}
-	for i, a := range as {
+	for i, a := range Advantages(rewards, rows, o.AdvantageStd, o.AdvantageEps) {
 		if !finite(a) {
 			return &TrajectoryError{Group: g.Name, Sample: g.Rollouts[i].Sample, Field: "reward", Reason: fmt.Sprintf(
 				"found an advantage of %v from rewards between %v and %v, expected rewards whose sum is finite",
