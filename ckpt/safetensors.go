@@ -2,6 +2,7 @@ package ckpt
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -133,12 +134,7 @@ func (s *Safetensors) parse() (err error) {
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(spans, func(a, b span) int {
-		if a.begin != b.begin {
-			return int(min(max(a.begin-b.begin, -1), 1))
-		}
-		return int(min(max(a.end-b.end, -1), 1))
-	})
+	slices.SortFunc(spans, func(a, b span) int { return cmp.Or(cmp.Compare(a.begin, b.begin), cmp.Compare(a.end, b.end)) })
 	at, last := int64(0), "the start of the data"
 	for _, sp := range spans {
 		t := &s.tensors[sp.tensor]

@@ -2,13 +2,12 @@ package ckpt
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
-	"strconv"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -42,72 +41,50 @@ func (t Tensor) writeTo(w io.Writer) (err error) {
 
 // safetensorsHeader returns the length, the JSON and its padding.
 func safetensorsHeader(tensors []Tensor, meta map[string]string) ([]byte, error) {
-	var b bytes.Buffer
-	b.Write(make([]byte, 8))
-	b.WriteByte('{')
-	if meta != nil {
-		if err := quoteTo(&b, metadataKey); err != nil {
-			return nil, err
+	b := bytes.NewBuffer(make([]byte, 8))
+	enc := jsontext.NewEncoder(b)
+	entry := func(name string, value any) error {
+		if err := enc.WriteToken(jsontext.String(name)); err != nil {
+			return fmt.Errorf("name %.100q: %w", name, err)
 		}
-		b.WriteString(":{")
-		for i, key := range slices.Sorted(maps.Keys(meta)) {
-			if i > 0 {
-				b.WriteByte(',')
-			}
-			if err := quoteTo(&b, key); err != nil {
-				return nil, err
-			}
-			b.WriteByte(':')
-			if err := quoteTo(&b, meta[key]); err != nil {
-				return nil, err
-			}
-		}
-		b.WriteByte('}')
+		return json.MarshalEncode(enc, value, json.Deterministic(true))
 	}
-	seen := make(map[string]bool, len(tensors))
+	err := enc.WriteToken(jsontext.BeginObject)
+	if meta != nil {
+		err = cmp.Or(err, entry(metadataKey, meta))
+	}
+	seen := map[string]bool{metadataKey: true}
 	var at int64
-	for i, t := range tensors {
+	for _, t := range tensors {
 		if err := t.check(); err != nil {
 			return nil, err
 		}
-		if seen[t.Name] || t.Name == metadataKey {
+		if seen[t.Name] {
 			return nil, fmt.Errorf("tensor %.100q: the name is taken", t.Name)
 		}
 		seen[t.Name] = true
-		if i > 0 || meta != nil {
-			b.WriteByte(',')
-		}
-		if err := quoteTo(&b, t.Name); err != nil {
+		end := at + int64(len(t.Data))
+		if err = cmp.Or(err, entry(t.Name, struct {
+			DType   DType    `json:"dtype"`
+			Shape   []int    `json:"shape"`
+			Offsets [2]int64 `json:"data_offsets"`
+		}{t.DType, t.Shape, [2]int64{at, end}})); err != nil {
 			return nil, err
 		}
-		b.WriteString(`:{"dtype":"` + string(t.DType) + `","shape":[`)
-		for j, d := range t.Shape {
-			if j > 0 {
-				b.WriteByte(',')
-			}
-			b.WriteString(strconv.Itoa(d))
-		}
-		end := at + int64(len(t.Data))
-		fmt.Fprintf(&b, `],"data_offsets":[%d,%d]}`, at, end)
 		at = end
 	}
-	b.WriteByte('}')
+	if err = cmp.Or(err, enc.WriteToken(jsontext.EndObject)); err != nil {
+		return nil, err
+	}
+	b.Truncate(b.Len() - len("\n")) // of the encoder
 	for b.Len()%8 != 0 {
 		b.WriteByte(' ')
 	}
-	if n := b.Len() - 8; n > maxHeaderBytes {
+	header := b.Bytes()
+	n := len(header) - 8
+	if n > maxHeaderBytes {
 		return nil, fmt.Errorf("a header of %d bytes, at most %d can be read back", n, maxHeaderBytes)
 	}
-	header := b.Bytes()
-	binary.LittleEndian.PutUint64(header, uint64(len(header)-8))
+	binary.LittleEndian.PutUint64(header, uint64(n))
 	return header, nil
-}
-
-func quoteTo(b *bytes.Buffer, s string) error {
-	quoted, err := jsontext.AppendQuote(nil, s)
-	if err != nil {
-		return fmt.Errorf("name %q: %w", s, err)
-	}
-	b.Write(quoted)
-	return nil
 }
