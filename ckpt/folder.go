@@ -48,17 +48,23 @@ func (f folder) has(name string) bool {
 
 // read returns a whole file of at most limit bytes.
 func (f folder) read(name string, limit int64) ([]byte, error) {
-	file, err := f.fsys.Open(name)
+	return ReadFile(f.fsys, f.name, name, limit)
+}
+
+// ReadFile reads a whole file of at most limit bytes. folder is what fsys is called in errors.
+func ReadFile(fsys fs.FS, folder, name string, limit int64) ([]byte, error) {
+	where := filepath.Join(folder, name)
+	f, err := fsys.Open(name)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.path(name), err)
+		return nil, fmt.Errorf("%s: %w", where, err)
 	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, limit+1))
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.path(name), err)
+		return nil, fmt.Errorf("%s: %w", where, err)
 	}
 	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("%s: more than %d bytes, too long for what it should be", f.path(name), limit)
+		return nil, fmt.Errorf("%s: more than %d bytes, too long for what it should be", where, limit)
 	}
 	return data, nil
 }

@@ -88,7 +88,7 @@ func (c *chatTemplateJSON) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 // loadConfig reads the files that are there. A template in a file of its own holds against one in the configuration.
 func loadConfig(fsys fs.FS, folder string) (Config, error) {
 	c := Config{SpecialTokens: map[string]string{}}
-	data, err := readFile(fsys, folder, configFile, maxConfigBytes)
+	data, err := ckpt.ReadFile(fsys, folder, configFile, maxConfigBytes)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
@@ -108,7 +108,7 @@ func loadConfig(fsys fs.FS, folder string) (Config, error) {
 			}
 		}
 	}
-	template, err := readFile(fsys, folder, templateFile, maxConfigBytes)
+	template, err := ckpt.ReadFile(fsys, folder, templateFile, maxConfigBytes)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return c, nil

@@ -3,7 +3,7 @@
 //
 // The pipeline is: find added tokens, normalize (none or NFC), split by regular expressions, merge bytes. Tokens are
 // bytes here; the spelling that files use for them stays at the file's edge (bytelevel.go). What a file asks for beyond
-// this is an error that wraps ErrUnsupported and names the field: an almost right tokenizer would train on other tokens
+// this is an error that wraps ckpt.ErrUnsupported and names the field: an almost right tokenizer would train on other tokens
 // than the model knows.
 //
 // A Tokenizer is safe for concurrent use. Text may hold any bytes; those that are no UTF-8 come back as they were. Train

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path"
 	"strings"
@@ -16,11 +15,9 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// ErrUnsupported: the file asks for a kind of tokenizer that is not built here. The message names the field.
-var ErrUnsupported = ckpt.ErrUnsupported
-
+// unsupported says which field asks for a kind of tokenizer that is not built here.
 func unsupported(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", ErrUnsupported, fmt.Sprintf(format, args...))
+	return fmt.Errorf("%w: %s", ckpt.ErrUnsupported, fmt.Sprintf(format, args...))
 }
 
 // Bounds on the files and on what they may make us allocate.
@@ -35,7 +32,7 @@ const tokenizerFile = "tokenizer.json"
 // Load reads the tokenizer of a Hugging Face folder: tokenizer.json and, where they are there, tokenizer_config.json and
 // chat_template.jinja. name is the folder's, for errors.
 func Load(fsys fs.FS, name string) (*Tokenizer, error) {
-	data, err := readFile(fsys, name, tokenizerFile, maxTokenizerBytes)
+	data, err := ckpt.ReadFile(fsys, name, tokenizerFile, maxTokenizerBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("tokenizer: %s is not in %s: work on text needs it: %w", tokenizerFile, name, fs.ErrNotExist)
 	}
@@ -57,24 +54,6 @@ func Load(fsys fs.FS, name string) (*Tokenizer, error) {
 		}
 	}
 	return t, nil
-}
-
-// readFile reads a whole file of at most limit bytes.
-func readFile(fsys fs.FS, folder, name string, limit int64) ([]byte, error) {
-	where := path.Join(folder, name)
-	f, err := fsys.Open(name)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", where, err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", where, err)
-	}
-	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("%s: more than %d bytes, too long for what it should be", where, limit)
-	}
-	return data, nil
 }
 
 // tokenizerJSON is tokenizer.json. truncation, padding and post_processor shape batches and add tokens around a text;
@@ -175,28 +154,22 @@ func (t *Tokenizer) loadModel(m *modelJSON) error {
 	}
 	t.vocab = make(map[string]int32, len(m.Vocab))
 	t.tokens = make([]token, 0, len(m.Vocab))
-	taken := make([]bool, 0, len(m.Vocab))
 	for spelling, id := range m.Vocab {
 		if id < 0 || id >= maxTokens {
 			return fmt.Errorf("model/vocab: %.100q: id %d found, 0 to %d expected", spelling, id, maxTokens-1)
 		}
-		for int(id) >= len(taken) {
-			taken = append(taken, false)
-		}
-		if taken[id] {
-			return fmt.Errorf("model/vocab: %.100q: id %d is another token's too", spelling, id)
-		}
-		taken[id] = true
 		if spelling == "" {
 			return fmt.Errorf("model/vocab: id %d: an empty token", id)
 		}
-		content, err := readSpelling(spelling)
-		if err != nil {
-			// It spells no bytes, so no text is encoded to it unless it is an added token as well; it is decoded as it stands.
-			t.put(id, token{bytes: spelling})
-			continue
+		if int(id) < len(t.tokens) && t.tokens[id].bytes != "" {
+			return fmt.Errorf("model/vocab: %.100q: id %d is another token's too", spelling, id)
 		}
-		t.vocab[content] = id
+		content, err := readSpelling(spelling)
+		if err == nil {
+			t.vocab[content] = id
+		} else { // it spells no bytes: no text is encoded to it unless it is an added token as well, and it is decoded as it stands
+			content = spelling
+		}
 		t.put(id, token{bytes: content})
 	}
 	for b := range 256 {

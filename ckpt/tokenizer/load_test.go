@@ -8,6 +8,8 @@ import (
 	"testing/fstest"
 	"time"
 
+	"afctl/ckpt"
+
 	"github.com/go-json-experiment/json"
 )
 
@@ -101,7 +103,7 @@ func TestParseRefused(t *testing.T) {
 			t.Errorf("%s: error %v", name, err)
 		case err != nil && (!strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), "tokenizer.json")):
 			t.Errorf("%s: %q or the file is not in the message: %v", name, test.want, err)
-		case errors.Is(err, ErrUnsupported) != test.unsupported:
+		case errors.Is(err, ckpt.ErrUnsupported) != test.unsupported:
 			t.Errorf("%s: unsupported %v expected: %v", name, test.unsupported, err)
 		}
 	}

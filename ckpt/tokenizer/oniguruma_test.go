@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 
+	"afctl/ckpt"
+
 	"github.com/go-json-experiment/json"
 )
 
@@ -56,7 +58,7 @@ func TestOnigurumaRefused(t *testing.T) {
 			t.Errorf("%s: accepted", pattern)
 		}
 	}
-	if _, err := newSplitter("", `[[:alpha:]]`); !errors.Is(err, ErrUnsupported) {
+	if _, err := newSplitter("", `[[:alpha:]]`); !errors.Is(err, ckpt.ErrUnsupported) {
 		t.Errorf("a POSIX class: %v", err)
 	}
 }
