@@ -1,6 +1,7 @@
 package ckpt
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"hash"
@@ -219,16 +220,10 @@ func (c *Checkpoint) write(d *DirWriter) error {
 			return err
 		}
 	}
-	if err := createFile(create, stateFile, func(w io.Writer) error {
-		_, err := w.Write(state)
-		return err
-	}); err != nil {
+	if err := createBytes(create, stateFile, state); err != nil {
 		return err
 	}
-	return createFile(d.Create, sumsFile, func(w io.Writer) error {
-		_, err := w.Write(sums.marshal())
-		return err
-	})
+	return createBytes(d.Create, sumsFile, sums.marshal())
 }
 
 // replaceDir gives a finished folder its name. One that is there already, of a run that came by this step before, steps
@@ -364,13 +359,7 @@ func listCheckpoints(dir string) ([]checkpointFolder, error) {
 		}
 	}
 	slices.SortFunc(folders, func(a, b checkpointFolder) int {
-		switch {
-		case a.step != b.step:
-			return b.step - a.step
-		case a.aside:
-			return 1
-		}
-		return -1
+		return cmp.Or(cmp.Compare(b.step, a.step), cmp.Compare(a.name, b.name)) // the suffix makes a name the larger one
 	})
 	return folders, nil
 }

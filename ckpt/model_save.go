@@ -41,10 +41,7 @@ func WriteModelFiles(d *DirWriter, cfg ModelConfig, tensors []Tensor, copyFrom f
 	if err != nil {
 		return fmt.Errorf("write model: %w", err)
 	}
-	if err := createFile(d.Create, configFile, func(w io.Writer) error {
-		_, err := w.Write(config)
-		return err
-	}); err != nil {
+	if err := createBytes(d.Create, configFile, config); err != nil {
 		return err
 	}
 	if copyFrom != nil {
@@ -66,10 +63,7 @@ func copyFiles(d *DirWriter, from folder) error {
 		if err != nil {
 			return err
 		}
-		if err := createFile(d.Create, name, func(w io.Writer) error {
-			_, err := w.Write(data)
-			return err
-		}); err != nil {
+		if err := createBytes(d.Create, name, data); err != nil {
 			return err
 		}
 	}
@@ -87,6 +81,14 @@ func createFile(create func(name string) (io.WriteCloser, error), name string, w
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	return f.Close()
+}
+
+// createBytes is createFile for a file whose content is there.
+func createBytes(create func(name string) (io.WriteCloser, error), name string, data []byte) error {
+	return createFile(create, name, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
 }
 
 // marshalModelConfig is the inverse of ParseModelConfig, as transformers 4 and 5 both read it.

@@ -172,10 +172,7 @@ func WriteAdapterFiles(create func(name string) (io.WriteCloser, error), a *Adap
 		}
 		tensors = append(tensors, tensorA, tensorB)
 	}
-	if err := createFile(create, adapterConfigFile, func(w io.Writer) error {
-		_, err := w.Write(config)
-		return err
-	}); err != nil {
+	if err := createBytes(create, adapterConfigFile, config); err != nil {
 		return fmt.Errorf("write adapter: %w", err)
 	}
 	if err := createFile(create, adapterWeightsFile, func(w io.Writer) error {

@@ -69,12 +69,13 @@ func encodeTrajectory(step int, phase string, t *flow.Trajectory) (*trajectoryRo
 		phase, step, t.Group, t.Sample, t.Task, reward, t.Failure, t.PolicyVersion, t.AdapterHash, t.Retries, t.TotalMS,
 		sampling, t.Answer, t.FailureDetail, t.Analysis,
 	}}
+	token := func(id int32) uint32 { return uint32(id) }
 	for i, u := range t.Turns {
 		var logProbs any
 		if len(u.LogProbs) > 0 {
-			logProbs = encodeFloats(u.LogProbs)
+			logProbs = encodeWords(u.LogProbs, math.Float32bits)
 		}
-		row.turns = append(row.turns, []any{i, string(u.Stop), encodeTokens(u.Prompt), encodeTokens(u.Action), logProbs})
+		row.turns = append(row.turns, []any{i, string(u.Stop), encodeWords(u.Prompt, token), encodeWords(u.Action, token), logProbs})
 	}
 	for i, p := range t.Steps {
 		if err := errors.Join(finite("tool_ms", p.ToolMS), finite("total_ms", p.TotalMS)); err != nil {
@@ -138,25 +139,16 @@ func encodeJSON(v any) (string, error) {
 	return string(b), err
 }
 
-// encodeTokens returns token ids as little-endian int32, never nil.
-func encodeTokens(tokens []int32) []byte {
-	b := make([]byte, 4*len(tokens))
-	for i, id := range tokens {
-		binary.LittleEndian.PutUint32(b[4*i:], uint32(id))
+// encodeWords turns elements into little-endian words, never nil.
+func encodeWords[T any](elements []T, word func(T) uint32) []byte {
+	b := make([]byte, 4*len(elements))
+	for i, e := range elements {
+		binary.LittleEndian.PutUint32(b[4*i:], word(e))
 	}
 	return b
 }
 
-// encodeFloats returns the exact bits, little-endian, never nil.
-func encodeFloats(values []float32) []byte {
-	b := make([]byte, 4*len(values))
-	for i, x := range values {
-		binary.LittleEndian.PutUint32(b[4*i:], math.Float32bits(x))
-	}
-	return b
-}
-
-// decodeWords turns little-endian words into elements; nil for none.
+// decodeWords is the reverse; nil for none.
 func decodeWords[T any](b []byte, element func(uint32) T) ([]T, error) {
 	if len(b)%4 != 0 {
 		return nil, fmt.Errorf("%d bytes found, a multiple of 4 expected", len(b))
