@@ -36,7 +36,6 @@ type headInput struct {
 	dh, dhPlain      map[kernels.DType]expected // with and without the entropy's gradient
 	dw, dwPlain      expected
 	dwBefore         []float64
-	errorOfLogProb   float64
 }
 
 func logProbCases() []Case {
@@ -131,7 +130,6 @@ func (s headShape) prepare(r *rand.Rand, kind [2]kernels.DType) (in headInput) {
 	in.dwBefore = normals(r, kernels.F32, s.v*s.d, 1)
 	out := ref.LogProbs(in.h, in.w, in.first, in.tokens, s.d, s.temperature)
 	lpError, sumError := s.errors(in.h, in.w, kind)
-	in.errorOfLogProb = lpError
 	one := fill(len(out.LP), 1)
 	in.lp, in.lse = near(out.LP, one, lpError, kernels.F32), near(out.LSE, fill(s.rows, 1), lpError, kernels.F32)
 	in.entropy = near(out.Entropy, all(out.Entropy, func(h float64) float64 { return 2*h + 2 }), lpError, kernels.F32)
