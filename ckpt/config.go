@@ -30,11 +30,10 @@ type ModelConfig struct {
 	PadTokenID            *int32       // nil: none
 }
 
-// RopeScaling is a change of the rotary frequencies, by the name and with the numbers of the file.
+// RopeScaling is a change of the rotary frequencies, by the name that the file has for it.
 type RopeScaling struct {
-	Field   string // of config.json that has it
-	Kind    string // rope_type
-	Numbers map[string]float64
+	Field string // of config.json that has it
+	Kind  string // rope_type
 }
 
 // Families whose description is built: what else they have in common with Qwen2 is in TensorSpecs.

@@ -233,7 +233,7 @@ func (raw *hfConfig) rope(c *ModelConfig) error {
 // readRope reads a rope_scaling or rope_parameters object. The kind is called rope_type, in older files type.
 func readRope(object map[string]jsontext.Value) (theta *float64, scaling *RopeScaling, err error) {
 	compactValues(object)
-	s := RopeScaling{Kind: "default", Numbers: map[string]float64{}}
+	s := RopeScaling{Kind: "default"}
 	for _, key := range []string{"type", "rope_type"} {
 		if value, ok := object[key]; ok {
 			if err := json.Unmarshal(value, &s.Kind); err != nil || value.Kind() != '"' {
@@ -243,20 +243,12 @@ func readRope(object map[string]jsontext.Value) (theta *float64, scaling *RopeSc
 	}
 	for _, key := range slices.Sorted(maps.Keys(object)) {
 		value := object[key]
-		switch kind := value.Kind(); {
-		case kind == '0':
-			var x float64
-			if err := json.Unmarshal(value, &x); err != nil {
-				return nil, nil, fmt.Errorf("%.100s: %.100s found, a float64 expected", key, value)
-			}
-			if key == "rope_theta" {
-				theta = &x
-			} else {
-				s.Numbers[key] = x
-			}
+		switch {
 		case key == "rope_theta":
-			return nil, nil, fmt.Errorf("%.100s: %.100s found, a number expected", key, value)
-		case kind == '{': // transformers 5 writes one object per kind of layer where they differ
+			if err := json.Unmarshal(value, &theta); err != nil || theta == nil {
+				return nil, nil, fmt.Errorf("%s: %.100s found, a number that float64 holds expected", key, value)
+			}
+		case value.Kind() == '{': // transformers 5 writes one object per kind of layer where they differ
 			return nil, nil, fmt.Errorf("%.100s: %w", key, unsupported("parameters per kind of layer found, one set for all layers expected"))
 		}
 	}
