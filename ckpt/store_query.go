@@ -17,7 +17,6 @@ import (
 type Query struct {
 	Phase    string // "" is every phase
 	From, To int    // From <= step < To; To 0 is no bound
-	Group    string // "" is every group
 }
 
 // where returns the condition of a query and its arguments.
@@ -29,9 +28,6 @@ func (q Query) where() (string, []any) {
 	}
 	if q.To != 0 {
 		add("step < ?", q.To)
-	}
-	if q.Group != "" {
-		add("group_id = ?", q.Group)
 	}
 	return condition, args
 }

@@ -106,10 +106,10 @@ func TestQueryOrderAndFilters(t *testing.T) {
 		}
 		names[float64(i)] = k
 	}
-	for _, q := range []Query{{}, {Phase: PhaseTrain}, {From: 1}, {To: 1}, {Group: "b"}, {Phase: "eval-gym", From: 1, To: 2, Group: "a"}, {Phase: "none"}} {
+	for _, q := range []Query{{}, {Phase: PhaseTrain}, {From: 1}, {To: 1}, {Phase: "eval-gym", From: 1, To: 2}, {Phase: "none"}} {
 		var expected, got []key
 		for _, k := range want {
-			if (q.Phase == "" || q.Phase == k.phase) && k.step >= q.From && (q.To == 0 || k.step < q.To) && (q.Group == "" || q.Group == k.group) {
+			if (q.Phase == "" || q.Phase == k.phase) && k.step >= q.From && (q.To == 0 || k.step < q.To) {
 				expected = append(expected, k)
 			}
 		}
