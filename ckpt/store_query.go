@@ -3,7 +3,6 @@ package ckpt
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"iter"
 	"math"
@@ -89,12 +88,12 @@ func eachTrajectory(ctx context.Context, tx *sql.Tx, q Query, yield func(*flow.T
 }
 
 // eachRow calls row for every row of a query until it returns false or an error.
-func eachRow(ctx context.Context, tx *sql.Tx, query string, args []any, row func(*sql.Rows) (bool, error)) (err error) {
+func eachRow(ctx context.Context, tx *sql.Tx, query string, args []any, row func(*sql.Rows) (bool, error)) error {
 	rows, err := tx.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
+	defer rows.Close() // says nothing that Err does not; and who leaves a loop early is not to be called again
 	for rows.Next() {
 		if more, err := row(rows); err != nil || !more {
 			return err
@@ -109,7 +108,7 @@ func scanAll[T any](ctx context.Context, query *sql.Stmt, id int64, scan func(*s
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
+	defer rows.Close()
 	for rows.Next() {
 		v, err := scan(rows)
 		if err != nil {
