@@ -151,7 +151,9 @@ func (up *Update) scoreRollouts(ctx context.Context) error {
 	if err := up.e.logProbs(ctx, up.forests, t, true, up.lo); err != nil {
 		return err
 	}
-	if err := up.e.logProbs(ctx, up.forests, t, false, up.lr); err != nil {
+	if up.onBase() {
+		copy(up.lr, up.lo)
+	} else if err := up.e.logProbs(ctx, up.forests, t, false, up.lr); err != nil {
 		return err
 	}
 	if err := up.shape(); err != nil {
