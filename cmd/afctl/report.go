@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"afctl/bench/eval"
+	"afctl/bench/suite"
 	"afctl/ckpt"
 	"afctl/flow"
 	"afctl/flow/nearest"
@@ -93,7 +94,7 @@ func newReportCommand() *cobra.Command {
 	cmd.Flags().StringVar(&out, "out", "", "HTML file; - is stdout (default report.html in the folder)")
 	cmd.Flags().StringVar(&jsonOut, "json", "", "JSON file; - is stdout (default report.json in the folder)")
 	cmd.Flags().StringVar(&steps, "steps", "", "a:b, the steps to report on, both included, such as 0:60, 20: or :20; 0 is before training")
-	cmd.Flags().StringArrayVar(&tasks, "task", nil, "id of a task to show step by step, in place of examples (repeatable)")
+	cmd.Flags().StringArrayVar(&tasks, "task", nil, "a task to show step by step, in place of examples: its row's own id, or its key in the run (repeatable)")
 	return cmd
 }
 
@@ -125,7 +126,7 @@ func parseSteps(s string) (first, last int, err error) {
 
 // readReport reads a run folder and computes its report.
 func readReport(ctx context.Context, dir string, first, last int, chosen []string) (d *reportData, err error) {
-	in := reportInput{first: first, last: last, chosen: chosen}
+	in := reportInput{first: first, last: last}
 	var notes []string
 	s, err := readSettings(ctx, configSource{file: filepath.Join(dir, configFile)})
 	switch {
@@ -169,7 +170,7 @@ func readReport(ctx context.Context, dir string, first, last int, chosen []strin
 	default:
 		notes = append(notes, fmt.Sprintf("%s cannot be read by this build, and the figures are of all solves: %s", evalReport, clip(oneLine(err), mostText)))
 	}
-	if err := checkChosen(chosen, in.tasks); err != nil {
+	if in.chosen, err = chosenTasks(chosen, in.tasks); err != nil {
 		return nil, err
 	}
 	for l, err := range store.Metrics(ctx) {
@@ -223,18 +224,34 @@ func checkSteps(first int, metrics []flow.Metrics, counts []ckpt.Count) error {
 	return nil
 }
 
-// checkChosen returns an error for an id that is no task's.
-func checkChosen(chosen []string, tasks []flow.Task) error {
-	ids := make([]string, len(tasks))
+// chosenTasks finds tasks by what a user calls them: by their keys in the run, or by the ids that their rows have of their own. Rows of
+// several files may share one, and are all meant then.
+func chosenTasks(chosen []string, tasks []flow.Task) (keys []string, err error) {
+	var known []string
+	byName := map[string][]string{}
 	for i := range tasks {
-		ids[i] = tasks[i].ID
+		key := tasks[i].ID
+		known, byName[key] = append(known, key), []string{key}
 	}
-	for _, id := range chosen {
-		if !slices.Contains(ids, id) {
-			return fmt.Errorf("--task: found %s, which is no task of this run; did you mean %s?", shorten(id), shorten(nearest.Name(id, ids)))
+	for i := range tasks {
+		own := tasks[i].Meta[suite.MetaID]
+		if own == "" || slices.Contains(byName[own], own) { // a key, which comes first
+			continue
+		}
+		known, byName[own] = append(known, own), append(byName[own], tasks[i].ID)
+	}
+	for _, name := range chosen {
+		found := byName[name]
+		if found == nil {
+			return nil, fmt.Errorf("--task: found %s, which is no task of this run; did you mean %s?", shorten(name), shorten(nearest.Name(name, known)))
+		}
+		for _, key := range found {
+			if !slices.Contains(keys, key) {
+				keys = append(keys, key)
+			}
 		}
 	}
-	return nil
+	return keys, nil
 }
 
 // readBatches yields the solves that counts tell of and that are asked for, those of one phase and step at a time, so that a long run need not fit in memory.

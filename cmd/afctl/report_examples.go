@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"afctl/bench/eval"
+	"afctl/bench/suite"
 	"afctl/flow"
 )
 
@@ -22,6 +23,7 @@ const (
 // reportExample is a task with solves of it, step by step.
 type reportExample struct {
 	Task     string        `json:"task"`
+	ID       string        `json:"id,omitzero"` // the row's own
 	Family   string        `json:"family"`
 	Question string        `json:"question"`
 	Answers  []string      `json:"answers"` // accepted
@@ -159,7 +161,7 @@ func firstOf(have, found int) int {
 
 func (b *reportBuilder) example(id string, solves ...reportSolve) reportExample {
 	t := b.tasks[id]
-	e := reportExample{Task: clip(id, mostText), Family: clip(t.Meta[eval.MetaFamily], mostText), Question: clip(t.Question, mostText), Answers: []string{}, Solves: solves}
+	e := reportExample{Task: clip(id, mostText), ID: clip(t.Meta[suite.MetaID], mostText), Family: clip(t.Meta[eval.MetaFamily], mostText), Question: clip(t.Question, mostText), Answers: []string{}, Solves: solves}
 	for _, a := range t.Answers {
 		e.Answers = append(e.Answers, clip(a, mostText))
 	}

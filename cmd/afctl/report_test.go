@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -155,6 +156,39 @@ func TestReportCommand(t *testing.T) {
 	readJSON(t, partFile, &part)
 	if len(part.Steps) != 1 || part.Steps[0].Rollouts.Rollouts != 4 || len(part.Evaluations) != 0 {
 		t.Errorf("steps 1:1: %+v", part)
+	}
+}
+
+// A task is asked for by the id of its row as well, which is all that a user knows of it; rows of two files may share one.
+func TestReportOfTasksByTheirOwnIDs(t *testing.T) {
+	in := inputOf()
+	for i := range in.tasks {
+		in.tasks[i].Meta["id"] = map[string]string{"one": "q-1", "two": "q-2", "t2": "q-2", "t1": "one"}[in.tasks[i].ID]
+	}
+	dir := runFolder(t, in)
+	for asked, want := range map[string][]string{"q-1": {"one"}, "q-2": {"t2", "two"}, "one": {"one"}, "two": {"two"}} {
+		if err := runReport(t, "--run", dir, "--task", asked); err != nil {
+			t.Fatal(err)
+		}
+		var d reportData
+		readJSON(t, filepath.Join(dir, "report.json"), &d)
+		var found []string
+		for _, e := range d.Examples {
+			found = append(found, e.Task)
+			if asked != e.Task && e.ID != asked {
+				t.Errorf("%s: task %s has the id %q", asked, e.Task, e.ID)
+			}
+		}
+		if slices.Sort(found); !slices.Equal(found, want) {
+			t.Errorf("%s: found the tasks %q, expected %q", asked, found, want)
+		}
+		page, err := os.ReadFile(filepath.Join(dir, "report.html"))
+		if err != nil || !strings.Contains(string(page), "id q-") {
+			t.Errorf("%s: the page says no id (%v)", asked, err)
+		}
+	}
+	if err := runReport(t, "--run", dir, "--task", "q-3"); err == nil || !strings.Contains(err.Error(), "did you mean q-1") {
+		t.Errorf("%v", err)
 	}
 }
 
