@@ -53,7 +53,7 @@ func Lookup(name string) (Func, error) {
 	if f, ok := rules[name]; ok {
 		return f, nil
 	}
-	return nil, fmt.Errorf("%w %q: expected one of %s", ErrUnknown, name, strings.Join(Names(), ", "))
+	return nil, fmt.Errorf("%w %q: expected one of %s", ErrUnknown, name, strings.Join(append(Names(), Judge), ", "))
 }
 
 // Score grades an answer with the task's own scorer, or with exact where it names none.

@@ -67,7 +67,7 @@ func (r *sftReader) read(ctx context.Context, in io.Reader, name string) ([]flow
 func (r *sftReader) line(text []byte) ([]flow.Sequence, error) {
 	var l sftLine
 	if err := decodeLine(text, &l); err != nil {
-		return nil, err
+		return nil, fmt.Errorf(`%w; expected a line {"prompt": ..., "completion": ...} of text or ids, or {"messages": [{"role": "...", "content": "..."}, ...]}`, err)
 	}
 	if l.Messages != nil {
 		if l.Prompt != nil || l.Completion != nil {

@@ -309,6 +309,7 @@ func TestBadSFTLines(t *testing.T) {
 		{`{"messages":[{"role":"tool","content":"x"}]}`, "messages[0].role"},
 		{`{"messages":[{"role":"user","text":"x"}]}`, "messages[0].text"},
 		{`{"messages":[{"role":"user","contnet":"x"}]}`, `messages[0].contnet: unknown key; did you mean "content"`},
+		{`{"conversations":[{"from":"human","value":"x"}]}`, `expected a line {"prompt": ..., "completion": ...} of text or ids, or {"messages": [{"role": "...", "content": "..."}, ...]}`},
 		{`{"mesages":[]}`, `mesages: unknown key; did you mean "messages"`},
 	} {
 		withTemplate, _ := textModel(t, fmt.Sprintf(`{"eos_token":"<|im_end|>","chat_template":%q}`, chatTemplate))
