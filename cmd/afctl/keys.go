@@ -100,7 +100,7 @@ var keyHelp = map[string]string{
 	"flow.advantage_std":     "Divide by the deviation of the group's rewards: sample, population or none.",
 	"flow.advantage_eps":     "Added to that deviation, in units of reward.",
 	"flow.advantage_over":    "Mean and deviation over rollouts, or over turns (an ablation: long rollouts then count more).",
-	"flow.temperature":       "Temperature of sampling in training, and of every log-prob.",
+	"flow.temperature":       "Temperature that the planner is sampled at, in training and in evaluation, and of every log-prob.",
 	"flow.tis_cap":           "Cap of the truncated importance weight against the sampler's log-probs; 0 is off.",
 	"flow.entropy":           "Coefficient of the entropy bonus; 0 is off.",
 	"flow.epochs":            "Optimizer steps on the rollouts of one update, each over all of them.",
