@@ -42,6 +42,9 @@ func TestResumeRefusesAnother(t *testing.T) {
 	dir := t.TempDir()
 	model, run := gymLikeModel(t, filepath.Join(dir, "model")), filepath.Join(dir, "run")
 	must(t, smallTrain(run, model, "--steps", "1", "--set", "tasks.eval=")...)
+	// A key by its whole name, as there is a max_tokens in every module.
+	fails(t, []string{"train", "--resume", "--run", run, "--steps", "2", "--set", "optimizer.weight_decay=0.5"}, `found "optimizer.weight_decay: 0.5"`, "--adapter")
+	fails(t, []string{"train", "--resume", "--run", run, "--steps", "2", "--set", "rollout.planner.memory_tokens=7"}, `found "rollout.planner.memory_tokens: 7"`)
 	good, _, err := ckpt.Latest(run)
 	if err != nil {
 		t.Fatal(err)

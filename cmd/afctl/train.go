@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -149,7 +150,7 @@ func checkResumed(ctx context.Context, c *Config) error {
 		return fmt.Errorf("--resume: rollout.eval_max_turns: found %d, expected %d, with which the run has evaluated before", y, x)
 	}
 	if a, b := resultKeys(&a), resultKeys(&b); a != b {
-		return fmt.Errorf("--resume: the config differs from that of the run: %s", firstDifference(a, b))
+		return fmt.Errorf("--resume: the config differs from that of the run: %s; a run of another config is a new one: give it a folder of its own, and by --adapter a checkpoint to start from", firstDifference(a, b))
 	}
 	return nil
 }
@@ -193,13 +194,25 @@ func resultKeys(c *Config) string {
 	return string(marshalConfig(&k, false, c.withoutResult()...))
 }
 
-// firstDifference is the first line in which two configs differ.
+// firstDifference is the first line in which two configs differ, each with the sections that it stands in.
 func firstDifference(before, now string) string {
 	a, b := strings.Split(before, "\n"), strings.Split(now, "\n")
 	for i := range min(len(a), len(b)) {
 		if a[i] != b[i] {
-			return fmt.Sprintf("it had %q, found %q", strings.TrimSpace(a[i]), strings.TrimSpace(b[i]))
+			return fmt.Sprintf("it had %q, found %q", wholeKey(a, i), wholeKey(b, i))
 		}
 	}
 	return "its length"
+}
+
+// wholeKey is line i of a config without its indentation, its key as --set takes it: optimizer.lr, not lr.
+func wholeKey(lines []string, i int) string {
+	depth := func(line string) int { return len(line) - len(strings.TrimLeft(line, " ")) }
+	key, at := strings.TrimSpace(lines[i]), depth(lines[i])
+	for _, line := range slices.Backward(lines[:i]) {
+		if section := strings.TrimSpace(line); depth(line) < at && section != "" {
+			key, at = strings.TrimSuffix(section, ":")+"."+key, depth(line)
+		}
+	}
+	return key
 }
