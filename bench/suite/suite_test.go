@@ -18,6 +18,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 	"pgregory.net/rapid"
 
+	"afctl/bench/gym"
 	"afctl/bench/score"
 	"afctl/flow"
 )
@@ -48,6 +49,31 @@ func TestQuestionsHaveTheirOptionsOnce(t *testing.T) {
 	} {
 		if got := withChoices(c.question, c.options); got != c.want {
 			t.Errorf("%.99q with %.99q: found %.99q, expected %.99q", c.question, c.options, got, c.want)
+		}
+	}
+}
+
+// A row may say which family it is of, as the gym's tasks do; its key in a run does not depend on that.
+func TestRowsOfFamilies(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s.jsonl")
+	load := func(line string) (flow.Task, error) {
+		if err := os.WriteFile(path, []byte(line), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := plainReader.Load(path)
+		if err != nil {
+			return flow.Task{}, err
+		}
+		return s.Tasks[0], nil
+	}
+	plain, err := load(`{"question":"q","answer":"a"}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for given, want := range map[string]string{`"bridge"`: "bridge", `3`: "3", `null`: "", `" "`: "", `["bridge"]`: "", `true`: ""} {
+		task, err := load(`{"question":"q","answer":"a","Family":"a column for others","family":` + given + `}`)
+		if found, has := task.Meta[gym.MetaFamily]; err != nil || found != want || has != (want != "") || task.ID != plain.ID {
+			t.Errorf("family %s: %v, task %+v, expected the family %q and the key %s", given, err, task, want, plain.ID)
 		}
 	}
 }
