@@ -113,7 +113,11 @@ func NewUpdate(ts []Trajectory, o Objective) (*Update, error) {
 		rows = rows[n:]
 	}
 	if len(u.Groups) == 0 {
-		return nil, fmt.Errorf("%w among %d trajectories%s", ErrNoRollouts, len(ts), failures(ts))
+		text := fmt.Sprintf("%d trajectories", len(ts))
+		if failures := Failures(ts); failures != "" {
+			text += ": " + failures
+		}
+		return nil, fmt.Errorf("%w among %s", ErrNoRollouts, text)
 	}
 	u.count()
 	if u.Counts.ActionTokens > math.MaxInt32 {
@@ -125,23 +129,26 @@ func NewUpdate(ts []Trajectory, o Objective) (*Update, error) {
 	return u, nil
 }
 
-// failures counts failed trajectories by kind, each with its first reason.
-func failures(ts []Trajectory) string {
+// Failures counts the failed ones of trajectories by kind, each with its first reason, for a line of a terminal; "" where none failed.
+func Failures(ts []Trajectory) string {
 	counts, reasons := map[string]int{}, map[string]string{}
 	for i := range ts {
+		if !ts[i].Failed() {
+			continue
+		}
 		kind := cmp.Or(ts[i].Failure, "unknown")
 		counts[kind]++
 		reasons[kind] = cmp.Or(reasons[kind], ts[i].Reason())
 	}
-	text, separator := "", ": "
+	var parts []string
 	for _, kind := range slices.Sorted(maps.Keys(counts)) {
-		text += fmt.Sprintf("%s%s %d", separator, kind, counts[kind])
+		part := fmt.Sprintf("%s %d", kind, counts[kind])
 		if reasons[kind] != "" {
-			text += " (" + reasons[kind] + ")"
+			part += " (" + reasons[kind] + ")"
 		}
-		separator = ", "
+		parts = append(parts, part)
 	}
-	return text
+	return strings.Join(parts, ", ")
 }
 
 // addGroup checks the rows of one group and adds it, unless all of them failed.

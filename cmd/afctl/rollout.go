@@ -159,7 +159,7 @@ func rollouts(cmd *cobra.Command, s *settings, out string) (err error) {
 				view.Note("stopped; the same command goes on with what is solved, in " + dir)
 			}
 			if err == nil {
-				err = writeSolves(ctx, store.Store, w)
+				err = writeSolves(ctx, store.Store, w, view)
 			}
 			return err
 		})
@@ -209,8 +209,9 @@ func solveInto(ctx context.Context, l loaded, store *ckpt.Store, jobs []rollout.
 	})
 }
 
-// writeSolves writes what a store has as JSON Lines.
-func writeSolves(ctx context.Context, store *ckpt.Store, w io.Writer) error {
+// writeSolves writes what a store has as JSON Lines, and notes what failed, and why: who trains on the file should know before.
+func writeSolves(ctx context.Context, store *ckpt.Store, w io.Writer, view *liveView) error {
+	var failed []flow.Trajectory
 	for t, err := range store.Trajectories(ctx, ckpt.Query{}) {
 		if err != nil {
 			return err
@@ -218,6 +219,12 @@ func writeSolves(ctx context.Context, store *ckpt.Store, w io.Writer) error {
 		if err := writeLine(w, t); err != nil {
 			return err
 		}
+		if t.Failed() {
+			failed = append(failed, flow.Trajectory{Failure: t.Failure, FailureDetail: t.FailureDetail})
+		}
+	}
+	if len(failed) > 0 {
+		view.Note(fmt.Sprintf("%d solves failed, and have no reward: %s", len(failed), flow.Failures(failed)))
 	}
 	return nil
 }

@@ -15,6 +15,20 @@ import (
 	"afctl/flow"
 )
 
+// Solves that fail are in the file, for an update to leave out; the command says how many there are, and why.
+func TestRolloutSaysWhatFailed(t *testing.T) {
+	args := []string{"rollout", "--tasks", "gym:train", "--n", "2", "--group", "2", "--set", "rollout.solve_retries=0", "--set", "rollout.retries=0"}
+	if r := must(t, args...); strings.Contains(r.stderr, "solves failed") {
+		t.Errorf("nothing failed, and it said %q", r.stderr)
+	}
+	out := filepath.Join(t.TempDir(), "out.jsonl")
+	r := must(t, append(args, "--out", out, "--set", "engine.kv_tokens=20")...)
+	all := readLines[flow.Trajectory](t, out)
+	if want := "4 solves failed, and have no reward: " + flow.Failures(all); len(all) != 4 || !strings.Contains(r.stderr, want) || !strings.Contains(want, "engine.kv_tokens") {
+		t.Errorf("it said %q, expected %q", r.stderr, want)
+	}
+}
+
 // What is solved when rollout is stopped is taken over by the same command, whose file is that of one that was not stopped. Until then there is no file.
 func TestRolloutGoesOn(t *testing.T) {
 	dir := t.TempDir()
