@@ -42,6 +42,9 @@ func (s *runState) evalLine(step int, e *eval.Summary) string {
 		fields = append(fields, "before "+percentText("%.1f %%", s.before.accuracy.Mean))
 	}
 	fields = append(fields, fmt.Sprintf("turns %.1f", a.Turns), "errors "+percentText("%.0f %%", a.ErrorRate), "stuck "+percentText("%.0f %%", a.StuckRate))
+	if a.Failed > 0 {
+		fields = append(fields, fmt.Sprintf("failed %d", a.Failed))
+	}
 	fields = append(fields, toolsText(a.Tools))
 	if s.phase != nil {
 		fields = append(fields, secondsText(time.Since(s.phase.begin)))

@@ -217,7 +217,11 @@ func (t *trainer) evaluate(ctx context.Context) error {
 	} else {
 		t.after = &report.Summary
 	}
-	if err := t.board.Scalars(step, time.Now(), maps.All(map[string]float64{"heldout/accuracy": report.Summary.All.Accuracy.Mean})); err != nil {
+	a := &report.Summary.All
+	for _, kind := range slices.Sorted(maps.Keys(a.Reasons)) {
+		t.view.Note(fmt.Sprintf("eval at step %d: of %d solves, %d failed (%s) and count as wrong, the first: %s", step, a.Requested, a.Failures[kind], kind, a.Reasons[kind]))
+	}
+	if err := t.board.Scalars(step, time.Now(), maps.All(map[string]float64{"heldout/accuracy": a.Accuracy.Mean})); err != nil {
 		return err
 	}
 	return t.board.Flush()
@@ -246,6 +250,9 @@ func (t *trainer) update(ctx context.Context) error {
 	u, err := flow.NewUpdate(ts, t.c.Flow)
 	if err != nil {
 		return fmt.Errorf("update %d: %w", t.state.PolicyVersion+1, err)
+	}
+	if failures := flow.Failures(ts); failures != "" {
+		t.view.Note(fmt.Sprintf("update %d: of %d rollouts some failed: %s", t.state.PolicyVersion+1, len(ts), failures))
 	}
 	for _, w := range u.Warnings {
 		t.view.Note(w)

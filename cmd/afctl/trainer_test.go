@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -214,4 +215,32 @@ func TestLearningRateTooHigh(t *testing.T) {
 		}
 	}
 	fails(t, smallTrain(run, model, "--steps", "1", "--set", "tasks.eval=", "--set", rate, "--set", "flow.entropy=0.1"), "not finite", "lower optimizer.lr (found 1e+300)")
+}
+
+// TestTrainSaysWhatFailed: an accuracy of 0 for want of room is told from one of a planner that knows nothing, and so is a group that lacks rollouts.
+func TestTrainSaysWhatFailed(t *testing.T) {
+	train := func(tokens string) []string {
+		return []string{"train", "--run", filepath.Join(t.TempDir(), "run"), "--steps", "1", "--set", "tasks.eval_limit=3", "--set", "run.tasks_per_step=4",
+			"--set", "flow.group_size=2", "--set", "rollout.retries=0", "--set", "rollout.solve_retries=0", "--set", "engine.kv_tokens=" + tokens}
+	}
+	fails(t, train("20"), "stuck 0 %  failed 3", "eval at step 0: of 3 solves, 3 failed (model) and count as wrong, the first: ", "engine.kv_tokens")
+	args := train("110") // what the first turns take, and the second do not
+	r := must(t, args...)
+	failed := 0
+	store, err := ckpt.OpenStoreReadOnly(t.Context(), filepath.Join(args[2], storeFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	for x, err := range store.Trajectories(t.Context(), ckpt.Query{Phase: phaseTrain}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if x.Failed() {
+			failed++
+		}
+	}
+	if want := fmt.Sprintf("update 1: of 8 rollouts some failed: model %d (planner: ", failed); failed == 0 || !strings.Contains(r.stderr, want) {
+		t.Errorf("found\n%s\nexpected it to say %q", r.stderr, want)
+	}
 }
