@@ -14,9 +14,9 @@ func newIndexCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "index",
 		Short: "Build the local index that Wikipedia_Search reads",
-		Long: `index builds a search index (BM25 over SQLite's FTS5, one file) from documents: JSON Lines {"title","text","url"?}, or a MediaWiki XML
-dump (.xml, .xml.bz2; several that were joined are read one after the other). The file is replaced when the index is whole, not before; what
-is no regular file, and the file of the documents, is refused.`,
+		Long: `index builds a search index (BM25 over SQLite's FTS5, one file) from documents: JSON Lines {"title","text","url"?} (id, _id and
+metadata, as published corpora have them, are read over), or a MediaWiki XML dump (.xml, .xml.bz2; several that were joined are read one after
+the other). The file is replaced when the index is whole, not before; what is no regular file, and the file of the documents, is refused.`,
 		Example: "  afctl index --in enwiki-latest-pages-articles.xml.bz2 --out wiki.db",
 	}
 	cmd.Flags().StringVar(&in, "in", "", "file of documents: .jsonl, .xml or .xml.bz2")

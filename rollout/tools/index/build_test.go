@@ -299,6 +299,10 @@ func TestJSONLSource(t *testing.T) {
 	if docs, err = read("\ufeff{\"title\": \"A\"}\n"); err != nil || len(docs) != 1 {
 		t.Errorf("after a byte order mark: %d documents, %v", len(docs), err)
 	}
+	numbered := `{"id": "12", "url": "u", "title": "A", "text": "a"}` + "\n" + `{"_id": 7, "title": "B", "text": "b", "metadata": {"url": "v"}}`
+	if docs, err = read(numbered); err != nil || !slices.Equal(docs, []Doc{{"A", "a", "u"}, {"B", "b", ""}}) {
+		t.Errorf("numbered documents: %+v, %v", docs, err)
+	}
 	for name, c := range map[string]struct{ line, want string }{
 		"no json":     {"title: A", "invalid character"},
 		"late mark":   {"\ufeff{}", "invalid character"},

@@ -14,6 +14,8 @@ import (
 
 	"afctl/ckpt"
 	"afctl/flow/strictjson"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Doc is one document. Lines of Text that begin with "## " are headings.
@@ -54,7 +56,7 @@ func (s *sliceSource) Offset() (done, total int64) { return 0, 0 }
 func (s *sliceSource) Close() error                { return nil }
 
 // OpenSource opens a file of documents, by its name: JSON Lines (.jsonl) of {"title", "text", "url"}, url being
-// optional and other keys refused, or a MediaWiki XML dump (.xml, .xml.bz2).
+// optional, id, _id and metadata read over and other keys refused, or a MediaWiki XML dump (.xml, .xml.bz2).
 func OpenSource(ctx context.Context, path string) (Source, error) {
 	f, err := ckpt.OpenWaiting(ctx, path)
 	if err != nil {
@@ -123,14 +125,22 @@ func (s *jsonlSource) Next(context.Context) (Doc, error) {
 	}
 }
 
+// docLine is a line of documents. Published corpora number theirs (Hugging Face's Wikipedia, BEIR): that is read over.
+type docLine struct {
+	Doc
+	ID       jsontext.Value `json:"id"`
+	BEIRID   jsontext.Value `json:"_id"`
+	Metadata jsontext.Value `json:"metadata"`
+}
+
 // parseDoc reads line n of a file, strictly.
 func parseDoc(path string, n int, line []byte) (Doc, error) {
-	var d Doc
-	if err := ckpt.DecodeJSONLine(path, n, line, &d, strictjson.RefuseUnknown); err != nil {
-		return d, fmt.Errorf(`%w; expected a line {"title": "...", "text": "...", "url": "..."}`, err)
+	var l docLine
+	if err := ckpt.DecodeJSONLine(path, n, line, &l, strictjson.RefuseUnknown); err != nil {
+		return l.Doc, fmt.Errorf(`%w; expected a line {"title": "...", "text": "...", "url": "..."}`, err)
 	}
-	if strings.TrimSpace(d.Title) == "" {
-		return d, fmt.Errorf("%s:%d: /title: missing, null or empty, a text expected", path, n)
+	if strings.TrimSpace(l.Title) == "" {
+		return l.Doc, fmt.Errorf("%s:%d: /title: missing, null or empty, a text expected", path, n)
 	}
-	return d, nil
+	return l.Doc, nil
 }
