@@ -26,7 +26,7 @@ func canonical(ts []Trajectory) ([]row, error) {
 		}
 		switch {
 		case t.Sample < -1:
-			return nil, &TrajectoryError{t.Group, t.Sample, "sample", "expected a number from 0"}
+			return nil, &TrajectoryError{t.Group, t.Sample, "sample", fmt.Sprintf("found %d, expected a number from 0", t.Sample)}
 		case t.Sample == -1:
 			rows[i].sample = unnumbered[t.Group]
 			unnumbered[t.Group]++

@@ -43,6 +43,10 @@ func TestNewUpdateRefuses(t *testing.T) {
 		`group "a", sample 2: sample: found twice`: func(ts []Trajectory, _ *Objective) []Trajectory {
 			return append(ts, failed("a", 2, ""), failed("a", 2, ""))
 		},
+		`group "a": sample: found -2, expected a number from 0`: func(ts []Trajectory, _ *Objective) []Trajectory {
+			ts[1].Sample = -2
+			return ts
+		},
 		`group "a": sample: missing in 1 of the group's 2 rollouts`: func(ts []Trajectory, _ *Objective) []Trajectory {
 			ts[1].Sample = -1
 			return ts
@@ -52,8 +56,8 @@ func TestNewUpdateRefuses(t *testing.T) {
 			ts[0].Reward, ts[1].Reward = ptr(1e30), ptr(-1e308)
 			return ts
 		},
-		`group "a", sample 1: turns[0].logprobs[1]: found 0.5, expected the log of a probability`: func(ts []Trajectory, _ *Objective) []Trajectory {
-			ts[1].Turns[0].LogProbs[1] = 0.5
+		`group "a", sample 1: turns[0].logprobs[0]: found 0.5, expected the log of a probability`: func(ts []Trajectory, _ *Objective) []Trajectory {
+			ts[1].Turns[0].LogProbs[0] = 0.5
 			return ts
 		},
 		`flow.kl: found -1`: func(ts []Trajectory, o *Objective) []Trajectory { o.KL = -1; return ts },

@@ -146,6 +146,33 @@ func TestMismatch(t *testing.T) {
 	}
 }
 
+// TestClipCounts: tokens whose ratio left the trust region in the direction of their advantage, and the sums of one with it.
+func TestClipCounts(t *testing.T) {
+	o := DefaultObjective()
+	o.ClipLow, o.ClipHigh = 0.2, 0.2
+	var s TokenSums
+	for _, lp := range []float64{-1.5, -0.5, -0.5, -1} {
+		for _, a := range []float64{-1, 1} {
+			in := TokenIn{LP: lp, LO: -1, LR: -1, LS: -1, Advantage: a}
+			s.Observe(1, in, o.Token(in))
+		}
+	}
+	if s.ClipLow != 1 || s.ClipHigh != 2 || s.Tokens != 8 || s.RatioMax != math.Exp(0.5) {
+		t.Errorf("found %+v", s)
+	}
+}
+
+// TestRewardStd: the sample deviation of two rewards, and none of one.
+func TestRewardStd(t *testing.T) {
+	ts := []Trajectory{rollout("a", 0, 1, 1), rollout("a", 1, 0, 1)}
+	if m := mustUpdate(t, ts, DefaultObjective()).Metrics(TokenSums{}); !near(float64(m.RewardStd), math.Sqrt(0.5), 1e-12) {
+		t.Errorf("of 1 and 0: %v", m.RewardStd)
+	}
+	if m := mustUpdate(t, ts[:1], DefaultObjective()).Metrics(TokenSums{}); m.RewardStd == m.RewardStd {
+		t.Errorf("of one reward: %v", m.RewardStd)
+	}
+}
+
 // TestTrap13NoTokens: an update that skips all its groups has metrics, and none of them is a NaN in the file.
 func TestTrap13NoTokens(t *testing.T) {
 	o := DefaultObjective()

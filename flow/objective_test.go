@@ -12,6 +12,15 @@ func TestDefaultObjectiveIsValid(t *testing.T) {
 	}
 }
 
+// TestObjectiveBoundsAreValid: the ends of the ranges that have them.
+func TestObjectiveBoundsAreValid(t *testing.T) {
+	o := DefaultObjective()
+	o.GroupSize, o.ClipLow, o.ClipHigh, o.KL, o.AdvantageEps, o.Entropy, o.Epochs, o.MaxActionTokens = 1, 0, 0, 0, 0, 0, 1, 1
+	if err := o.Validate(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestObjectiveValidate: every option out of its range is refused by its key, all that are wrong at once.
 func TestObjectiveValidate(t *testing.T) {
 	nan, inf := math.NaN(), math.Inf(1)

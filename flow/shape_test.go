@@ -3,6 +3,7 @@ package flow
 import (
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
@@ -64,8 +65,8 @@ func TestShapeRewardsRefuses(t *testing.T) {
 	if err := u.ShapeRewards(lp[:2], lp); err == nil {
 		t.Error("lo of another length is accepted")
 	}
-	if err := u.ShapeRewards([]float32{0, 0, float32(math.NaN())}, lp); err == nil {
-		t.Error("lo that is not finite is accepted")
+	if err := u.ShapeRewards([]float32{0, 0, float32(math.NaN())}, lp); err == nil || !strings.HasPrefix(err.Error(), `group "a", sample 1: reward: found NaN`) {
+		t.Errorf("lo that is not finite in sample 1: error %v", err)
 	}
 	if diff := gocmp.Diff(before, u, cmpopts.EquateNaNs()); diff != "" {
 		t.Errorf("refused, and changed:\n%s", diff)

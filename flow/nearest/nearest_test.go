@@ -23,6 +23,12 @@ func TestName(t *testing.T) {
 			t.Errorf("%q: %q, expected %q", found, got, want)
 		}
 	}
+	if got := Name("A", []string{"b", "a"}); got != "a" {
+		t.Errorf("letter case counts: %q", got)
+	}
+	if got := Name("abcd", []string{"abxy", "bcd"}); got != "bcd" {
+		t.Errorf("a character dropped at the front costs more than two replaced: %q", got)
+	}
 	if got := Name("a", nil); got != "" {
 		t.Errorf("of nothing: %q", got)
 	}

@@ -19,6 +19,8 @@ type target struct {
 	Weights []float32       `json:"weights"`
 	Parts   map[string]part `json:"parts"`
 	Pair    *part           `json:"pair"`
+	List    []part          `json:"list"`
+	Done    bool            `json:"done"`
 }
 
 // What is wrong is named with its place, and nothing wrong is passed over.
@@ -41,19 +43,21 @@ func TestDecode(t *testing.T) {
 		`{"tokens":"1"}`:                         `tokens: found a string, expected a list`,
 		`{"name":["x"]}`:                         `name: found a list, expected a string`,
 		`{"pair":[]}`:                            `pair: found a list, expected an object`,
+		`{"name":true}`:                          `name: found a boolean, expected a string`,
+		`{"done":1}`:                             `done: found a number, expected a boolean`,
 		`[]`:                                     `line: found a list, expected an object`,
 		`{"tokens":[1,`:                          `tokens: not JSON: `,
 		`{} {}`:                                  `line: not JSON: `,
 		``:                                       `line: not JSON: `,
 		"{\"name\":\"\xff\"}":                    `name: not JSON: `,
-		`{"` + strings.Repeat("x", 999) + `":1}`: strings.Repeat("x", 64) + `...: unknown key`,
+		`{"` + strings.Repeat("x", 999) + `":1}`: strings.Repeat("x", 64) + `...: unknown key; did you mean "done"?`,
 	} {
 		var v target
 		err := Decode([]byte(data), &v, RefuseUnknown, NoNull[int32](), NoNull[float32]())
 		var at *Error
 		switch {
 		case err == nil && want == fine:
-		case err == nil || want == fine || !strings.HasPrefix(err.Error(), want):
+		case err == nil || want == fine || err.Error() != want && !(strings.HasSuffix(want, ": ") && strings.HasPrefix(err.Error(), want)):
 			t.Errorf("%.99s: error %v, expected %q", data, err, want)
 		case !errors.As(err, &at) || at.Offset < 0 || at.Offset > int64(len(data)):
 			t.Errorf("%.99s: %v is at no place", data, err)
@@ -64,11 +68,12 @@ func TestDecode(t *testing.T) {
 // Where keys of others may stand, one that a field's differs from in case alone is none of them.
 func TestIgnoreUnknown(t *testing.T) {
 	for data, want := range map[string]string{
-		`{"other":{"Name":1},"name":"x"}`: "",
-		`{"NAME":"x"}`:                    `NAME: found the key "NAME", expected "name": case counts`,
-		`{"Size":1}`:                      `Size: found the key "Size", expected "size"`,
-		`{"parts":{"Name":{"SIZE":1}}}`:   `parts.Name.SIZE: found the key "SIZE", expected "size"`,
-		`{"other":{"a":1,"a":1}}`:         `other.a: found twice`,
+		`{"other":{"Name":1},"name":"x"}`:  "",
+		`{"NAME":"x"}`:                     `NAME: found the key "NAME", expected "name": case counts`,
+		`{"Size":1}`:                       `Size: found the key "Size", expected "size"`,
+		`{"parts":{"Name":{"SIZE":1}}}`:    `parts.Name.SIZE: found the key "SIZE", expected "size"`,
+		`{"list":[{"size":1},{"SIZE":1}]}`: `list[1].SIZE: found the key "SIZE", expected "size"`,
+		`{"other":{"a":1,"a":1}}`:          `other.a: found twice`,
 	} {
 		var v target
 		if err := Decode([]byte(data), &v, IgnoreUnknown); (err == nil) != (want == "") || err != nil && !strings.HasPrefix(err.Error(), want) {
