@@ -146,3 +146,11 @@ func TestChoiceTwins(t *testing.T) {
 		}
 	}
 }
+
+// Two truths that name one option are one truth.
+func TestChoiceTruths(t *testing.T) {
+	task := flow.Task{Answers: []string{"B", "malignant tumour"}, Choices: []string{"Benign cyst", "Malignant tumour"}}
+	if g, err := Choice(task, "B"); err != nil || g.Reward != 1 {
+		t.Errorf("%+v, %v", g, err)
+	}
+}

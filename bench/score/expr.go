@@ -124,11 +124,11 @@ func (p *parser) reset(m mark) {
 }
 
 func (p *parser) sum() (value, bool) {
-	if p.depth++; p.depth > maxDepth {
-		p.depth--
+	p.depth++
+	defer func() { p.depth-- }()
+	if p.depth > maxDepth {
 		return value{}, false
 	}
-	defer func() { p.depth-- }()
 	v, ok := p.product()
 	for ok {
 		m := p.mark()

@@ -54,6 +54,7 @@ func TestExtract(t *testing.T) {
 		{"<answer>Paris</answer> or <answer>Rome", "Paris", Tagged},
 		{"<answer></answer><answer>Paris", "Paris", Tagged},
 		{"Paris <answer></answer>", "", Tagged},
+		{"<answer>Paris <answer></answer>", "Paris", Tagged},
 		{`<answer>\boxed{5}</answer>`, "5", Tagged},
 		{`so \boxed{\frac{1}{2}} it is`, `\frac{1}{2}`, Boxed},
 		{`\boxed{3}, then \boxed{4}`, "4", Boxed},
@@ -129,9 +130,9 @@ func TestScoreErrors(t *testing.T) {
 	}
 	for name, task := range map[string]flow.Task{
 		"exact": {}, "f1": {Answers: []string{" "}}, "number": {}, "yesno": {Answers: []string{"maybe"}},
-		"choice": {Answers: []string{"E"}, Choices: []string{"a1", "b1"}}, "game24": {Answers: []string{"yes"}},
+		"choice": {Answers: []string{"E"}, Choices: []string{"a1", "b1"}}, "Choice": {Answers: []string{"A", "B"}, Choices: []string{"a1", "b1"}}, "game24": {Answers: []string{"yes"}},
 	} {
-		task.Scorer = name
+		task.Scorer = strings.ToLower(name)
 		if _, err := Rule(context.Background(), task, "5"); !errors.Is(err, ErrTruth) {
 			t.Errorf("%s without a usable truth: found %v, expected ErrTruth", name, err)
 		}

@@ -60,7 +60,7 @@ func TestExact(t *testing.T) {
 		{"yes", "Yes", 1},
 		{"ａｂｃ", "abc", 1},
 		{"Rock 'n' Roll", "rock n roll", 1},
-		{"AC/DC", "AC DC", 1},
+		{"AC/DC", "AC DC", 1}, {"US$-5", "US$ -5", 1}, // a sign behind one of currency is no hyphen
 	})
 }
 

@@ -200,7 +200,7 @@ func sameUnit(a, b string) bool {
 	known := func(unit string) bool {
 		return !slices.ContainsFunc(strings.Fields(unit), func(s string) bool {
 			base, _, _ := strings.Cut(s, "^")
-			return !unitNames[base] && !unitNames[s]
+			return !unitNames[base]
 		})
 	}
 	if a == "" || b == "" || a == b || known(a) != known(b) {
