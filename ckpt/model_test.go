@@ -204,7 +204,8 @@ func TestOpenModelRefused(t *testing.T) {
 		{"index without a tensor", "sharded", editIndex(t, func(m map[string]string) { delete(m, norm) }), []string{norm, "no file expected"}, nil},
 		{"index with another shard", "sharded", editIndex(t, func(m map[string]string) { m[norm] = "model-00001-of-00003.safetensors" }), []string{norm, "model-00001-of-00003.safetensors expected"}, nil},
 		{"index with a tensor too many", "sharded", editIndex(t, func(m map[string]string) { m["x"] = "model-00001-of-00003.safetensors" }), []string{`"x"`, "model-00001"}, nil},
-		{"index out of the folder", "sharded", editIndex(t, func(m map[string]string) { m[norm] = "../model.safetensors" }), []string{norm, "../model.safetensors"}, nil},
+		{"index out of the folder", "sharded", editIndex(t, func(m map[string]string) { m[norm] = "../model.safetensors" }), []string{norm, "../model.safetensors", "of the same folder"}, nil},
+		{"index of a folder", "sharded", editIndex(t, func(m map[string]string) { m[norm] = ".." }), []string{norm, `".."`, "of the same folder"}, nil},
 		{"an empty index", "sharded", editIndex(t, func(m map[string]string) { clear(m) }), []string{"weight_map"}, nil},
 	} {
 		m, err := OpenModelFS(copyModel(t, test.model, test.change), "there")

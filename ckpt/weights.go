@@ -115,7 +115,7 @@ func parseWeightsIndex(file string, data []byte) (weightsIndex, error) {
 		return index, fmt.Errorf("%s: weight_map: empty or missing, an object from tensor names to file names expected", file)
 	}
 	for name, shardFile := range index.WeightMap {
-		if shardFile == "." || shardFile == ".." || strings.ContainsAny(shardFile, `/\`) || !strings.HasSuffix(shardFile, ".safetensors") {
+		if strings.ContainsAny(shardFile, `/\`) || !strings.HasSuffix(shardFile, ".safetensors") {
 			return index, fmt.Errorf("%s: weight_map: tensor %.100q: file %.100q found, the name of a .safetensors file of the same folder expected",
 				file, name, shardFile)
 		}
