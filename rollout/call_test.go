@@ -112,6 +112,14 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
+// Times that are not given are those of the documentation, none of them 0.
+func TestDefaultTimes(t *testing.T) {
+	o := Options{}.withDefaults()
+	if o.Backoff != (Backoff{500 * time.Millisecond, 30 * time.Second}) || o.MaxTime != DefaultMaxTime || o.CallTimeout != DefaultCallTimeout || o.ToolTimeout != DefaultToolTimeout {
+		t.Errorf("%+v", o)
+	}
+}
+
 // Waiting that would outlast the solve is not begun.
 func TestRetryAfterTooLong(t *testing.T) {
 	later := &TransientError{Err: errors.New("later"), RetryAfter: time.Hour}

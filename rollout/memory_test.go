@@ -3,6 +3,7 @@ package rollout
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -71,6 +72,16 @@ func TestMemoryBudget(t *testing.T) {
 			t.Fatalf("a cut without a mark:\n%s", text)
 		}
 	})
+}
+
+// Where the whole counts more tokens than its pieces do, an old step more goes, not all of them.
+func TestMemoryCountsMoreTogether(t *testing.T) {
+	count := func(s string) int { return len(s)/2 + len(s)*len(s)/2000 }
+	m := remember(slices.Repeat([]flow.Step{{Tool: "Search", Result: "word"}}, 6))
+	budget := count(m.Render(0, count)) - 10
+	if text := m.Render(budget, count); count(text) > budget || !strings.HasSuffix(text, "Step 6\nTool: Search\nResult: word\n") {
+		t.Errorf("%d tokens of %d:\n%s", count(text), budget, text)
+	}
 }
 
 // Oldest results go first, and the newest keeps a share.

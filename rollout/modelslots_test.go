@@ -171,13 +171,21 @@ func TestModelAnalystAndGenerator(t *testing.T) {
 	for text, want := range map[string]string{
 		"It is <answer> 42 </answer>.": "42", "42": "42", "<answer>1</answer> no, <answer>2</answer>": "2", "<answer>open {x}": "open {x}", "": "",
 		"<answer>42</answer>, in the <answer> format": "42", "In the <answer> format: <answer>42</answer>": "42", "<answer>42</answer> <answer> </answer>": "42",
-		"<answer>1</answer> or <answer>2": "1", "<answer>1</answer></answer>": "1", "42 <answer></answer>": "42", "42 <answer>": "42", "<answer>42 <answer>": "42",
+		"<answer>1</answer> or <answer>2": "1", "<answer>1</answer></answer>": "1", "42 <answer></answer>": "42", "42 <answer>": "42", "It is <answer>42": "42", "<answer>42 <answer>": "42",
 		"<answer> </answer>": "", "42</answer>": "42", "<answer></answer><answer>open": "open",
 	} {
 		got, err := ModelGenerator{Model: &replies{texts: []string{text}}}.Answer(t.Context(), input())
 		if err != nil || got != want {
 			t.Errorf("%q: %q, %v; expected %q", text, got, err, want)
 		}
+	}
+}
+
+// An error of the model in the repair round is the model's, to be tried again, and no verdict or call that cannot be read.
+func TestRepairFails(t *testing.T) {
+	m := &replies{texts: []string{"perhaps"}}
+	if _, _, err := (ModelVerifier{Model: m}).Verify(t.Context(), input()); err == nil || err.Error() != "asked too often" || len(m.asked) != 2 {
+		t.Errorf("%v after %d calls", err, len(m.asked))
 	}
 }
 

@@ -117,6 +117,14 @@ func TestParsePlanKeepsText(t *testing.T) {
 	}
 }
 
+// An empty section stands for none: the one before it counts.
+func TestParsePlanEmptySection(t *testing.T) {
+	got, err := ParsePlan("Sub-Goal: find it\nContext: c\nSub-Goal:\nTool Name: Search")
+	if want := (Plan{SubGoal: "find it", Context: "c", Tool: "Search"}); err != nil || got != want {
+		t.Errorf("%+v, %v; expected %+v", got, err, want)
+	}
+}
+
 // Where an object names a section twice, the same one counts every time: the name as it was asked for, then its other
 // spellings, then its synonyms.
 func TestParsePlanPrecedence(t *testing.T) {

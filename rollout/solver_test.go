@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -374,6 +375,23 @@ func TestAnswerBounds(t *testing.T) {
 	rest, marked := strings.CutPrefix(got.Answer, "[cut] ")
 	if !marked || len(rest) > 103 || !strings.HasSuffix(rest, "é the answer is \uFFFD42") || strings.Contains(rest, "no: ") || scored != got.Answer {
 		t.Errorf("%d bytes: %q; scored %q", len(got.Answer), got.Answer, scored)
+	}
+}
+
+// An answer of bytes that are no text is cut as any other.
+func TestAnswerOfNoText(t *testing.T) {
+	if got := lastOf(strings.Repeat("\x80", 10), 5); got != "[cut] " {
+		t.Errorf("%q", got)
+	}
+}
+
+// Without a verifier every turn is used, and no step has a verdict.
+func TestNoVerifier(t *testing.T) {
+	got := fixture(t, func(s *Solver) {
+		s.Options.MaxTurns, s.Slots.Verifier = 3, nil
+	}).Solve(t.Context(), job("q"))
+	if len(got.Turns) != 3 || got.Failure != "" || slices.ContainsFunc(got.Steps, func(s flow.Step) bool { return s.Verdict != "" }) {
+		t.Errorf("%d turns, failure %q, steps %+v", len(got.Turns), got.Failure, got.Steps)
 	}
 }
 

@@ -232,6 +232,7 @@ func TestOptionsThatAreHardToTellApart(t *testing.T) {
 		{[]string{"A. 20 mL", "B. 20 mL", "C. 18 mL"}, "20 mL", -1, ""},
 		{[]string{"A. 20 mL", "B. 20 mL", "C. 18 mL"}, "B. 20 mL", 0, ""},
 		{[]string{"A. 20 mL", "B. 20 mL", "C. 18 mL"}, "20 mL", 2, ""},
+		{[]string{"B. Braun", "B. Braun", "Apple"}, "B. Braun", 0, "A"},
 		{[]string{"x", "y"}, "x or y", 0, ""},
 	} {
 		fields := map[string]any{}
@@ -246,6 +247,21 @@ func TestOptionsThatAreHardToTellApart(t *testing.T) {
 		if c.want == "" && err == nil || c.want != "" && !slices.Equal(got, []string{c.want}) {
 			t.Errorf("%q with index %d among %q: found %q, %v; expected %q", c.answer, c.idx, c.options, got, err, c.want)
 		}
+	}
+}
+
+// No two tasks of other content have one key, wherever the same letters are parted.
+func TestContentKey(t *testing.T) {
+	seen := map[string]flow.Task{}
+	for _, task := range []flow.Task{
+		{Question: "q", Answers: []string{"ab", "c"}}, {Question: "q", Answers: []string{"a", "bc"}}, {Question: "q", Answers: []string{"abc"}}, {Question: "qa", Answers: []string{"bc"}},
+		{Question: "q", Choices: []string{"ab"}, Answers: []string{"c"}}, {Question: "q", Choices: []string{"ab", "c"}}, {Question: "q", Answers: []string{"ab"}, Scorer: "c"},
+	} {
+		key := contentKey(task)
+		if other, twice := seen[key]; twice {
+			t.Errorf("%+v and %+v are %s", task, other, key)
+		}
+		seen[key] = task
 	}
 }
 
@@ -287,6 +303,10 @@ func TestFaultyFiles(t *testing.T) {
 		{"index out of range", ".json", `[{"question":"q","choices":["x","y"],"answer_idx":2}]`, "expected one of the 2 options", ErrFormat},
 		{"more than letters", ".json", `[{"question":"q","choices":["x"` + strings.Repeat(`,"y"`, 26) + `],"answer":"x"}]`, "found 27 options, expected at most 26", ErrFormat},
 		{"letters and more", ".json", `[{"question":"q","options":{"A":"0"` + beyond + `},"answer":"A"}]`, "found 27 options, expected at most 26", ErrFormat},
+		{"options of text", ".json", `[{"question":"q","options":"x or y","answer":"x"}]`, "expected a list of strings", ErrFormat},
+		{"option of a list", ".json", `[{"question":"q","options":["x",["y"]],"answer":"x"}]`, "options[1]: found a list", ErrFormat},
+		{"scorer of no name", ".json", `[{"question":"q","answer":"a","scorer":1}]`, "scorer: found ", ErrFormat},
+		{"two rows", ".json", `[{"question":"q","answer":true},{"question":"r","answer":true}]`, "row 2: answer: found true", ErrFormat},
 		{"gap in letters", ".json", `[{"question":"q","options":{"A":"x","C":"y"},"answer":"x"}]`, "without a gap", ErrFormat},
 		{"unknown scorer", ".json", `[{"question":"q","answer":"a","scorer":"exakt"}]`, `task in row 1: unknown scorer "exakt": expected one of choice, exact, f1, game24, number, yesno, judge`, ErrFormat},
 		{"unfit scorer", ".json", `[{"question":"q","answer":"maybe","scorer":"yesno"}]`, "expected yes or no", ErrFormat},
@@ -381,7 +401,7 @@ func TestGym(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(s.Tasks) != 21 || s.Tasks[0].Meta["split"] != split {
+		if len(s.Tasks) != 21 || s.Tasks[0].Meta["split"] != split || s.Tasks[0].Meta[MetaSuite] != name {
 			t.Errorf("%s: %d tasks of %s", name, len(s.Tasks), s.Tasks[0].Meta["split"])
 		}
 	}
