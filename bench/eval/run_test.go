@@ -233,6 +233,13 @@ func TestReportRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	mean := 0.0 // of the rows: what Compare goes by
+	for _, row := range r.Rows {
+		mean += row.Mean / float64(len(r.Rows))
+	}
+	if all := r.Summary.All.Accuracy.Mean; diff(mean, all) > 1e-9 || all == 0 {
+		t.Errorf("rows have the mean %v, all %v", mean, all)
+	}
 	var b, again bytes.Buffer
 	if err := r.WriteJSON(&b); err != nil {
 		t.Fatal(err)

@@ -33,6 +33,7 @@ func TestSplitLikeOniguruma(t *testing.T) {
 		{`(?i:'s)|s|\p{L}`, "'ſ ſ s", []string{"'ſ", " ", "ſ", " ", "s"}},
 		{`((?i)xs|b)s|.`, "xſs XSs bſ bs", []string{"xſs", " ", "XSs", " ", "b", "ſ", " ", "bs"}},
 		{`(?i:a(?-i:s)s)|.`, "asſ aſs AsS", []string{"asſ", " ", "a", "ſ", "s", " ", "AsS"}},
+		{`(?i:a(?:s))|.`, "aſ as aS", []string{"aſ", " ", "as", " ", "aS"}},
 	} {
 		s, err := newSplitter("", test.pattern)
 		if err != nil {
