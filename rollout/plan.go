@@ -227,7 +227,7 @@ func tidy(s string) string {
 			s = strings.TrimSpace(t)
 		}
 	}
-	if len(s) > 4 && strings.HasPrefix(s, "**") && strings.HasSuffix(s, "**") {
+	if strings.Count(s, "**") == 2 && strings.HasPrefix(s, "**") && strings.HasSuffix(s, "**") {
 		s = s[2 : len(s)-2]
 	}
 	return strings.TrimSpace(s)

@@ -117,6 +117,15 @@ func TestParsePlanKeepsText(t *testing.T) {
 	}
 }
 
+// Emphasis goes where it wraps all of a section; of parts of it, it stays.
+func TestParsePlanEmphasis(t *testing.T) {
+	for text, want := range map[string]string{"**find it**": "find it", "**a** and **b**": "**a** and **b**", "compare **a** and **b**": "compare **a** and **b**", "find it**": "find it", "**a** b **c": "**a** b **c"} {
+		if got, err := ParsePlan("Sub-Goal: " + text + "\nTool Name: Search"); err != nil || got.SubGoal != want {
+			t.Errorf("%q: %q, %v; expected %q", text, got.SubGoal, err, want)
+		}
+	}
+}
+
 // An empty section stands for none: the one before it counts.
 func TestParsePlanEmptySection(t *testing.T) {
 	got, err := ParsePlan("Sub-Goal: find it\nContext: c\nSub-Goal:\nTool Name: Search")
