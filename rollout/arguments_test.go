@@ -75,6 +75,8 @@ func TestParseArgumentsRefuses(t *testing.T) {
 		"import":      `tool.execute(q=__import__("os").environ["KEY"])`,
 		"lambda":      "tool.execute(q=(lambda: 1)())",
 		"loop":        "tool.execute(q=[x for x in range(1000000000)])",
+		"in a list":   `tool.execute(q=["a", open("x")])`,
+		"in a dict":   `tool.execute(q={"a": open("x")})`,
 		"repeat":      `tool.execute(q="a" * 1000000000)`,
 		"power":       "tool.execute(q=9 << 999999999)",
 		"inverted":    "tool.execute(q=~99999999999999999999)",

@@ -112,10 +112,11 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
-// Times that are not given are those of the documentation, none of them 0.
-func TestDefaultTimes(t *testing.T) {
+// Options that are not given are those of the documentation, none of them 0.
+func TestDefaults(t *testing.T) {
 	o := Options{}.withDefaults()
-	if o.Backoff != (Backoff{500 * time.Millisecond, 30 * time.Second}) || o.MaxTime != DefaultMaxTime || o.CallTimeout != DefaultCallTimeout || o.ToolTimeout != DefaultToolTimeout {
+	if o.Backoff != (Backoff{500 * time.Millisecond, 30 * time.Second}) || o.MaxTime != DefaultMaxTime || o.CallTimeout != DefaultCallTimeout || o.ToolTimeout != DefaultToolTimeout ||
+		o.Concurrency != 1 || o.MaxTurns != DefaultMaxTurns || o.MaxResult != DefaultMaxResult {
 		t.Errorf("%+v", o)
 	}
 }

@@ -84,6 +84,14 @@ func TestMemoryCountsMoreTogether(t *testing.T) {
 	}
 }
 
+func TestEstimateTokens(t *testing.T) {
+	for text, want := range map[string]int{"": 0, "a": 1, "abcd": 1, "abcde": 2} {
+		if got := estimateTokens(text); got != want {
+			t.Errorf("%q: %d, expected %d", text, got, want)
+		}
+	}
+}
+
 // Oldest results go first, and the newest keeps a share.
 func TestMemoryCutsOldestFirst(t *testing.T) {
 	var steps []flow.Step

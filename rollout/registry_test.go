@@ -19,7 +19,7 @@ func TestRegistryLookup(t *testing.T) {
 		"Wikipedia  _ Search.": "Wikipedia_Search", "WikipediaSearch": "Wikipedia_Search", "websearch (a page)": "Web_Search", "SearchPro": "Search_Pro",
 		"Calculator, not WebSearch": "", "Wiki_pedia_Search": "Wikipedia_Search", "WikipediaSearches": "", "[Wikipedia_Search]": "Wikipedia_Search", "Calculator (to add them)": "Calculator",
 		"Calculator tool": "Calculator", "Search": "Search", "Search Pro": "Search_Pro", "Search_Pro, since Search failed": "",
-		"Search for it": "Search", "Calculator or Web_Search": "", "Web": "", "Searches": "", "Searching": "", "": "", "_": "",
+		"Search for it": "Search", "Search (Search)": "Search", "Calculator or Web_Search": "", "Web": "", "Searches": "", "Searching": "", "": "", "_": "",
 		"None": "", "I would use Calculator": "", "Wikipédia_Search": "",
 		"1. Calculator": "Calculator", "2) `Web_Search`": "Web_Search", "1.Calculator": "Calculator", "Use Calculator": "Calculator", "The Calculator": "Calculator",
 		"Use the Calculator tool.": "Calculator", "Tool: Calculator": "Calculator", "<tool_name>Calculator</tool_name>": "Calculator", "123 Calculator": "",

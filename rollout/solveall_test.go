@@ -127,6 +127,15 @@ func TestSolveAllCanceled(t *testing.T) {
 	}
 }
 
+// One solve that is given up is enough for an error.
+func TestSolveAllOneCanceled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := fixture(t, nil).SolveAll(ctx, jobs(1), func(flow.Trajectory) error { return nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+}
+
 // An error of done ends it, and done is not called again.
 func TestSolveAllDoneFails(t *testing.T) {
 	noLeaks(t)

@@ -353,7 +353,7 @@ func TestResultBounds(t *testing.T) {
 	}).Solve(t.Context(), job("q"))
 	mustScore(t, got, 0)
 	r := got.Steps[0].Result
-	if len(r) > 150 || !strings.Contains(r, "bytes cut]") || strings.ToValidUTF8(r, "") != r {
+	if len(r) > 150 || !strings.HasSuffix(r, " [1902 bytes cut]") || strings.ToValidUTF8(r, "") != r {
 		t.Errorf("%d bytes: %q", len(r), r)
 	}
 }
@@ -382,6 +382,33 @@ func TestAnswerBounds(t *testing.T) {
 func TestAnswerOfNoText(t *testing.T) {
 	if got := lastOf(strings.Repeat("\x80", 10), 5); got != "[cut] " {
 		t.Errorf("%q", got)
+	}
+}
+
+// patientTool asks for a day.
+type patientTool struct{ fakeTool }
+
+func (t patientTool) Spec() ToolSpec {
+	spec := t.fakeTool.Spec()
+	spec.Timeout = 24 * time.Hour
+	return spec
+}
+
+// A tool that asks for more time than others has it.
+func TestToolTimeout(t *testing.T) {
+	var left time.Duration
+	tool := echo("Search")
+	tool.run = func(ctx context.Context, _ string) (Result, error) {
+		end, _ := ctx.Deadline()
+		left = time.Until(end)
+		return Result{Text: "x"}, nil
+	}
+	fixture(t, func(s *Solver) {
+		s.Options.MaxTime, s.Options.ToolTimeout = 48*time.Hour, 48*time.Hour
+		s.Tools, _ = NewRegistry(patientTool{tool})
+	}).Solve(t.Context(), job("q"))
+	if left <= 0 || left > 24*time.Hour {
+		t.Errorf("%v left", left)
 	}
 }
 

@@ -53,6 +53,15 @@ func TestParseVerdict(t *testing.T) {
 	}
 }
 
+// Every word that denies does.
+func TestNegations(t *testing.T) {
+	for word := range negations {
+		if v, _ := ParseVerdict("Conclusion: " + word + " STOP"); v != flow.VerdictContinue {
+			t.Errorf("%s STOP: %s", word, v)
+		}
+	}
+}
+
 func FuzzParseVerdict(f *testing.F) {
 	f.Add("Conclusion: STOP")
 	f.Add(`{"verdict": "do not stop"}`)
