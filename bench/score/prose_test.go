@@ -69,7 +69,7 @@ func TestNumberInProse(t *testing.T) {
 		{"-1/2", "slope = -1/2 here", 1}, {"-1/2", "It is negative one half", 1}, {"10", "from 0 to 10, so the length is 10", 1}, {"10", "[0, 10]", 0},
 		{"10", "x in [0, 10]", 0}, {"3", "3 out of 4", 1}, {"3/4", "3 out of 4", 0}, {"5", "The answer is five.", 1}, {"12", "a dozen", 0},
 		{"12", "The answer is twelve apples.", 1}, {"21", "There are twenty-one of them.", 1}, {"20", "the twenty-first century", 0},
-		{"342", "three hundred and forty-two", 1}, {"1984", "nineteen eighty-four", 0}, {"103", "one hundred three", 1}, {"2005", "two thousand and five", 1}, {"4", "The answer is 4 or maybe 5", 0}, {"5", "I think it is 4, or maybe 5", 0}, {"2", "one or two", 0},
+		{"342", "three hundred and forty-two", 1}, {"1984", "nineteen eighty-four", 0}, {"103", "one hundred three", 1}, {"2005", "two thousand and five", 1}, {"31", "twenty eleven", 0}, {"16", "eleven five", 0}, {"0", "hundred", 0}, {"0", "thousand", 0}, {"4", "The answer is 4 or maybe 5", 0}, {"5", "I think it is 4, or maybe 5", 0}, {"2", "one or two", 0},
 		{"2", "Two.", 1}, {"3", "One plus two is three", 0}, {"5", "x = 5, where x is an integer", 1}, {"5", "\\boxed{x=5 \\text{ only}}", 1},
 		{"5", "\\boxed{x^2 = 5}", 1}, {"5", "\\boxed{5 \\text{ or } 6}", 0}, {"5", "\\boxed{5 \\text{ apples}, 6 \\text{ pears}}", 0},
 		{"5", "\\boxed{5}\\text{ or }\\boxed{5}", 1}, {"5", "<answer>The total is 5 apples.</answer>", 1},

@@ -122,6 +122,9 @@ func TestExtractLooksAtTheEnd(t *testing.T) {
 	if got != "7" {
 		t.Errorf("found %q, expected 7", got)
 	}
+	if got, _ := Extract(strings.Repeat("\x80", 2*MaxAnswer)); got != "" {
+		t.Errorf("of no text: %d bytes", len(got))
+	}
 }
 
 func TestScoreErrors(t *testing.T) {

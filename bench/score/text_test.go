@@ -60,7 +60,7 @@ func TestExact(t *testing.T) {
 		{"yes", "Yes", 1},
 		{"ａｂｃ", "abc", 1},
 		{"Rock 'n' Roll", "rock n roll", 1},
-		{"AC/DC", "AC DC", 1}, {"US$-5", "US$ -5", 1}, // a sign behind one of currency is no hyphen
+		{"AC/DC", "AC DC", 1}, {"US$-5", "US$ -5", 1}, {"-.5", ".5", 0}, // a sign behind one of currency is no hyphen
 	})
 }
 
@@ -104,6 +104,7 @@ func TestF1(t *testing.T) {
 func TestYesNo(t *testing.T) {
 	check(t, YesNo, []row{
 		{"no", "It isn't", 1}, {"no", "They were not.", 1}, {"yes", "It isn't", 0}, {"yes", "I cannot say yes", 0}, {"yes", "It is", 0},
+		{"yes", "yeah", 1}, {"yes", "yep", 1}, {"yes", "correct", 1}, {"no", "incorrect", 1}, {"no", "untrue", 1},
 		{"yes", "yes", 1}, {"yes", "Yes.", 1}, {"yes", "YES, both are American", 1}, {"yes", "no", 0},
 		{"no", "No, they are not", 1}, {"no", "nope", 1}, {"yes", "True", 1}, {"no", "false", 1},
 		{"true", "yes", 1}, {"false", "No", 1},

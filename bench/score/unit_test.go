@@ -20,6 +20,6 @@ func TestNumberUnits(t *testing.T) {
 		{"25 °C", "25 °F", 0}, {"5 kg", "5 kilograms", 1}, {"5", "5 kg m/s", 1}, {"3 m/s", "3 meters per second", 1}, {"3 m/s", "3 m s^-1", 1},
 		{"3 m/s", `3\,\text{m/s}`, 1}, {"3 m/s", `3 \frac{m}{s}`, 0}, {"12 cubic feet", "12 ft^3", 1}, {"12 cubic feet", "12 cubic inches", 0},
 		{"12 square units", "12", 1}, {"12 square units", "12 units^2", 1}, {"2 hours", "2 hrs", 1}, {"2 hours", "2h", 1}, {"50 cents", "50 dollars", 0}, {"50 cents", "It is 50 cents.", 1}, {"50", "50 cents", 1}, {"50 cents", "50", 1}, {"50%", "50 per cent", 1},
-		{"5 very big apples", "5", 1}, {"5 dollars", "5 euros", 0}, {"5 euros", "5 EUR", 1},
+		{"12 widgets", "12 widget", 1}, {"5 very big apples", "5", 1}, {"5 dollars", "5 euros", 0}, {"5 euros", "5 EUR", 1},
 	})
 }
