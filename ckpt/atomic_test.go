@@ -159,6 +159,26 @@ func TestWriteDirRefusesWhatIsThere(t *testing.T) {
 	}
 }
 
+// A folder's files are in it, and none is hidden: names of temporary files begin with a dot.
+func TestDirWriterRefusesNames(t *testing.T) {
+	dir := scratch(t)
+	path := filepath.Join(dir, "out")
+	err := WriteDirAtomic(path, func(w *DirWriter) error {
+		for _, name := range []string{"", ".", "..", ".a", "../a", "a/b", "/a"} {
+			if _, err := w.Create(name); err == nil {
+				t.Errorf("%q was created", name)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if files := glob(t, dir, "*"); len(files) != 1 {
+		t.Errorf("found %q", files)
+	}
+}
+
 // An error that the caller drops still fails the folder.
 func TestDirWriterErrorsStay(t *testing.T) {
 	dir := scratch(t)

@@ -442,7 +442,8 @@ func FuzzState(f *testing.F) {
 
 func FuzzSums(f *testing.F) {
 	line := strings.Repeat("0123456789abcdef", 4) + "  state.json\n"
-	for _, s := range []string{line, line + line, line[1:], strings.ToUpper(line), line + "x", "", "\n"} {
+	for _, s := range []string{line, line + line, line[1:], strings.ToUpper(line), line + "x", "", "\n",
+		line[:66] + "../state.json\n", line[:66] + "a/state.json\n", line[:66] + "\n", line[:66] + sumsFile + "\n", line[:64] + "zz" + line[64:]} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -451,7 +452,7 @@ func FuzzSums(f *testing.F) {
 			return
 		}
 		for name, sum := range sums {
-			if name != filepath.Base(name) || len(sum) != 64 || !bytes.Contains(data, []byte(sum+"  "+name+"\n")) {
+			if name == "" || name == sumsFile || name != filepath.Base(name) || len(sum) != 64 || !bytes.Contains(data, []byte(sum+"  "+name+"\n")) {
 				t.Fatalf("%q: %q", name, sum)
 			}
 		}
