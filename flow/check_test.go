@@ -23,8 +23,8 @@ func TestNewUpdateRefuses(t *testing.T) {
 			ts[1].Turns[1].Prompt[1] = -7
 			return ts
 		},
-		`group "a", sample 1: turns[1].action[2]: found -1`: func(ts []Trajectory, _ *Objective) []Trajectory {
-			ts[1].Turns[1].Action[2] = -1
+		`group "a", sample 1: turns[1].action[0]: found -1`: func(ts []Trajectory, _ *Objective) []Trajectory {
+			ts[1].Turns[1].Action[0] = -1
 			return ts
 		},
 		`group "a", sample 1: turns[0].logprobs: found 1, expected 2`: func(ts []Trajectory, _ *Objective) []Trajectory {
@@ -92,6 +92,14 @@ func TestTrap02SamplerFilters(t *testing.T) {
 	ts := []Trajectory{rollout("a", 0, 1, 2)}
 	ts[0].Sampling = Sampling{Temperature: 0.7, TopK: -1, TopP: 1, RepeatPenalty: 1, MaxTokens: 5, Seed: 9}
 	mustUpdate(t, ts, DefaultObjective())
+}
+
+// One group without a reward is worth a warning.
+func TestWarnsOfAFailedGroup(t *testing.T) {
+	u := mustUpdate(t, []Trajectory{rollout("a", 0, 1, 2), rollout("a", 1, 0, 2), failed("b", 0, "timeout")}, DefaultObjective())
+	if len(u.Warnings) != 1 || !strings.HasPrefix(u.Warnings[0], "1 of 2 groups have no rollout with a reward") {
+		t.Errorf("warnings %q", u.Warnings)
+	}
 }
 
 func TestCheckVocab(t *testing.T) {

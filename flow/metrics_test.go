@@ -106,6 +106,12 @@ func TestMetricsByHand(t *testing.T) {
 		t.Errorf("kl and entropy off and not known: loss %v, expected 1", got.Loss)
 	}
 
+	for name := range m.Scalars() {
+		if name != "step" {
+			t.Errorf("first scalar is %s", name)
+		}
+		break
+	}
 	m.GradNorm = Number(math.Inf(1))
 	var names []string
 	for name, v := range m.Scalars() {
@@ -152,13 +158,19 @@ func TestClipCounts(t *testing.T) {
 	o.ClipLow, o.ClipHigh = 0.2, 0.2
 	var s TokenSums
 	for _, lp := range []float64{-1.5, -0.5, -0.5, -1} {
-		for _, a := range []float64{-1, 1} {
+		for _, a := range []float64{-1, 0, 1} {
 			in := TokenIn{LP: lp, LO: -1, LR: -1, LS: -1, Advantage: a}
 			s.Observe(1, in, o.Token(in))
 		}
 	}
-	if s.ClipLow != 1 || s.ClipHigh != 2 || s.Tokens != 8 || s.RatioMax != math.Exp(0.5) {
+	if s.ClipLow != 1 || s.ClipHigh != 2 || s.Tokens != 12 || s.RatioMax != math.Exp(0.5) {
 		t.Errorf("found %+v", s)
+	}
+	o.ClipLow, o.ClipHigh = 0, 0 // a ratio at the bound is not beyond it: the first update is not clipped
+	for _, a := range []float64{-1, 1} {
+		if out := o.Token(TokenIn{LP: -1, LO: -1, LR: -1, LS: -1, Advantage: a}); out.ClipLow || out.ClipHigh {
+			t.Errorf("a ratio of 1 at an advantage of %v is clipped", a)
+		}
 	}
 }
 
