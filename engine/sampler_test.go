@@ -321,9 +321,12 @@ func TestSamplerTakesWhatFits(t *testing.T) {
 	s := newSampler(t, newEngine(t, m, 1, Options{}), SamplerOptions{Base: true, CacheTokens: 64})
 	rng := rand.New(rand.NewPCG(5, 5))
 	a, b := tokens(rng, 21, m.Config.VocabSize), tokens(rng, 11, m.Config.VocabSize)
-	for _, r := range []SampleRequest{{Prompt: a, MaxTokens: 1}, {Prompt: b, MaxTokens: 1}, {Prompt: b, MaxTokens: 40}} {
+	for _, r := range []SampleRequest{{Prompt: a, MaxTokens: 1}, {Prompt: b, MaxTokens: 1}, {Prompt: b, MaxTokens: 40}, {Prompt: b, MaxTokens: 51}} {
 		if _, err := s.Sample(t.Context(), r); err != nil {
 			t.Errorf("%d tokens and %d to generate: %v", len(r.Prompt), r.MaxTokens, err)
 		}
+	}
+	if _, err := s.Sample(t.Context(), SampleRequest{Prompt: b, MaxTokens: 52}); err == nil || !strings.Contains(err.Error(), "the cache has 64 (engine.kv_tokens)") {
+		t.Errorf("one token more: error %v", err)
 	}
 }
