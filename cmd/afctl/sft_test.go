@@ -197,6 +197,15 @@ func TestSFT(t *testing.T) {
 			t.Errorf("loss %v, score gives %v", float64(*m[0].Loss), nll)
 		}
 	})
+	t.Run("schedule", func(t *testing.T) { // over the steps that there are, an epoch's smaller last batch among them
+		out := filepath.Join(t.TempDir(), "o")
+		must(t, "sft", "--model", model, "--data", file, "--out", out, "--epochs", "2", "--batch-size", "3", "--set", "optimizer.schedule=linear", "--set", "optimizer.lr=6e-3")
+		for i, m := range readLines[sftMetrics](t, filepath.Join(out, metricsFile)) {
+			if lr, want := float64(*m.LR), 1e-3*float64(6-i); math.Abs(lr-want) > 1e-12 {
+				t.Errorf("step %d: learning rate %v, expected %v", i+1, lr, want)
+			}
+		}
+	})
 	t.Run("saved dtype", func(t *testing.T) {
 		for flag, want := range map[string]ckpt.DType{"": ckpt.BF16, "f16": ckpt.F16} {
 			out := filepath.Join(t.TempDir(), "o")

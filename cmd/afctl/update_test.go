@@ -250,3 +250,26 @@ func TestUpdateWarnsOffPolicy(t *testing.T) {
 		}
 	}
 }
+
+// TestSampledBy: metrics name the policy of the rollouts that are trained on, if it is one.
+func TestSampledBy(t *testing.T) {
+	reward := 1.0
+	by := func(version int, hash string) flow.Trajectory {
+		return flow.Trajectory{PolicyVersion: version, AdapterHash: hash, Reward: &reward}
+	}
+	failed := flow.Trajectory{PolicyVersion: 9, AdapterHash: "c"}
+	for _, c := range []struct {
+		ts      []flow.Trajectory
+		version int
+		hash    string
+	}{
+		{[]flow.Trajectory{failed, by(3, "a"), failed, by(3, "a")}, 3, "a"},
+		{[]flow.Trajectory{by(3, "a"), by(3, "b")}, 0, ""},
+		{[]flow.Trajectory{by(3, "a"), by(4, "a")}, 0, ""},
+		{[]flow.Trajectory{failed}, 0, ""},
+	} {
+		if version, hash := sampledBy(c.ts); version != c.version || hash != c.hash {
+			t.Errorf("%+v: found %d %q", c, version, hash)
+		}
+	}
+}
