@@ -302,10 +302,7 @@ func FuzzChatTemplate(f *testing.F) {
 		}
 		f.Add(string(source))
 	}
-	for _, source := range hungryTemplates() {
-		f.Add(source)
-	}
-	f.Fuzz(func(t *testing.T, source string) {
+	f.Fuzz(func(t *testing.T, source string) { // not from hungryTemplates: on a busy machine one may take what a fuzzer calls a hang
 		template, err := ParseChatTemplate("fuzz", source, goldenTokens)
 		if err != nil {
 			return
