@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -242,5 +243,32 @@ func TestTrainSaysWhatFailed(t *testing.T) {
 	}
 	if want := fmt.Sprintf("update 1: of 8 rollouts some failed: model %d (planner: ", failed); failed == 0 || !strings.Contains(r.stderr, want) {
 		t.Errorf("found\n%s\nexpected it to say %q", r.stderr, want)
+	}
+}
+
+// TestEvaluations: before training, every run.eval_every updates (0 for never) and after it, each once.
+func TestEvaluations(t *testing.T) {
+	for every, want := range map[string][]int{"0": {0, 3}, "1": {0, 1, 2, 3}, "2": {0, 2, 3}, "3": {0, 3}} {
+		run := filepath.Join(t.TempDir(), "run")
+		must(t, "train", "--run", run, "--steps", "3", "--set", "run.eval_every="+every, "--set", "tasks.eval_limit=1", "--set", "run.tasks_per_step=1", "--set", "flow.group_size=2")
+		store, err := ckpt.OpenStoreReadOnly(t.Context(), filepath.Join(run, storeFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		counts, err := store.Counts(t.Context())
+		if err := errors.Join(err, store.Close()); err != nil {
+			t.Fatal(err)
+		}
+		var found []int
+		for _, c := range counts {
+			if c.Phase == phaseEval {
+				if found = append(found, c.Step); c.Rollouts != 1 {
+					t.Errorf("every %s: %d solves of one task at step %d", every, c.Rollouts, c.Step)
+				}
+			}
+		}
+		if slices.Sort(found); !slices.Equal(found, want) {
+			t.Errorf("every %s: evaluated at the steps %v, expected %v", every, found, want)
+		}
 	}
 }
