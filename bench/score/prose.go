@@ -107,9 +107,12 @@ func mentions(text string) []mention {
 
 // alike reports whether two single numbers may be one and its rounding.
 func alike(a, b list) bool {
+	if len(a.items) != 1 || len(b.items) != 1 {
+		return false
+	}
 	const tolerance = 0.05
 	x, y := a.items[0].value.f, b.items[0].value.f
-	return len(a.items) == 1 && len(b.items) == 1 && math.Abs(x-y) <= tolerance*math.Abs(x)
+	return math.Abs(x-y) <= tolerance*math.Abs(x)
 }
 
 // functions are operators that are written as words.
