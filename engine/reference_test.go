@@ -143,3 +143,31 @@ func TestReferenceIsTakenOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestReferenceOfANewAdapter: with B = 0 the reference's log-probs are the policy's, which no pass need make: also where k1 wants them before the
+// gradient, and takes nothing off the rewards then. Of an adapter that was trained they are others.
+func TestReferenceOfANewAdapter(t *testing.T) {
+	m := randomModel(t, tiny(true), ckpt.F32, 4)
+	fresh, err := ckpt.NewAdapter(m.Config, 4, 8, ckpt.Projections, 1, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range []flow.KLEstimator{flow.K1, flow.K3} {
+		o := flow.DefaultObjective()
+		o.KLEstimator, o.KL = k, 0.5
+		for _, a := range []*ckpt.Adapter{fresh, randomAdapter(t, m.Config, 4, 3)} {
+			up, _ := beginWith(t, m, a, o)
+			before := slices.Clone(up.u.Advantage)
+			if _, err := up.Step(context.Background(), DefaultOptimizer()); err != nil {
+				t.Fatal(err)
+			}
+			lo, lr := up.Constants()
+			if same := slices.Equal(lo, lr); same != (a == fresh) || slices.Max(lr) >= 0 {
+				t.Errorf("%s, new %v: the reference is the policy: %v", k, a == fresh, same)
+			}
+			if same := slices.Equal(up.u.Advantage, before); same != (a == fresh || k == flow.K3) {
+				t.Errorf("%s, new %v: the same advantages: %v", k, a == fresh, same)
+			}
+		}
+	}
+}
