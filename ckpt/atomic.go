@@ -180,7 +180,7 @@ func (w *DirWriter) Create(name string) (io.WriteCloser, error) {
 		return nil, err
 	}
 	if name == "" || name != filepath.Base(name) || strings.HasPrefix(name, ".") {
-		return nil, fmt.Errorf("file name %q: a plain name without a folder and without a dot in front expected", name)
+		return nil, fmt.Errorf("file name %q: expected a plain name without a folder and without a dot in front", name)
 	}
 	f, err := newSyncedFile(w.disk, filepath.Join(w.dir, name), 0o666)
 	if err != nil {

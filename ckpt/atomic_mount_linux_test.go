@@ -37,7 +37,7 @@ func TestWriteDirOnMounts(t *testing.T) {
 	worked := false
 	err := WriteDirAtomic(disk, func(*DirWriter) error { worked = true; return nil })
 	if !errors.Is(err, unix.EBUSY) || worked {
-		t.Errorf("a mount point: error %v, EBUSY expected before any work", err)
+		t.Errorf("a mount point: error %v, expected EBUSY before any work", err)
 	}
 	at := func(name string) string { return filepath.Join(disk, name) }
 	for _, name := range []string{"lower", "lower/out", "upper", "work", "all"} {

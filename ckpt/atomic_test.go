@@ -83,7 +83,7 @@ func TestWriteDirSurvivesEveryFault(t *testing.T) {
 			return
 		}
 		if len(entries) != len(files) {
-			t.Fatalf("%d files, %d expected", len(entries), len(files))
+			t.Fatalf("%d files, expected %d", len(entries), len(files))
 		}
 		for name, want := range files {
 			if got, err := os.ReadFile(filepath.Join(dir, "out", name)); err != nil || !bytes.Equal(got, want) {
@@ -107,7 +107,7 @@ func TestMkdirAllSurvivesEveryFault(t *testing.T) {
 	}
 	for _, path := range []string{file, filepath.Join(file, "b")} {
 		if err := MkdirAll(path); !errors.Is(err, unix.ENOTDIR) {
-			t.Errorf("%s: %v, ENOTDIR expected", path, err)
+			t.Errorf("%s: %v, expected ENOTDIR", path, err)
 		}
 	}
 	if err := MkdirAll(filepath.Dir(file)); err != nil {
@@ -140,7 +140,7 @@ func TestWriteDirRefusesWhatIsThere(t *testing.T) {
 	}
 	for _, path := range []string{full, file} {
 		if err := WriteDirAtomic(path, write); !errors.Is(err, ErrExists) {
-			t.Errorf("%s: error %v, ErrExists expected", filepath.Base(path), err)
+			t.Errorf("%s: error %v, expected ErrExists", filepath.Base(path), err)
 		}
 	}
 	if got, err := os.ReadFile(filepath.Join(full, "precious")); err != nil || string(got) != "keep" {
@@ -152,7 +152,7 @@ func TestWriteDirRefusesWhatIsThere(t *testing.T) {
 		return errors.Join(os.Mkdir(late, 0o700), os.WriteFile(filepath.Join(late, "precious"), nil, 0o600), write(w))
 	})
 	if !errors.Is(err, ErrExists) {
-		t.Errorf("a folder that came in between: error %v, ErrExists expected", err)
+		t.Errorf("a folder that came in between: error %v, expected ErrExists", err)
 	}
 	if left := leftovers(t, dir); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
@@ -191,12 +191,12 @@ func TestDirWriterErrorsStay(t *testing.T) {
 		}
 		f.Write(make([]byte, 2*writeBufferBytes))
 		if _, err := w.Create("b"); !errors.Is(err, unix.EIO) {
-			t.Errorf("Create after a failed write: error %v, the first one expected", err)
+			t.Errorf("Create after a failed write: error %v, expected the first one", err)
 		}
 		return nil
 	}, func(temp string) error { return d.rename(temp, path) })
 	if !errors.Is(err, unix.EIO) {
-		t.Fatalf("error %v, that of the write expected", err)
+		t.Fatalf("error %v, expected that of the write", err)
 	}
 	if entries, _ := os.ReadDir(dir); len(entries) != 0 {
 		t.Fatalf("left behind: %v", entries)

@@ -79,18 +79,18 @@ func (c *Checkpoint) check() error {
 		return err
 	}
 	if (c.Adapter == nil) == (c.Weights == nil) {
-		return errors.New("an adapter or weights expected, and not both")
+		return errors.New("expected an adapter or weights, and not both")
 	}
 	trained := HashTensors(c.Weights)
 	if c.Adapter != nil {
 		trained = c.Adapter.Hash()
 	}
 	if trained != c.State.AdapterHash {
-		return fmt.Errorf("state: adapter_hash: %q found, %s expected: the tensors are not those of the state", c.State.AdapterHash, trained)
+		return fmt.Errorf("state: adapter_hash: found %q, expected %s: the tensors are not those of the state", c.State.AdapterHash, trained)
 	}
 	for _, t := range slices.Concat(c.Weights, c.Moments) {
 		if t.DType != F32 {
-			return fmt.Errorf("tensor %.100q: %s found, %s expected", t.Name, t.DType, F32)
+			return fmt.Errorf("tensor %.100q: found %s, expected %s", t.Name, t.DType, F32)
 		}
 		if err := CheckFinite(t); err != nil {
 			return err
@@ -100,7 +100,7 @@ func (c *Checkpoint) check() error {
 		return err
 	}
 	if inFlight := c.State.Epoch > 0; inFlight != (len(c.Update) > 0) {
-		return fmt.Errorf("%d inner epochs done of an update, with %d of its tensors: both or none expected", c.State.Epoch, len(c.Update))
+		return fmt.Errorf("%d inner epochs done of an update, with %d of its tensors: expected both or none", c.State.Epoch, len(c.Update))
 	}
 	return checkUpdate(c.Update)
 }
@@ -110,9 +110,9 @@ func checkUpdate(update []Tensor) error {
 	for i, t := range update { // lr is NaN where no reference is needed
 		switch {
 		case t.DType != F32:
-			return fmt.Errorf("tensor %.100q: %s found, %s expected", t.Name, t.DType, F32)
+			return fmt.Errorf("tensor %.100q: found %s, expected %s", t.Name, t.DType, F32)
 		case len(update) != 2 || t.Name != UpdateLo && t.Name != UpdateLr || t.Name == update[1-i].Name:
-			return fmt.Errorf("tensor %.100q, one of %d: %s and %s expected", t.Name, len(update), UpdateLo, UpdateLr)
+			return fmt.Errorf("tensor %.100q, one of %d: expected %s and %s", t.Name, len(update), UpdateLo, UpdateLr)
 		}
 	}
 	return nil
@@ -130,12 +130,12 @@ func checkMoments(moments []Tensor) error {
 		if !first {
 			var second bool
 			if name, second = strings.CutSuffix(t.Name, SecondMoment); !second {
-				return fmt.Errorf("tensor %.100q: a name that ends in %s or %s expected", t.Name, FirstMoment, SecondMoment)
+				return fmt.Errorf("tensor %.100q: expected a name that ends in %s or %s", t.Name, FirstMoment, SecondMoment)
 			}
 			other = name + FirstMoment
 		}
 		if shape, ok := shapes[other]; !ok || !slices.Equal(shape, t.Shape) {
-			return fmt.Errorf("tensor %.100q: tensor %.100q with shape %v expected beside it", t.Name, other, t.Shape)
+			return fmt.Errorf("tensor %.100q: expected tensor %.100q with shape %v beside it", t.Name, other, t.Shape)
 		}
 	}
 	return nil

@@ -34,7 +34,7 @@ func Latest(runDir string) (*Checkpoint, []Rejected, error) {
 		path := filepath.Join(dir, f.name)
 		c, err := ReadCheckpoint(path)
 		if err == nil && c.State.Step != f.step {
-			err = fmt.Errorf("%s: step %d found, %d expected by the folder's name", filepath.Join(path, stateFile), c.State.Step, f.step)
+			err = fmt.Errorf("%s: found step %d, expected %d by the folder's name", filepath.Join(path, stateFile), c.State.Step, f.step)
 		}
 		var version *VersionError
 		switch {
@@ -214,7 +214,7 @@ func readSummed(dir string) (map[string][]byte, error) {
 			return nil, err
 		}
 		if found := fmt.Sprintf("%x", sha256.Sum256(data)); found != sum {
-			return nil, fmt.Errorf("%s: SHA-256 %s found, %s expected by %s: the file is torn or changed", f.path(name), found, sum, sumsFile)
+			return nil, fmt.Errorf("%s: found SHA-256 %s, expected %s by %s: the file is torn or changed", f.path(name), found, sum, sumsFile)
 		}
 		files[name] = data
 	}

@@ -83,10 +83,10 @@ func TestLatestPassesOverWhatIsDamaged(t *testing.T) {
 		t.Helper()
 		got, rejected, err := Latest(dir)
 		if err != nil || !same(older, got) {
-			t.Fatalf("%s: error %v, the older checkpoint expected", what, err)
+			t.Fatalf("%s: error %v, expected the older checkpoint", what, err)
 		}
 		if len(rejected) != 1 || rejected[0].Reason == nil {
-			t.Fatalf("%s: rejected %v, the newer checkpoint with a reason expected", what, rejected)
+			t.Fatalf("%s: rejected %v, expected the newer checkpoint with a reason", what, rejected)
 		}
 	}
 	for _, d := range damages(t) {

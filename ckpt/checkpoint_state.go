@@ -64,11 +64,11 @@ func (s *State) check() error {
 		{"data.epoch", s.Data.Epoch}, {"engine.threads", s.Engine.Threads},
 	} {
 		if f.value < 0 {
-			return fmt.Errorf("state: %s: %d found, a number >= 0 expected", f.name, f.value)
+			return fmt.Errorf("state: %s: found %d, expected a number >= 0", f.name, f.value)
 		}
 	}
 	if s.Epoch > s.Step {
-		return fmt.Errorf("state: epoch: %d found, at most the %d steps done expected", s.Epoch, s.Step)
+		return fmt.Errorf("state: epoch: found %d, expected at most the %d steps done", s.Epoch, s.Step)
 	}
 	return nil
 }
@@ -98,7 +98,7 @@ func parseState(file string, data []byte) (s State, err error) {
 	case *head.Format > StateFormat:
 		return s, &VersionError{File: file, Found: *head.Format, Known: StateFormat}
 	case *head.Format < StateFormat:
-		return s, fmt.Errorf("%s: format version %d found, %d expected", file, *head.Format, StateFormat)
+		return s, fmt.Errorf("%s: found format version %d, expected %d", file, *head.Format, StateFormat)
 	}
 	if err := DecodeJSON(file, data, &s, strictjson.RefuseUnknown); err != nil {
 		return s, err

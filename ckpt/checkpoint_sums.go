@@ -57,7 +57,7 @@ func parseSums(file string, data []byte) (map[string]string, error) {
 		sum, name, ok := strings.Cut(line, "  ")
 		raw, err := hex.DecodeString(sum)
 		if !ok || err != nil || len(raw) != sha256.Size || name == "" || name == sumsFile || name != filepath.Base(name) {
-			return nil, fmt.Errorf("%s:%d: %q found, 64 hex digits, two spaces and a plain file name expected", file, i+1, line)
+			return nil, fmt.Errorf("%s:%d: found %q, expected 64 hex digits, two spaces and a plain file name", file, i+1, line)
 		}
 		if sums[name] != "" {
 			return nil, fmt.Errorf("%s:%d: %s is listed twice", file, i+1, name)

@@ -155,7 +155,7 @@ func TestCheckpointBytesAreDeterministic(t *testing.T) {
 		t.Error(d)
 	}
 	if len(folders[0]) != 6 {
-		t.Errorf("%d files, 6 expected", len(folders[0]))
+		t.Errorf("%d files, expected 6", len(folders[0]))
 	}
 }
 
@@ -268,15 +268,15 @@ func TestSaveRefuses(t *testing.T) {
 		"a.exp_avg_sq":   func(c *Checkpoint) { c.Moments = c.Moments[:1] },
 		"with shape [5]": func(c *Checkpoint) { c.Moments[1] = ramp("a.exp_avg_sq", 1, 4) },
 		"ends in":        func(c *Checkpoint) { c.Moments[0].Name = "a" },
-		"F32 expected":   func(c *Checkpoint) { c.Moments[0].DType = BF16 },
+		"expected F32":   func(c *Checkpoint) { c.Moments[0].DType = BF16 },
 		"NaN":            func(c *Checkpoint) { c.Moments[0] = f32("a.exp_avg", []int{5}, []uint32{0, 0, 0x7fc00000, 0, 0}) },
 		"inner epochs":   func(c *Checkpoint) { c.Update = nil },
-		"step: -1":       func(c *Checkpoint) { c.State.Step = -1 },
+		"step: found -1": func(c *Checkpoint) { c.State.Step = -1 },
 		"skipped_steps":  func(c *Checkpoint) { c.State.SkippedSteps = -1 },
-		`tensor "ls", one of 2: lo and lr expected`: func(c *Checkpoint) { c.Update[1].Name = "ls" },
+		`tensor "ls", one of 2: expected lo and lr`: func(c *Checkpoint) { c.Update[1].Name = "ls" },
 		`tensor "lo", one of 2`:                     func(c *Checkpoint) { c.Update[1].Name = "lo" },
 		`tensor "lo", one of 1`:                     func(c *Checkpoint) { c.Update = c.Update[:1] },
-		`tensor "lr": BF16`:                         func(c *Checkpoint) { c.Update[1].DType = BF16 },
+		`tensor "lr": found BF16`:                   func(c *Checkpoint) { c.Update[1].DType = BF16 },
 		"lora_A": func(c *Checkpoint) {
 			c.Adapter.Modules[0].A[0] = float32(math.NaN())
 			c.State.AdapterHash = c.Adapter.Hash()
@@ -289,7 +289,7 @@ func TestSaveRefuses(t *testing.T) {
 			t.Errorf("%s: error %v", name, err)
 		}
 		if _, _, err := Latest(dir); !errors.Is(err, ErrNoCheckpoint) {
-			t.Errorf("%s: error %v, no checkpoint expected", name, err)
+			t.Errorf("%s: error %v, expected no checkpoint", name, err)
 		}
 		if left := leftovers(t, dir); len(left) > 0 {
 			t.Errorf("%s: left behind: %v", name, left)

@@ -55,7 +55,7 @@ const (
 // ErrUnsupported for what is well-formed but not built.
 func (c *ModelConfig) Validate() error {
 	if !slices.Contains(modelTypes, c.ModelType) {
-		return unsupported("model_type: %.100q found, one of %q expected", c.ModelType, modelTypes)
+		return unsupported("model_type: found %.100q, expected one of %q", c.ModelType, modelTypes)
 	}
 	for _, size := range []struct {
 		field      string
@@ -71,32 +71,32 @@ func (c *ModelConfig) Validate() error {
 		{"max_position_embeddings", c.MaxPositionEmbeddings, maxPositions},
 	} {
 		if size.value < 1 || size.value > size.max {
-			return fmt.Errorf("%s: %d found, 1 to %d expected", size.field, size.value, size.max)
+			return fmt.Errorf("%s: found %d, expected 1 to %d", size.field, size.value, size.max)
 		}
 	}
 	if c.NumAttentionHeads%c.NumKeyValueHeads != 0 {
-		return fmt.Errorf("num_key_value_heads: %d found, a divisor of num_attention_heads %d expected", c.NumKeyValueHeads, c.NumAttentionHeads)
+		return fmt.Errorf("num_key_value_heads: found %d, expected a divisor of num_attention_heads %d", c.NumKeyValueHeads, c.NumAttentionHeads)
 	}
 	if c.HeadDim%2 != 0 {
-		return fmt.Errorf("head_dim: %d found, an even number expected, since rotary positions turn pairs", c.HeadDim)
+		return fmt.Errorf("head_dim: found %d, expected an even number, since rotary positions turn pairs", c.HeadDim)
 	}
 	if !(c.RMSNormEps > 0 && c.RMSNormEps < 1) {
-		return fmt.Errorf("rms_norm_eps: %v found, a number between 0 and 1 expected", c.RMSNormEps)
+		return fmt.Errorf("rms_norm_eps: found %v, expected a number between 0 and 1", c.RMSNormEps)
 	}
 	if !(c.RopeTheta > 0) || math.IsInf(c.RopeTheta, 0) {
-		return fmt.Errorf("rope_theta: %v found, a number > 0 expected", c.RopeTheta)
+		return fmt.Errorf("rope_theta: found %v, expected a number > 0", c.RopeTheta)
 	}
 	if c.HiddenAct != "silu" {
-		return unsupported("hidden_act: %.100q found, \"silu\" expected", c.HiddenAct)
+		return unsupported("hidden_act: found %.100q, expected \"silu\"", c.HiddenAct)
 	}
 	if c.RopeScaling != nil {
-		return unsupported("%s/rope_type: %.100q found, none or \"default\" expected", c.RopeScaling.Field, c.RopeScaling.Kind)
+		return unsupported("%s/rope_type: found %.100q, expected none or \"default\"", c.RopeScaling.Field, c.RopeScaling.Kind)
 	}
 	if c.SlidingWindow != 0 {
-		return unsupported("use_sliding_window: a window of %d found, attention to all earlier tokens expected", c.SlidingWindow)
+		return unsupported("use_sliding_window: found a window of %d, expected attention to all earlier tokens", c.SlidingWindow)
 	}
 	if !c.AttentionBias {
-		return unsupported("attention_bias: false found, but %s always has biases on q, k and v", c.ModelType)
+		return unsupported("attention_bias: found false, but %s always has biases on q, k and v", c.ModelType)
 	}
 	return c.validateTokens()
 }
@@ -105,7 +105,7 @@ func (c *ModelConfig) Validate() error {
 func (c *ModelConfig) validateTokens() error {
 	check := func(field string, id int32) error {
 		if id < 0 {
-			return fmt.Errorf("%s: %d found, an id from 0 on expected", field, id)
+			return fmt.Errorf("%s: found %d, expected an id from 0 on", field, id)
 		}
 		return nil
 	}

@@ -79,7 +79,7 @@ func (t *tokenIDs) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 		}
 		for i, id := range list {
 			if id == nil {
-				return fmt.Errorf("entry %d is null, a token id expected", i)
+				return fmt.Errorf("entry %d is null, expected a token id", i)
 			}
 			*t = append(*t, *id)
 		}
@@ -137,10 +137,10 @@ func ParseModelConfig(file string, config []byte, generationFile string, generat
 // required refuses a file without a key that has no default.
 func (raw *hfConfig) required() error {
 	if raw.ModelType == "" {
-		return unsupported("model_type: missing, null or empty, one of %q expected", modelTypes)
+		return unsupported("model_type: missing, null or empty, expected one of %q", modelTypes)
 	}
 	if raw.Quantization != nil {
-		return unsupported("quantization_config: quant_method %.100q found, none expected: quantised weights cannot be read yet", raw.Quantization.Method)
+		return unsupported("quantization_config: found quant_method %.100q, expected none: quantised weights cannot be read yet", raw.Quantization.Method)
 	}
 	for _, size := range []struct {
 		field string
@@ -150,7 +150,7 @@ func (raw *hfConfig) required() error {
 		{"intermediate_size", raw.IntermediateSize}, {"vocab_size", raw.VocabSize},
 	} {
 		if size.value == nil {
-			return fmt.Errorf("%s: missing or null, a whole number > 0 expected", size.field)
+			return fmt.Errorf("%s: missing or null, expected a whole number > 0", size.field)
 		}
 	}
 	return nil
@@ -178,7 +178,7 @@ func (raw *hfConfig) modelConfig() (ModelConfig, error) {
 		c.HeadDim = *raw.HeadDim
 	} else if h := c.NumAttentionHeads; h > 0 && c.HiddenSize > 0 {
 		if c.HiddenSize%h != 0 {
-			return c, fmt.Errorf("num_attention_heads: %d found, a divisor of hidden_size %d expected", h, c.HiddenSize)
+			return c, fmt.Errorf("num_attention_heads: found %d, expected a divisor of hidden_size %d", h, c.HiddenSize)
 		}
 		c.HeadDim = c.HiddenSize / h
 	}
@@ -190,11 +190,11 @@ func (raw *hfConfig) modelConfig() (ModelConfig, error) {
 		c.PadTokenID = nil
 	}
 	if n := len(raw.LayerTypes); raw.LayerTypes != nil && n != c.NumHiddenLayers {
-		return c, fmt.Errorf("layer_types: %d layers found, num_hidden_layers = %d expected", n, c.NumHiddenLayers)
+		return c, fmt.Errorf("layer_types: found %d layers, expected num_hidden_layers = %d", n, c.NumHiddenLayers)
 	}
 	for i, kind := range raw.LayerTypes {
 		if kind != "full_attention" {
-			return c, unsupported("layer_types/%d: %.100q found, \"full_attention\" expected", i, kind)
+			return c, unsupported("layer_types/%d: found %.100q, expected \"full_attention\"", i, kind)
 		}
 	}
 	return c, raw.rope(&c)
@@ -218,7 +218,7 @@ func (raw *hfConfig) rope(c *ModelConfig) error {
 		}
 		if theta != nil {
 			if raw.RopeTheta != nil && *raw.RopeTheta != *theta {
-				return fmt.Errorf("%s/rope_theta: %v found, but rope_theta is %v", source.field, *theta, *raw.RopeTheta)
+				return fmt.Errorf("%s/rope_theta: found %v, but rope_theta is %v", source.field, *theta, *raw.RopeTheta)
 			}
 			c.RopeTheta = *theta
 		}
@@ -237,7 +237,7 @@ func readRope(object map[string]jsontext.Value) (theta *float64, scaling *RopeSc
 	for _, key := range []string{"type", "rope_type"} {
 		if value, ok := object[key]; ok {
 			if err := json.Unmarshal(value, &s.Kind); err != nil || value.Kind() != '"' {
-				return nil, nil, fmt.Errorf("%.100s: %.100s found, a string expected", key, value)
+				return nil, nil, fmt.Errorf("%.100s: found %.100s, expected a string", key, value)
 			}
 		}
 	}
@@ -246,10 +246,10 @@ func readRope(object map[string]jsontext.Value) (theta *float64, scaling *RopeSc
 		switch {
 		case key == "rope_theta":
 			if err := json.Unmarshal(value, &theta); err != nil || theta == nil {
-				return nil, nil, fmt.Errorf("%s: %.100s found, a number that float64 holds expected", key, value)
+				return nil, nil, fmt.Errorf("%s: found %.100s, expected a number that float64 holds", key, value)
 			}
 		case value.Kind() == '{': // transformers 5 writes one object per kind of layer where they differ
-			return nil, nil, fmt.Errorf("%.100s: %w", key, unsupported("parameters per kind of layer found, one set for all layers expected"))
+			return nil, nil, fmt.Errorf("%.100s: %w", key, unsupported("found parameters per kind of layer, expected one set for all layers"))
 		}
 	}
 	if s.Kind == "default" {

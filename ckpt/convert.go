@@ -88,10 +88,10 @@ func Float32Tensor(name string, d DType, shape []int, src []float32) (Tensor, er
 
 func checkConversion(elements, nBytes int, d DType) error {
 	if !d.Numeric() {
-		return fmt.Errorf("%w: %s found, F32, F16 or BF16 expected", ErrDType, d)
+		return fmt.Errorf("%w: found %s, expected F32, F16 or BF16", ErrDType, d)
 	}
 	if elements*d.Size() != nBytes {
-		return fmt.Errorf("%d bytes found, %d expected for %d elements of %s", nBytes, elements*d.Size(), elements, d)
+		return fmt.Errorf("found %d bytes, expected %d for %d elements of %s", nBytes, elements*d.Size(), elements, d)
 	}
 	return nil
 }

@@ -60,7 +60,7 @@ func TestWidenExact(t *testing.T) {
 			switch {
 			case abs > s.infinity():
 				if !math.IsNaN(float64(x)) {
-					t.Fatalf("%s %#04x: %v, a NaN expected", s.dtype, pattern, x)
+					t.Fatalf("%s %#04x: %v, expected a NaN", s.dtype, pattern, x)
 				}
 				quiet := pattern | 1<<(s.mantissaBits-1) // only the quiet bit may change
 				if back := narrow(t, s.dtype, x); back != pattern && back != quiet {
@@ -69,10 +69,10 @@ func TestWidenExact(t *testing.T) {
 				continue
 			case abs == s.infinity():
 				if !math.IsInf(float64(x), 1-2*(i>>15)) {
-					t.Fatalf("%s %#04x: %v, an infinity expected", s.dtype, pattern, x)
+					t.Fatalf("%s %#04x: %v, expected an infinity", s.dtype, pattern, x)
 				}
 			case math.Abs(float64(x)) != s.value(abs) || math.Signbit(float64(x)) != (i>>15 == 1):
-				t.Fatalf("%s %#04x: %v found, %v expected", s.dtype, pattern, x, s.value(abs))
+				t.Fatalf("%s %#04x: found %v, expected %v", s.dtype, pattern, x, s.value(abs))
 			}
 			if back := narrow(t, s.dtype, x); back != pattern {
 				t.Fatalf("%s: %#04x comes back as %#04x", s.dtype, pattern, back)
@@ -97,10 +97,10 @@ func TestNarrowRoundsToNearestEven(t *testing.T) {
 				math.Nextafter32(middle, float32(math.Inf(1))): i + 1,
 			} {
 				if got := narrow(t, s.dtype, x); int(got) != want {
-					t.Fatalf("%s: %v becomes %#04x, %#04x expected", s.dtype, x, got, want)
+					t.Fatalf("%s: %v becomes %#04x, expected %#04x", s.dtype, x, got, want)
 				}
 				if got := narrow(t, s.dtype, -x); int(got) != want|0x8000 {
-					t.Fatalf("%s: %v becomes %#04x, %#04x expected", s.dtype, -x, got, want|0x8000)
+					t.Fatalf("%s: %v becomes %#04x, expected %#04x", s.dtype, -x, got, want|0x8000)
 				}
 			}
 		}
@@ -176,7 +176,7 @@ func TestCheckFinite(t *testing.T) {
 		}
 		var found *NonFiniteError
 		if err := CheckFinite(x); !errors.As(err, &found) || found.Index != slices.Min(indices) || found.Tensor != "x" {
-			rt.Fatalf("%v found, element %d expected", err, slices.Min(indices))
+			rt.Fatalf("found %v, expected element %d", err, slices.Min(indices))
 		}
 	})
 }
@@ -190,7 +190,7 @@ func TestCheckFiniteEveryLane(t *testing.T) {
 			copy(x.Data[i*d.Size():(i+1)*d.Size()], binary.LittleEndian.AppendUint32(nil, pattern))
 			var found *NonFiniteError
 			if err := CheckFinite(x); !errors.As(err, &found) || found.Index != i {
-				t.Errorf("%s: %v, element %d expected", d, err, i)
+				t.Errorf("%s: %v, expected element %d", d, err, i)
 			}
 		}
 	}

@@ -54,7 +54,7 @@ func (t Tensor) check() error {
 		return fmt.Errorf("tensor %.100q: %w", t.Name, err)
 	}
 	if n != int64(len(t.Data)) {
-		return fmt.Errorf("tensor %.100q: %d bytes found, %d expected for %s %v", t.Name, len(t.Data), n, t.DType, t.Shape)
+		return fmt.Errorf("tensor %.100q: found %d bytes, expected %d for %s %v", t.Name, len(t.Data), n, t.DType, t.Shape)
 	}
 	return nil
 }

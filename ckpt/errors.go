@@ -25,7 +25,7 @@ type NonFiniteError struct {
 }
 
 func (e *NonFiniteError) Error() string {
-	return fmt.Sprintf("tensor %.100q: element %d is %v, a finite number expected", e.Tensor, e.Index, e.Value)
+	return fmt.Sprintf("tensor %.100q: element %d is %v, expected a finite number", e.Tensor, e.Index, e.Value)
 }
 
 // unsupported says in one sentence which setting asks for something that is not built.

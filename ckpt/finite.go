@@ -29,7 +29,7 @@ func CheckFinite(t Tensor) (err error) {
 	case BF16:
 		abs, one = 0x7fff7fff7fff7fff, 0x0080008000800080
 	default:
-		return fmt.Errorf("tensor %.100q: %w: %s found, F32, F16 or BF16 expected", t.Name, ErrDType, t.DType)
+		return fmt.Errorf("tensor %.100q: %w: found %s, expected F32, F16 or BF16", t.Name, ErrDType, t.DType)
 	}
 	for start := 0; start < len(t.Data); start += finiteBlock {
 		block := t.Data[start:min(start+finiteBlock, len(t.Data))]

@@ -28,11 +28,11 @@ func openFolder(dir, what string) (folder, error) {
 	info, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return folder{}, fmt.Errorf("%s: no such folder, %s expected: %w", dir, what, fs.ErrNotExist)
+		return folder{}, fmt.Errorf("%s: no such folder, expected %s: %w", dir, what, fs.ErrNotExist)
 	case err != nil:
 		return folder{}, err
 	case !info.IsDir():
-		return folder{}, fmt.Errorf("%s: a file found, %s expected", dir, what)
+		return folder{}, fmt.Errorf("%s: found a file, expected %s", dir, what)
 	}
 	return folder{name: dir, dir: dir, fsys: regularFS(dir)}, nil
 }

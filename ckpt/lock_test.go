@@ -67,10 +67,10 @@ func TestLockRun(t *testing.T) {
 	_, err := LockRun(dir)
 	var locked *LockedError
 	if !errors.As(err, &locked) {
-		t.Fatalf("error %v, a *LockedError expected", err)
+		t.Fatalf("error %v, expected a *LockedError", err)
 	}
 	if locked.PID != child.Process.Pid || locked.Since.Before(start) || locked.Since.After(time.Now()) {
-		t.Errorf("holder %d since %v, %d since about %v expected", locked.PID, locked.Since, child.Process.Pid, start)
+		t.Errorf("holder %d since %v, expected %d since about %v", locked.PID, locked.Since, child.Process.Pid, start)
 	}
 
 	if err := child.Process.Kill(); err != nil {
@@ -107,7 +107,7 @@ func TestLockRunUnknownHolder(t *testing.T) {
 		}
 		var locked *LockedError
 		if _, err := LockRun(dir); !errors.As(err, &locked) || locked.PID != 0 {
-			t.Errorf("%q: error %v, a *LockedError without a process expected", content, err)
+			t.Errorf("%q: error %v, expected a *LockedError without a process", content, err)
 		}
 		l.Close()
 	}

@@ -49,7 +49,7 @@ func OpenModelFS(fsys fs.FS, name string) (*Model, error) {
 func (f folder) model() (*Model, error) {
 	config, err := f.read(configFile, maxConfigBytes)
 	if err != nil {
-		return nil, fmt.Errorf("model: %s and weights expected in the folder: %w", configFile, err)
+		return nil, fmt.Errorf("model: expected %s and weights in the folder: %w", configFile, err)
 	}
 	var generation []byte
 	if f.has(generationConfigFile) {
@@ -98,10 +98,10 @@ func checkWeights(c *ModelConfig, weights Weights) error {
 			return fmt.Errorf("%w; config.json asks for it with shape %v", err, spec.Shape)
 		}
 		if !slices.Equal(t.Shape, spec.Shape) {
-			return fmt.Errorf("%s: tensor %.100q: shape %v found, %v expected by config.json", weights.File(spec.Name), spec.Name, t.Shape, spec.Shape)
+			return fmt.Errorf("%s: tensor %.100q: found shape %v, expected %v by config.json", weights.File(spec.Name), spec.Name, t.Shape, spec.Shape)
 		}
 		if !t.DType.Numeric() {
-			return fmt.Errorf("%s: tensor %.100q: %w: %s found, F32, F16 or BF16 expected", weights.File(spec.Name), spec.Name, ErrDType, t.DType)
+			return fmt.Errorf("%s: tensor %.100q: %w: found %s, expected F32, F16 or BF16", weights.File(spec.Name), spec.Name, ErrDType, t.DType)
 		}
 		used[spec.Name] = true
 	}

@@ -26,7 +26,7 @@ func checkGolden(t *testing.T, m *Model, want map[string]goldenTensor) {
 	t.Helper()
 	specs := m.Config.TensorSpecs()
 	if len(specs) != len(want) {
-		t.Errorf("%s: %d tensors, %d expected", m.Name, len(specs), len(want))
+		t.Errorf("%s: %d tensors, expected %d", m.Name, len(specs), len(want))
 	}
 	for _, spec := range specs {
 		x, err := m.Weights.Tensor(spec.Name)
@@ -96,7 +96,7 @@ func TestOpenModelGolden(t *testing.T) {
 		}
 		defer saved.Close()
 		if !reflect.DeepEqual(saved.Config, m.Config) {
-			t.Errorf("%s: saved as %+v, %+v expected", name, saved.Config, m.Config)
+			t.Errorf("%s: saved as %+v, expected %+v", name, saved.Config, m.Config)
 		}
 		checkGolden(t, saved, want)
 		if err := SaveModel(out, m.Config, tensors, nil); !errors.Is(err, ErrExists) {
@@ -201,8 +201,8 @@ func TestOpenModelRefused(t *testing.T) {
 			return slices.DeleteFunc(x, func(t Tensor) bool { return t.Name == "lm_head.weight" })
 		}), []string{"lm_head.weight"}, ErrNoTensor},
 		{"a shard missing", "sharded", map[string][]byte{"model-00002-of-00003.safetensors": nil}, []string{"index.json", "model-00002-of-00003.safetensors"}, fs.ErrNotExist},
-		{"index without a tensor", "sharded", editIndex(t, func(m map[string]string) { delete(m, norm) }), []string{norm, "no file expected"}, nil},
-		{"index with another shard", "sharded", editIndex(t, func(m map[string]string) { m[norm] = "model-00001-of-00003.safetensors" }), []string{norm, "model-00001-of-00003.safetensors expected"}, nil},
+		{"index without a tensor", "sharded", editIndex(t, func(m map[string]string) { delete(m, norm) }), []string{norm, "expected in no file"}, nil},
+		{"index with another shard", "sharded", editIndex(t, func(m map[string]string) { m[norm] = "model-00001-of-00003.safetensors" }), []string{norm, "expected in model-00001-of-00003.safetensors"}, nil},
 		{"index with a tensor too many", "sharded", editIndex(t, func(m map[string]string) { m["x"] = "model-00001-of-00003.safetensors" }), []string{`"x"`, "model-00001"}, nil},
 		{"index out of the folder", "sharded", editIndex(t, func(m map[string]string) { m[norm] = "../model.safetensors" }), []string{norm, "../model.safetensors", "of the same folder"}, nil},
 		{"index of a folder", "sharded", editIndex(t, func(m map[string]string) { m[norm] = ".." }), []string{norm, `".."`, "of the same folder"}, nil},

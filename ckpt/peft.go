@@ -51,7 +51,7 @@ func compareModules(a, b AdapterModule) int {
 func NewAdapter(cfg ModelConfig, r int, alpha float64, targets []string, seed uint64, rslora bool) (*Adapter, error) {
 	for _, target := range targets {
 		if !slices.Contains(Projections, target) {
-			return nil, fmt.Errorf("lora targets: %q found, some of %q expected", target, Projections)
+			return nil, fmt.Errorf("lora targets: found %q, expected some of %q", target, Projections)
 		}
 	}
 	names := slices.DeleteFunc(slices.Clone(Projections), func(name string) bool { return !slices.Contains(targets, name) })
@@ -64,7 +64,7 @@ func NewAdapter(cfg ModelConfig, r int, alpha float64, targets []string, seed ui
 		return nil, fmt.Errorf("lora: %w", err)
 	}
 	if bound := max(cfg.largestSide(names), leastRankBound); r > bound {
-		return nil, fmt.Errorf("lora: r: %d found, 1 to %d expected: a rank beyond the sides of the adapted matrices (%d at most) adds nothing", r, bound, cfg.largestSide(names))
+		return nil, fmt.Errorf("lora: r: found %d, expected 1 to %d: a rank beyond the sides of the adapted matrices (%d at most) adds nothing", r, bound, cfg.largestSide(names))
 	}
 	for layer := range cfg.NumHiddenLayers {
 		for _, name := range names {
@@ -110,7 +110,7 @@ func (a *Adapter) Check(cfg ModelConfig) error {
 	}
 	for _, m := range a.Modules {
 		if in, out, _ := cfg.ProjectionSize(m.Name); m.In != in || m.Out != out {
-			return fmt.Errorf("adapter: %w: module %s: A takes %d and B gives %d values found, %d and %d expected",
+			return fmt.Errorf("adapter: %w: module %s: found %d values that A takes and %d that B gives, expected %d and %d",
 				ErrMismatch, m.Path(), m.In, m.Out, in, out)
 		}
 	}
@@ -141,7 +141,7 @@ func (a *Adapter) check(layers int) error {
 			found := len(rest) > 0 && rest[0].Layer == layer && rest[0].Name == name
 			switch {
 			case wanted && !found:
-				return fmt.Errorf("%w: module %s: no A and B found, target_modules asks for them", errLayers, path)
+				return fmt.Errorf("%w: module %s: found no A and B, target_modules asks for them", errLayers, path)
 			case found && !wanted:
 				by := "target_modules does"
 				switch e := a.Config.ExcludeModules; {
@@ -150,7 +150,7 @@ func (a *Adapter) check(layers int) error {
 				case len(e.Names) > 0 || e.Regexp != "":
 					by = "target_modules and exclude_modules do"
 				}
-				return fmt.Errorf("%w: module %s: A and B found, but %s not name it", errLayers, path, by)
+				return fmt.Errorf("%w: module %s: found A and B, but %s not name it", errLayers, path, by)
 			case found:
 				if err := rules.checkModule(&rest[0]); err != nil {
 					return err
@@ -160,11 +160,11 @@ func (a *Adapter) check(layers int) error {
 		}
 	}
 	if len(rest) > 0 {
-		return fmt.Errorf("%w: module %s found, %d layers of %q in this order expected", errLayers, rest[0].Path(), layers, Projections)
+		return fmt.Errorf("%w: found module %s, expected %d layers of %q in this order", errLayers, rest[0].Path(), layers, Projections)
 	}
 	for _, layer := range a.Config.LayersToTransform {
 		if !slices.ContainsFunc(a.Modules, func(m AdapterModule) bool { return m.Layer == layer }) {
-			return fmt.Errorf("%w: layers_to_transform: layer %d found, of which there is no module", errLayers, layer)
+			return fmt.Errorf("%w: layers_to_transform: found layer %d, of which there is no module", errLayers, layer)
 		}
 	}
 	return a.Config.TargetModules.used(layers)
@@ -181,7 +181,7 @@ func (t Targets) used(layers int) error {
 	}
 	for _, entry := range t.Names {
 		if !slices.ContainsFunc(paths, func(path string) bool { return namesModule(entry, path) }) {
-			return unsupported("target_modules: %.100q found, modules out of %q expected", entry, Projections)
+			return unsupported("target_modules: found %.100q, expected modules out of %q", entry, Projections)
 		}
 	}
 	return nil
@@ -193,11 +193,11 @@ func (r *adapterRules) checkModule(m *AdapterModule) error {
 	case err != nil:
 		return err
 	case m.Rank != rank:
-		return fmt.Errorf("module %s: rank %d found, %d expected by the configuration", m.Path(), m.Rank, rank)
+		return fmt.Errorf("module %s: found rank %d, expected %d by the configuration", m.Path(), m.Rank, rank)
 	case m.Alpha != alpha || m.Scale != scale:
-		return fmt.Errorf("module %s: alpha %v and scale %v found, %v and %v expected by the configuration", m.Path(), m.Alpha, m.Scale, alpha, scale)
+		return fmt.Errorf("module %s: found alpha %v and scale %v, expected %v and %v by the configuration", m.Path(), m.Alpha, m.Scale, alpha, scale)
 	case m.In < 1 || m.Out < 1 || len(m.A) != m.Rank*m.In || len(m.B) != m.Out*m.Rank:
-		return fmt.Errorf("module %s: %d values in A and %d in B found, [%d, %d] and [%d, %d] expected",
+		return fmt.Errorf("module %s: found %d values in A and %d in B, expected [%d, %d] and [%d, %d]",
 			m.Path(), len(m.A), len(m.B), m.Rank, m.In, m.Out, m.Rank)
 	}
 	nameA, nameB := m.tensorNames()

@@ -55,16 +55,16 @@ const maxModules = 8 * maxLayers
 func (c *AdapterConfig) validate() error {
 	rank := func(field string, r int) error {
 		if r < 1 || r > maxRank {
-			return fmt.Errorf("%.100s: %d found, 1 to %d expected", field, r, maxRank)
+			return fmt.Errorf("%.100s: found %d, expected 1 to %d", field, r, maxRank)
 		}
 		return nil
 	}
 	alpha := func(field string, a float64) error {
 		switch {
 		case a == 0:
-			return fmt.Errorf("%.100s: 0 found, a number > 0 expected: 0 would switch the adapter off in some programs and not in others", field)
+			return fmt.Errorf("%.100s: found 0, expected a number > 0: 0 would switch the adapter off in some programs and not in others", field)
 		case !(a > 0) || math.IsInf(a, 0):
-			return fmt.Errorf("%.100s: %v found, a number > 0 expected", field, a)
+			return fmt.Errorf("%.100s: found %v, expected a number > 0", field, a)
 		}
 		return nil
 	}
@@ -75,7 +75,7 @@ func (c *AdapterConfig) validate() error {
 		return err
 	}
 	if !(c.LoraDropout >= 0 && c.LoraDropout < 1) {
-		return fmt.Errorf("lora_dropout: %v found, 0 <= dropout < 1 expected", c.LoraDropout)
+		return fmt.Errorf("lora_dropout: found %v, expected 0 <= dropout < 1", c.LoraDropout)
 	}
 	for _, p := range c.RankPattern {
 		if err := rank("rank_pattern/"+p.Key, p.Value); err != nil {
@@ -93,14 +93,14 @@ func (c *AdapterConfig) validate() error {
 	}{{"target_modules", len(c.TargetModules.Names)}, {"exclude_modules", len(c.ExcludeModules.Names)}, {"layers_to_transform", len(c.LayersToTransform)},
 		{"rank_pattern", len(c.RankPattern)}, {"alpha_pattern", len(c.AlphaPattern)}} {
 		if list.n > maxModules {
-			return fmt.Errorf("%s: %d entries found, at most %d expected, one for each module of a large model", list.field, list.n, maxModules)
+			return fmt.Errorf("%s: found %d entries, expected at most %d, one for each module of a large model", list.field, list.n, maxModules)
 		}
 	}
 	if c.LayersToTransform != nil && c.TargetModules.Names == nil {
-		return fmt.Errorf("layers_to_transform: found beside one expression in target_modules, a list of names expected there, as in PEFT")
+		return fmt.Errorf("layers_to_transform: found beside one expression in target_modules, expected beside a list of names, as in PEFT")
 	}
 	if len(c.TargetModules.Names) == 0 && c.TargetModules.Regexp == "" {
-		return fmt.Errorf("target_modules: nothing found, a list of names or a regular expression expected")
+		return fmt.Errorf("target_modules: found nothing, expected a list of names or a regular expression")
 	}
 	return nil
 }

@@ -48,7 +48,7 @@ func (f folder) adapter() (a *Adapter, err error) {
 		return nil, err
 	}
 	if !f.has(adapterWeightsFile) && f.has("adapter_model.bin") {
-		return nil, fmt.Errorf("%s: adapter_model.bin found, %s expected: load the adapter in PEFT and save it with safe_serialization=True",
+		return nil, fmt.Errorf("%s: found adapter_model.bin, expected %s: load the adapter in PEFT and save it with safe_serialization=True",
 			f.name, adapterWeightsFile)
 	}
 	tensors, err := f.safetensors(adapterWeightsFile)
@@ -73,11 +73,11 @@ func newAdapterFromTensors(c AdapterConfig, tensors Weights) (*Adapter, error) {
 	for _, name := range tensors.Names() {
 		match := adapterTensor.FindStringSubmatch(name)
 		if match == nil || ProjectionPath(match[3]) != match[2]+"."+match[3] || !slices.Contains(Projections, match[3]) {
-			return nil, unsupported("tensor %.100q: A or B of one of %q in a layer expected", name, Projections)
+			return nil, unsupported("tensor %.100q: expected A or B of one of %q in a layer", name, Projections)
 		}
 		layer, err := strconv.Atoi(match[1])
 		if err != nil || layer >= maxLayers {
-			return nil, fmt.Errorf("tensor %.100q: layer %s found, less than %d expected", name, match[1], maxLayers)
+			return nil, fmt.Errorf("tensor %.100q: found layer %s, expected less than %d", name, match[1], maxLayers)
 		}
 		k := key{layer, match[3]}
 		if modules[k] == nil {
@@ -102,7 +102,7 @@ func newAdapterFromTensors(c AdapterConfig, tensors Weights) (*Adapter, error) {
 		}
 	}
 	if len(a.Modules) == 0 {
-		return nil, errors.New("no tensors found, those of a LoRA expected")
+		return nil, errors.New("found no tensors, expected those of a LoRA")
 	}
 	return a, a.check(a.layers())
 }
@@ -114,7 +114,7 @@ func (m *AdapterModule) take(tensors Weights, name, which string) error {
 		return err
 	}
 	if len(t.Shape) != 2 || t.Len() == 0 {
-		return fmt.Errorf("tensor %.100q: shape %v found, two dimensions > 0 expected", name, t.Shape)
+		return fmt.Errorf("tensor %.100q: found shape %v, expected two dimensions > 0", name, t.Shape)
 	}
 	values, err := t.Float32s()
 	if err != nil {
@@ -142,10 +142,10 @@ func (r *adapterRules) complete(m *AdapterModule) error {
 		return err
 	}
 	if m.Rank != rank {
-		return fmt.Errorf("tensor %.100q: shape [%d %d] found, [%d %d] expected: the configuration says rank %d", nameA, m.Rank, m.In, rank, m.In, rank)
+		return fmt.Errorf("tensor %.100q: found shape [%d %d], expected [%d %d]: the configuration says rank %d", nameA, m.Rank, m.In, rank, m.In, rank)
 	}
 	if len(m.B) != m.Out*rank {
-		return fmt.Errorf("tensor %.100q: shape [%d %d] found, [%d %d] expected: the configuration says rank %d", nameB, m.Out, len(m.B)/m.Out, m.Out, rank, rank)
+		return fmt.Errorf("tensor %.100q: found shape [%d %d], expected [%d %d]: the configuration says rank %d", nameB, m.Out, len(m.B)/m.Out, m.Out, rank, rank)
 	}
 	m.Alpha, m.Scale = alpha, scale
 	return nil

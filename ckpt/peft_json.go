@@ -68,44 +68,44 @@ func parseAdapterConfig(file string, data []byte) (AdapterConfig, error) {
 func (raw *peftConfig) adapterConfig() (AdapterConfig, error) {
 	var c AdapterConfig
 	if raw.PeftType == "" {
-		return c, errors.New("peft_type: missing, null or empty, \"LORA\" expected")
+		return c, errors.New("peft_type: missing, null or empty, expected \"LORA\"")
 	}
 	if raw.PeftType != "LORA" {
-		return c, unsupported("peft_type: %.100q found, \"LORA\" expected", raw.PeftType)
+		return c, unsupported("peft_type: found %.100q, expected \"LORA\"", raw.PeftType)
 	}
 	if task := or(raw.TaskType, "CAUSAL_LM"); task != "CAUSAL_LM" {
-		return c, unsupported("task_type: %.100q found, \"CAUSAL_LM\" expected", task)
+		return c, unsupported("task_type: found %.100q, expected \"CAUSAL_LM\"", task)
 	}
 	switch {
 	case raw.R == nil:
-		return c, errors.New("r: missing or null, a whole number > 0 expected")
+		return c, errors.New("r: missing or null, expected a whole number > 0")
 	case raw.LoraAlpha == nil:
-		return c, errors.New("lora_alpha: missing or null, a number > 0 expected")
+		return c, errors.New("lora_alpha: missing or null, expected a number > 0")
 	}
 	switch {
 	case or(raw.Bias, "none") != "none":
-		return c, unsupported("bias: %.100q found, \"none\" expected", *raw.Bias)
+		return c, unsupported("bias: found %.100q, expected \"none\"", *raw.Bias)
 	case raw.FanInFanOut:
-		return c, unsupported("fan_in_fan_out: true found, false expected: the matrices here are [out, in]")
+		return c, unsupported("fan_in_fan_out: found true, expected false: the matrices here are [out, in]")
 	case raw.UseDoRA:
-		return c, unsupported("use_dora: true found, a plain LoRA expected")
+		return c, unsupported("use_dora: found true, expected a plain LoRA")
 	case len(raw.ModulesToSave) > 0:
-		return c, unsupported("modules_to_save: %.100q found, null expected: no weights but LoRA's", raw.ModulesToSave)
+		return c, unsupported("modules_to_save: found %.100q, expected null: no weights but LoRA's", raw.ModulesToSave)
 	}
 	for _, pattern := range append(raw.LayersPattern.Names, raw.LayersPattern.Regexp) {
 		if pattern != "" && pattern != "layers" {
-			return c, unsupported("layers_pattern: %.100q found, null or \"layers\" expected", pattern)
+			return c, unsupported("layers_pattern: found %.100q, expected null or \"layers\"", pattern)
 		}
 	}
 	if init := string(raw.InitLoraWeights); init != "" && !slices.Contains(harmlessInits, init) {
-		return c, unsupported("init_lora_weights: %.100s found, which changes the base model; convert the adapter to a plain LoRA in PEFT", init)
+		return c, unsupported("init_lora_weights: found %.100s, which changes the base model; convert the adapter to a plain LoRA in PEFT", init)
 	}
 	for key, value := range raw.Rest {
 		// Numbers and words tune what another key switches on, so they mean nothing alone.
 		kind := value.Kind()
 		switchesOn := kind == 't' || kind == '{' || kind == '['
 		if switchesOn && !neutral(value) && !slices.Contains(harmless, key) {
-			return c, unsupported("%.100s: %.100s found, nothing expected: it may change what the tensors mean", key, value)
+			return c, unsupported("%.100s: found %.100s, expected nothing: it may change what the tensors mean", key, value)
 		}
 	}
 	return AdapterConfig{

@@ -208,8 +208,8 @@ func TestReadAdapterRefused(t *testing.T) {
 		{name: "alpha below float32", config: map[string]any{"lora_alpha": 1e-50}, want: "lora_alpha of model.layers.0"},
 		{name: "alpha a word", config: map[string]any{"lora_alpha": "8"}, want: "/lora_alpha"},
 		{name: "rank a fraction", config: map[string]any{"r": 4.5}, want: "/r"},
-		{name: "too many targets", config: map[string]any{"target_modules": slices.Repeat([]string{"q_proj"}, maxModules+1)}, want: "target_modules: 8193 entries"},
-		{name: "rank 0", config: map[string]any{"r": 0}, want: "r: 0 found"},
+		{name: "too many targets", config: map[string]any{"target_modules": slices.Repeat([]string{"q_proj"}, maxModules+1)}, want: "target_modules: found 8193 entries"},
+		{name: "rank 0", config: map[string]any{"r": 0}, want: "r: found 0"},
 		{name: "no rank", config: map[string]any{"r": nil}, want: "r: missing or null"},
 		{name: "case", config: map[string]any{"R": 5}, want: `"R", expected "r"`},
 		{name: "other method", config: map[string]any{"peft_type": "IA3"}, want: "peft_type", is: ErrUnsupported},
@@ -223,25 +223,25 @@ func TestReadAdapterRefused(t *testing.T) {
 		{name: "some layers, a list", config: map[string]any{"layers_to_transform": []int{0}, "layers_pattern": []string{"layers"}}, edit: layerOnly(0)},
 		{name: "all layers", config: map[string]any{"layers_to_transform": []int{1, 0}, "layers_pattern": "layers"}},
 		{name: "no layers listed", config: map[string]any{"layers_to_transform": []int{}}},
-		{name: "another layer", config: map[string]any{"layers_to_transform": 1}, edit: layerOnly(0), want: "model.layers.0.self_attn.q_proj: A and B found, but target_modules and layers_to_transform"},
-		{name: "a layer more", config: map[string]any{"layers_to_transform": 1}, want: "model.layers.0.self_attn.q_proj: A and B found"},
-		{name: "a layer less", config: map[string]any{"layers_to_transform": []int{0, 1}}, edit: layerOnly(1), want: "model.layers.0.self_attn.q_proj: no A and B found"},
-		{name: "a layer that is not there", config: map[string]any{"layers_to_transform": []int{0, 1, 2}}, want: "layers_to_transform: layer 2 found"},
-		{name: "a layer below 0", config: map[string]any{"layers_to_transform": []int{0, 1, -1}}, want: "layers_to_transform: layer -1 found"},
-		{name: "layers without end", config: map[string]any{"layers_to_transform": make([]int, 1<<20)}, want: "layers_to_transform: 1048576 entries found"},
+		{name: "another layer", config: map[string]any{"layers_to_transform": 1}, edit: layerOnly(0), want: "model.layers.0.self_attn.q_proj: found A and B, but target_modules and layers_to_transform"},
+		{name: "a layer more", config: map[string]any{"layers_to_transform": 1}, want: "model.layers.0.self_attn.q_proj: found A and B"},
+		{name: "a layer less", config: map[string]any{"layers_to_transform": []int{0, 1}}, edit: layerOnly(1), want: "model.layers.0.self_attn.q_proj: found no A and B"},
+		{name: "a layer that is not there", config: map[string]any{"layers_to_transform": []int{0, 1, 2}}, want: "layers_to_transform: found layer 2"},
+		{name: "a layer below 0", config: map[string]any{"layers_to_transform": []int{0, 1, -1}}, want: "layers_to_transform: found layer -1"},
+		{name: "layers without end", config: map[string]any{"layers_to_transform": make([]int, 1<<20)}, want: "layers_to_transform: found 1048576 entries"},
 		{name: "layers beside an expression", config: map[string]any{"layers_to_transform": 1, "target_modules": "all-linear"}, want: "layers_to_transform"},
 		{name: "layers in words", config: map[string]any{"layers_to_transform": "1"}, want: "/layers_to_transform"},
-		{name: "layers elsewhere", config: map[string]any{"layers_to_transform": 1, "layers_pattern": "h"}, want: `layers_pattern: "h"`, is: ErrUnsupported},
+		{name: "layers elsewhere", config: map[string]any{"layers_to_transform": 1, "layers_pattern": "h"}, want: `layers_pattern: found "h"`, is: ErrUnsupported},
 		{name: "pissa", config: map[string]any{"init_lora_weights": "pissa"}, want: "init_lora_weights", is: ErrUnsupported},
 		{name: "excluded, but not here", config: map[string]any{"exclude_modules": []string{"lm_head"}}},
 		{name: "excluded by a name", config: map[string]any{"exclude_modules": []string{"layers.0.self_attn.q_proj"}}, edit: drop(q0+"A.weight", q0+"B.weight")},
 		{name: "excluded by an expression", config: map[string]any{"exclude_modules": `.*\.0\.self_attn\.[qx]_proj|lm_head`}, edit: drop(q0+"A.weight", q0+"B.weight")},
 		{name: "an expression is of the whole name", config: map[string]any{"exclude_modules": "q_proj"}},
-		{name: "excluded, and there", config: map[string]any{"exclude_modules": []string{"q_proj"}}, want: "model.layers.0.self_attn.q_proj: A and B found, but target_modules and exclude_modules"},
+		{name: "excluded, and there", config: map[string]any{"exclude_modules": []string{"q_proj"}}, want: "model.layers.0.self_attn.q_proj: found A and B, but target_modules and exclude_modules"},
 		{name: "bad expression of what is excluded", config: map[string]any{"exclude_modules": "(q"}, want: "adapter_config.json: exclude_modules: not a regular expression"},
 		{name: "nothing excluded", config: map[string]any{"exclude_modules": ""}},
 		{name: "a number excluded", config: map[string]any{"exclude_modules": 3}, want: "/exclude_modules"},
-		{name: "too much excluded", config: map[string]any{"exclude_modules": slices.Repeat([]string{"q_proj"}, maxModules+1)}, want: "exclude_modules: 8193 entries"},
+		{name: "too much excluded", config: map[string]any{"exclude_modules": slices.Repeat([]string{"q_proj"}, maxModules+1)}, want: "exclude_modules: found 8193 entries"},
 		{name: "unknown switch", config: map[string]any{"use_next_years_lora": true}, want: "use_next_years_lora", is: ErrUnsupported},
 		{name: "replicated layers", config: map[string]any{"layer_replication": [][]int{{0, 2}}}, want: "layer_replication", is: ErrUnsupported},
 		{name: "bad target expression", config: map[string]any{"target_modules": "(q"}, want: "adapter_config.json: target_modules: not a regular expression"},
@@ -292,7 +292,7 @@ func TestPythonGroups(t *testing.T) {
 			continue
 		}
 		if got, err := re.MatchString(test.text); err != nil || got != test.want {
-			t.Errorf("%s on %s: %v, %v, %v expected", test.expression, test.text, got, err, test.want)
+			t.Errorf("%s on %s: %v, %v, expected %v", test.expression, test.text, got, err, test.want)
 		}
 	}
 }
@@ -345,6 +345,6 @@ func TestAdapterRulesTime(t *testing.T) {
 	}
 	r.spent = matchTimeout + 1
 	if _, _, _, err := r.module("self_attn.q_proj"); err == nil || !strings.Contains(err.Error(), "rank_pattern") {
-		t.Errorf("%v, an error about the time of rank_pattern expected", err)
+		t.Errorf("%v, expected an error about the time of rank_pattern", err)
 	}
 }

@@ -148,13 +148,13 @@ func TestNewAdapter(t *testing.T) {
 	if _, err := NewAdapter(cfg, 4, 8, []string{"q_proj", "lm_head"}, 1, false); err == nil {
 		t.Error("a target that is no projection was accepted")
 	}
-	if _, err := NewAdapter(cfg, 4, -8, []string{"q_proj"}, 1, false); err == nil || !strings.HasSuffix(err.Error(), "lora_alpha: -8 found, a number > 0 expected") {
+	if _, err := NewAdapter(cfg, 4, -8, []string{"q_proj"}, 1, false); err == nil || !strings.HasSuffix(err.Error(), "lora_alpha: found -8, expected a number > 0") {
 		t.Errorf("alpha below 0: %v", err)
 	}
 	if _, err := NewAdapter(cfg, 1024, 8, []string{"k_proj"}, 1, false); err != nil {
 		t.Error(err)
 	}
-	if _, err := NewAdapter(cfg, 1<<20, 8, []string{"k_proj"}, 1, false); err == nil || !strings.Contains(err.Error(), "lora: r: 1048576 found, 1 to 1024 expected") {
+	if _, err := NewAdapter(cfg, 1<<20, 8, []string{"k_proj"}, 1, false); err == nil || !strings.Contains(err.Error(), "lora: r: found 1048576, expected 1 to 1024") {
 		t.Errorf("a rank that no machine has room for: %v", err)
 	}
 }

@@ -16,7 +16,7 @@ import (
 type irregularError struct{ mode fs.FileMode }
 
 func (e *irregularError) Error() string {
-	return fileKind(e.mode) + " found, a regular file expected"
+	return "found " + fileKind(e.mode) + ", expected a regular file"
 }
 
 // fileKind says in words what a file is.

@@ -48,7 +48,7 @@ func TestPipesAreRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		err := c.open(dir)
-		if err == nil || !strings.Contains(err.Error(), "a named pipe found, a regular file expected") || strings.Count(err.Error(), path) != 1 {
+		if err == nil || !strings.Contains(err.Error(), "found a named pipe, expected a regular file") || strings.Count(err.Error(), path) != 1 {
 			t.Errorf("%s: %v", c.file, err)
 		}
 	}

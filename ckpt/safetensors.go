@@ -118,11 +118,11 @@ type span struct {
 func (s *Safetensors) parse() (err error) {
 	defer catchFault(s.name, &err)()
 	if len(s.data) < 8 {
-		return fmt.Errorf("%s: %d bytes found, a safetensors file starts with 8 bytes of header length", s.name, len(s.data))
+		return fmt.Errorf("%s: found %d bytes, expected at least 8: a safetensors file starts with those of header length", s.name, len(s.data))
 	}
 	n := binary.LittleEndian.Uint64(s.data)
 	if rest := uint64(len(s.data) - 8); n > maxHeaderBytes || n > rest {
-		return fmt.Errorf("%s: header length %d found, at most %d expected in a file of %d bytes: the file is torn, or is not safetensors",
+		return fmt.Errorf("%s: found header length %d, expected at most %d in a file of %d bytes: the file is torn, or is not safetensors",
 			s.name, n, min(rest, maxHeaderBytes), len(s.data))
 	}
 	s.header = bytes.Clone(s.data[8 : 8+n]) // its readers need no care
@@ -143,13 +143,13 @@ func (s *Safetensors) parse() (err error) {
 			if sp.begin < at {
 				kind = "overlap"
 			}
-			return fmt.Errorf("%s: tensor %.100q: %s: begins at %d, %d expected, where %s ends", s.name, t.Name, kind, sp.begin, at, last)
+			return fmt.Errorf("%s: tensor %.100q: %s: begins at %d, expected %d, where %s ends", s.name, t.Name, kind, sp.begin, at, last)
 		}
 		t.Data = body[sp.begin:sp.end:sp.end]
 		at, last = sp.end, fmt.Sprintf("%.100q", t.Name)
 	}
 	if at != int64(len(body)) {
-		return fmt.Errorf("%s: %d bytes of data found, %d expected by the header: torn, or something follows", s.name, len(body), at)
+		return fmt.Errorf("%s: found %d bytes of data, expected %d by the header: torn, or something follows", s.name, len(body), at)
 	}
 	return nil
 }
@@ -178,7 +178,7 @@ func (s *Safetensors) parseHeader(size int64) ([]span, error) {
 			}
 			for key, value := range meta {
 				if value == nil {
-					return nil, fmt.Errorf("%s (header): /%s/%.100s: null found, a string expected", s.name, metadataKey, key)
+					return nil, fmt.Errorf("%s (header): /%s/%.100s: found null, expected a string", s.name, metadataKey, key)
 				}
 			}
 			continue
@@ -199,7 +199,7 @@ func (s *Safetensors) parseHeader(size int64) ([]span, error) {
 		return fail(err)
 	}
 	if rest := bytes.TrimLeft(s.header[dec.InputOffset():], " "); len(rest) > 0 {
-		return nil, fmt.Errorf("%s: %d bytes after the header's JSON, only spaces expected", s.name, len(rest))
+		return nil, fmt.Errorf("%s: %d bytes after the header's JSON, expected only spaces", s.name, len(rest))
 	}
 	return spans, nil
 }
@@ -207,12 +207,12 @@ func (s *Safetensors) parseHeader(size int64) ([]span, error) {
 // wholeNumbers is a list that must be there, and hold no null.
 func wholeNumbers(field string, list *[]*int64) ([]int64, error) {
 	if list == nil {
-		return nil, fmt.Errorf("%s: missing or null, a list of whole numbers expected", field)
+		return nil, fmt.Errorf("%s: missing or null, expected a list of whole numbers", field)
 	}
 	numbers := make([]int64, len(*list))
 	for i, n := range *list {
 		if n == nil {
-			return nil, fmt.Errorf("%s/%d: null found, a whole number expected", field, i)
+			return nil, fmt.Errorf("%s/%d: found null, expected a whole number", field, i)
 		}
 		numbers[i] = *n
 	}
@@ -223,7 +223,7 @@ func wholeNumbers(field string, list *[]*int64) ([]int64, error) {
 func (e headerEntry) tensor(size int64) (Tensor, span, error) {
 	var t Tensor
 	if e.DType == nil {
-		return t, span{}, errors.New("dtype: missing or null, a string expected")
+		return t, span{}, errors.New("dtype: missing or null, expected a string")
 	}
 	shape, err := wholeNumbers("shape", e.Shape)
 	if err != nil {
@@ -237,7 +237,7 @@ func (e headerEntry) tensor(size int64) (Tensor, span, error) {
 	t.Shape = make([]int, len(shape))
 	for i, d := range shape {
 		if int64(int(d)) != d {
-			return t, span{}, fmt.Errorf("shape/%d: %d found, which is beyond this machine", i, d)
+			return t, span{}, fmt.Errorf("shape/%d: found %d, which is beyond this machine", i, d)
 		}
 		t.Shape[i] = int(d)
 	}
@@ -246,15 +246,15 @@ func (e headerEntry) tensor(size int64) (Tensor, span, error) {
 		return t, span{}, err
 	}
 	if len(offsets) != 2 {
-		return t, span{}, fmt.Errorf("data_offsets: %d numbers found, [begin, end] expected", len(offsets))
+		return t, span{}, fmt.Errorf("data_offsets: found %d numbers, expected [begin, end]", len(offsets))
 	}
 	sp := span{begin: offsets[0], end: offsets[1]}
 	if sp.begin < 0 || sp.end < sp.begin || sp.end > size {
-		return t, span{}, fmt.Errorf("data_offsets [%d, %d] found, 0 <= begin <= end <= %d expected, the bytes of data in the file",
+		return t, span{}, fmt.Errorf("found data_offsets [%d, %d], expected 0 <= begin <= end <= %d, the bytes of data in the file",
 			sp.begin, sp.end, size)
 	}
 	if sp.end-sp.begin != want {
-		return t, span{}, fmt.Errorf("%d bytes found by data_offsets, %d expected for %s %v", sp.end-sp.begin, want, t.DType, t.Shape)
+		return t, span{}, fmt.Errorf("found %d bytes by data_offsets, expected %d for %s %v", sp.end-sp.begin, want, t.DType, t.Shape)
 	}
 	return t, sp, nil
 }

@@ -64,18 +64,18 @@ func TestSafetensorsRoundTrip(t *testing.T) {
 			rt.Fatalf("header of %d bytes, metadata %v, %v", len(s.header), header.Metadata, err)
 		}
 		if len(s.Names()) != len(tensors) {
-			rt.Fatalf("tensors %q, %d expected", s.Names(), len(tensors))
+			rt.Fatalf("tensors %q, expected %d", s.Names(), len(tensors))
 		}
 		for i, name := range s.Names() {
 			got, err := s.Tensor(name)
 			want := tensors[i]
 			if err != nil || got.Name != want.Name || got.DType != want.DType || !bytes.Equal(got.Data, want.Data) ||
 				fmt.Sprint(got.Shape) != fmt.Sprint(want.Shape) {
-				rt.Fatalf("tensor %d: %v found, %v expected (%v)", i, got, want, err)
+				rt.Fatalf("tensor %d: found %v, expected %v (%v)", i, got, want, err)
 			}
 		}
 		if n := len(s.Names()); n != len(tensors) {
-			rt.Fatalf("%d tensors found, %d expected", n, len(tensors))
+			rt.Fatalf("found %d tensors, expected %d", n, len(tensors))
 		}
 		cut := rapid.IntRange(0, len(data)-1).Draw(rt, "cut")
 		if _, err := ParseSafetensors("x", data[:cut]); err == nil {
@@ -97,17 +97,17 @@ func TestSafetensorsRefused(t *testing.T) {
 		want   []string
 	}{
 		"beyond the file":       {`{"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}`, 8, []string{`"a"`, "[0, 16]", "8"}},
-		"too few bytes":         {`{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}`, 8, []string{`"a"`, "8 bytes", "12 expected"}},
-		"too many bytes":        {`{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,8]}}`, 8, []string{`"a"`, "8 bytes", "4 expected"}},
-		"overlap":               {`{` + good + `,"b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}`, 8, []string{`"b"`, "overlap", "4", "8 expected"}},
+		"too few bytes":         {`{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}`, 8, []string{`"a"`, "8 bytes", "expected 12"}},
+		"too many bytes":        {`{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,8]}}`, 8, []string{`"a"`, "8 bytes", "expected 4"}},
+		"overlap":               {`{` + good + `,"b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}`, 8, []string{`"b"`, "overlap", "4", "expected 8"}},
 		"the same place twice":  {`{` + good + `,"b":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}`, 8, []string{"overlap"}},
 		"gap":                   {`{` + good + `,"b":{"dtype":"F32","shape":[1],"data_offsets":[12,16]}}`, 16, []string{`"b"`, "gap", "12"}},
 		"gap at the start":      {`{"b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}`, 8, []string{`"b"`, "gap"}},
-		"bytes left over":       {`{` + good + `}`, 12, []string{"12 bytes", "8 expected"}},
+		"bytes left over":       {`{` + good + `}`, 12, []string{"12 bytes", "expected 8"}},
 		"backwards":             {`{"a":{"dtype":"F32","shape":[0],"data_offsets":[8,0]}}`, 8, []string{`"a"`, "[8, 0]"}},
 		"negative offset":       {`{"a":{"dtype":"F32","shape":[4],"data_offsets":[-8,8]}}`, 8, []string{`"a"`, "-8"}},
 		"huge offset":           {`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,18446744073709551616]}}`, 8, []string{"/a/data_offsets/1"}},
-		"three offsets":         {`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8,8]}}`, 8, []string{`"a"`, "data_offsets: 3 numbers"}},
+		"three offsets":         {`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8,8]}}`, 8, []string{`"a"`, "data_offsets: found 3 numbers"}},
 		"product overflows":     {`{"a":{"dtype":"F32","shape":[4294967296,4294967296,2],"data_offsets":[0,8]}}`, 8, []string{`"a"`, "4294967296"}},
 		"product wraps to zero": {`{"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}}`, 0, []string{`"a"`}},
 		"negative dimension":    {`{"a":{"dtype":"F32","shape":[-1,-2],"data_offsets":[0,8]}}`, 8, []string{`"a"`, "-1"}},
@@ -120,11 +120,11 @@ func TestSafetensorsRefused(t *testing.T) {
 		"name twice":            {`{` + good + `,` + good + `}`, 8, []string{"/a: found twice"}},
 		"key twice":             {`{"a":{"dtype":"F32","dtype":"F16","shape":[2],"data_offsets":[0,8]}}`, 8, []string{"dtype"}},
 		"metadata of numbers":   {`{"__metadata__":{"format":1},` + good + `}`, 8, []string{"__metadata__"}},
-		"metadata of null":      {`{"__metadata__":{"format":null},` + good + `}`, 8, []string{"/__metadata__/format: null found, a string expected"}},
+		"metadata of null":      {`{"__metadata__":{"format":null},` + good + `}`, 8, []string{"/__metadata__/format: found null, expected a string"}},
 		"not an object":         {`[1]`, 0, []string{"'{'"}},
-		"null in a shape":       {`{"a":{"dtype":"F32","shape":[null,32],"data_offsets":[0,8]}}`, 8, []string{`"a"`, "shape/0: null found"}},
-		"null offset":           {`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,null]}}`, 8, []string{`"a"`, "data_offsets/1: null found"}},
-		"long name":             {`{"` + long + `":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}`, 8, []string{"nnn", "12 expected"}},
+		"null in a shape":       {`{"a":{"dtype":"F32","shape":[null,32],"data_offsets":[0,8]}}`, 8, []string{`"a"`, "shape/0: found null"}},
+		"null offset":           {`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,null]}}`, 8, []string{`"a"`, "data_offsets/1: found null"}},
+		"long name":             {`{"` + long + `":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}`, 8, []string{"nnn", "expected 12"}},
 		"long name, unread":     {`{"` + long + `":{"dtype":3}}`, 8, []string{"nnn", "expected a string"}},
 		"long name twice":       {`{"` + long + `":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"` + long + `":{}}`, 8, []string{"nnn", "found twice"}},
 		"long name, gap":        {`{"` + long + `":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[0],"data_offsets":[5,5]}}`, 8, []string{"nnn", "gap"}},

@@ -34,7 +34,7 @@ type VersionError struct {
 }
 
 func (e *VersionError) Error() string {
-	return fmt.Sprintf("%s: format version %d found, %d expected at most: use the afctl that wrote it, or a newer one",
+	return fmt.Sprintf("%s: found format version %d, expected %d at most: use the afctl that wrote it, or a newer one",
 		e.File, e.Found, e.Known)
 }
 

@@ -83,7 +83,7 @@ func (l *MetricsLog) Append(line []byte) error {
 		return fmt.Errorf("metrics: %w", err)
 	}
 	if bytes.IndexByte(line, '\n') >= 0 || len(line) >= maxMetricsLine {
-		return fmt.Errorf("metrics: %s: one line of less than %d bytes expected, %d found", l.path, maxMetricsLine, len(line))
+		return fmt.Errorf("metrics: %s: found a line of %d bytes, expected less than %d", l.path, len(line), maxMetricsLine)
 	}
 	record := append(bytes.Clone(line), '\n') // one write: a line is never cut by another process
 	n, err := l.file.Write(record)
@@ -116,7 +116,7 @@ func metricsStep(where string, line []byte) (int, error) {
 		return 0, err
 	}
 	if head.Step == nil || *head.Step < 0 {
-		return 0, fmt.Errorf("%s: an object with a step >= 0 expected", where)
+		return 0, fmt.Errorf("%s: expected an object with a step >= 0", where)
 	}
 	return *head.Step, nil
 }
@@ -176,7 +176,7 @@ func scanMetrics(path string, r io.Reader, step int) (last int, keep int64, err 
 			return 0, 0, err
 		}
 		if s < previous {
-			return 0, 0, fmt.Errorf("%s:%d: step %d found after step %d: steps must not fall", path, number, s, previous)
+			return 0, 0, fmt.Errorf("%s:%d: found step %d after step %d: steps must not fall", path, number, s, previous)
 		}
 		previous = s
 		if s <= step {

@@ -39,7 +39,7 @@ func TestTruncateMetrics(t *testing.T) {
 			t.Fatalf("last step %d, error %v; %d expected", last, err, min(steps, to))
 		}
 		if got, err := os.ReadFile(path); err != nil || string(got) != want.String() {
-			t.Fatalf("%q left, %q expected (%v)", got, want.String(), err)
+			t.Fatalf("%q left, expected %q (%v)", got, want.String(), err)
 		}
 		l, err := OpenMetricsLog(path)
 		if err != nil {
@@ -70,7 +70,7 @@ func TestTruncateMetricsRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := TruncateMetrics(path, 0); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%.40q: error %v, one with %q expected", c.content, err, c.want)
+			t.Errorf("%.40q: error %v, expected one with %q", c.content, err, c.want)
 		}
 		if got, err := os.ReadFile(path); err != nil || string(got) != c.content {
 			t.Errorf("%.40q: the file was changed (%v)", c.content, err)
@@ -80,10 +80,10 @@ func TestTruncateMetricsRefuses(t *testing.T) {
 	if err := unix.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := TruncateMetrics(pipe, 0); err == nil || !strings.Contains(err.Error(), pipe+": a named pipe found") {
+	if _, err := TruncateMetrics(pipe, 0); err == nil || !strings.Contains(err.Error(), pipe+": found a named pipe") {
 		t.Errorf("a pipe: %v", err)
 	}
-	if _, err := OpenMetricsLog(pipe); err == nil || !strings.Contains(err.Error(), "a named pipe found") {
+	if _, err := OpenMetricsLog(pipe); err == nil || !strings.Contains(err.Error(), "found a named pipe") {
 		t.Errorf("a pipe: %v", err)
 	}
 	if last, err := TruncateMetrics(filepath.Join(t.TempDir(), "none"), 5); err != nil || last != 0 {
@@ -153,7 +153,7 @@ func TestMetricsLogRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := OpenMetricsLog(path); !errors.Is(err, ErrTorn) {
-		t.Errorf("a torn file: error %v, ErrTorn expected", err)
+		t.Errorf("a torn file: error %v, expected ErrTorn", err)
 	}
 }
 

@@ -129,7 +129,7 @@ func TestTaskRoundTrip(t *testing.T) {
 		t.Errorf("the same task twice: %v", err)
 	}
 	if err := s.PutTasks(ctx, []flow.Task{{ID: "new"}, other}); err == nil || !strings.Contains(err.Error(), `"t"`) {
-		t.Errorf("a task with other content: error %v, one that names it expected", err)
+		t.Errorf("a task with other content: error %v, expected one that names it", err)
 	}
 	for _, task := range collect(t, s.Tasks(ctx)) {
 		if task.ID == "new" {

@@ -100,7 +100,7 @@ func (s *Store) PutMetrics(ctx context.Context, step int, line []byte) error {
 	text := strings.TrimSuffix(string(line), "\n")
 	var err error
 	if !jsontext.Value(text).IsValid() || step < 0 {
-		err = errors.New("a step >= 0 and a JSON value expected")
+		err = errors.New("expected a step >= 0 and a JSON value")
 	} else {
 		err = s.write.do(ctx, true, func(c *writeConn) error {
 			_, err := c.exec(`INSERT INTO metrics (step, line) VALUES (?, ?)
@@ -155,7 +155,7 @@ func (s *Store) PutPolicy(ctx context.Context, version int, adapterHash string, 
 		err = c.row(`SELECT adapter_hash, step FROM policy_versions WHERE version = ?`, []any{version},
 			&there.AdapterHash, &there.Step)
 		if err == nil && (there.AdapterHash != adapterHash || there.Step != step) {
-			err = fmt.Errorf("adapter %s of step %d found, adapter %s of step %d given: a resume begins with Rewind",
+			err = fmt.Errorf("found adapter %s of step %d, given %s of step %d: a resume begins with Rewind",
 				there.AdapterHash, there.Step, adapterHash, step)
 		}
 		return err

@@ -113,10 +113,10 @@ func storeVersion(ctx context.Context, q queryer) (int, error) {
 	case application == 0 && version == 0 && objects == 0:
 		return 0, nil
 	case application == storeApplicationID:
-		return 0, fmt.Errorf("%w: user_version %d found, a schema version of 1 to %d expected: the file was changed by another program: move it away",
+		return 0, fmt.Errorf("%w: found user_version %d, expected a schema version of 1 to %d: the file was changed by another program: move it away",
 			ErrForeign, version, len(storeMigrations))
 	}
-	return 0, fmt.Errorf("%w: a SQLite database with application_id %#x, %#x expected: move it away",
+	return 0, fmt.Errorf("%w: a SQLite database with application_id %#x, expected %#x: move it away",
 		ErrForeign, uint32(application), storeApplicationID)
 }
 
@@ -131,7 +131,7 @@ func checkVersion(ctx context.Context, q queryer, path string) error {
 	case version == 0:
 		return fmt.Errorf("%w: the file is empty: its run has not begun", ErrForeign)
 	case version < len(storeMigrations):
-		return fmt.Errorf("schema version %d found, %d expected: open it once for writing, as a resume does",
+		return fmt.Errorf("found schema version %d, expected %d: open it once for writing, as a resume does",
 			version, len(storeMigrations))
 	}
 	return nil

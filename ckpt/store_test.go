@@ -68,7 +68,7 @@ func TestPutTrajectoryReplaces(t *testing.T) {
 	}
 	got := collect(t, s.Trajectories(ctx, Query{}))
 	if len(got) != 1 || *got[0].Reward != 2 {
-		t.Fatalf("%d trajectories, the last one alone expected", len(got))
+		t.Fatalf("%d trajectories, expected the last one alone", len(got))
 	}
 	for _, table := range []string{"turns", "agent_steps"} {
 		var n int
@@ -142,7 +142,7 @@ func TestPutTrajectoryRefuses(t *testing.T) {
 		want string
 	}{{nan, "reward"}, {stranger, `"nobody"`}, {slow, "steps[0]"}, {negative, "sample"}} {
 		if err := s.PutTrajectory(ctx, 1, PhaseTrain, c.t); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("error %v, one with %q expected", err, c.want)
+			t.Errorf("error %v, expected one with %q", err, c.want)
 		}
 	}
 	if got := collect(t, s.Trajectories(ctx, Query{})); len(got) != 0 {
@@ -221,7 +221,7 @@ func TestConcurrentPutsShareCommitsNotErrors(t *testing.T) {
 	s.write.mu.Unlock()
 	wg.Wait()
 	if got := collect(t, s.Trajectories(ctx, Query{})); len(got) != 32 {
-		t.Errorf("%d trajectories, 32 expected", len(got))
+		t.Errorf("%d trajectories, expected 32", len(got))
 	}
 }
 
@@ -233,7 +233,7 @@ func TestStoreHonoursContext(t *testing.T) {
 	err := s.PutTrajectory(ctx, 1, PhaseTrain, trajectory("g", 0, 0, "h", 1))
 	s.write.mu.Unlock()
 	if !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("error %v, the context's expected", err)
+		t.Errorf("error %v, expected the context's", err)
 	}
 	if err := s.PutTrajectory(t.Context(), 2, PhaseTrain, trajectory("g", 0, 0, "h", 1)); err != nil {
 		t.Errorf("after a caller that left: %v", err)
@@ -245,7 +245,7 @@ func TestStoreHonoursContext(t *testing.T) {
 		errs = append(errs, err)
 	}
 	if len(errs) != 1 || !errors.Is(errs[0], context.Canceled) {
-		t.Errorf("errors %v, one expected, the context's", errs)
+		t.Errorf("errors %v, expected one, the context's", errs)
 	}
 }
 
@@ -271,16 +271,16 @@ func TestReadOnlyStore(t *testing.T) {
 		}
 	}
 	if n != 1 {
-		t.Errorf("%d trajectories, 1 expected", n)
+		t.Errorf("%d trajectories, expected 1", n)
 	}
 	if got := collect(t, r.Trajectories(ctx, Query{})); len(got) != 2 {
-		t.Errorf("%d trajectories afterwards, 2 expected", len(got))
+		t.Errorf("%d trajectories afterwards, expected 2", len(got))
 	}
 	_, rewind := r.Rewind(ctx, Policy{})
 	for _, err := range []error{r.PutTasks(ctx, nil), r.PutTrajectory(ctx, 1, "p", trajectory("g", 0, 0, "h", 1)),
 		r.PutMetrics(ctx, 1, []byte("{}")), r.PutPolicy(ctx, 1, "h", 1), rewind} {
 		if !errors.Is(err, ErrReadOnly) {
-			t.Errorf("error %v, ErrReadOnly expected", err)
+			t.Errorf("error %v, expected ErrReadOnly", err)
 		}
 	}
 	if _, err := OpenStoreReadOnly(ctx, filepath.Join(t.TempDir(), "none.db")); !errors.Is(err, fs.ErrNotExist) {
@@ -313,8 +313,8 @@ func TestOpenStoreRefuses(t *testing.T) {
 	})
 	newer := newFile("newer.db", execute(fmt.Sprintf("CREATE TABLE t (x); PRAGMA application_id = %d; PRAGMA user_version = 99", storeApplicationID)))
 	unversioned := newFile("unversioned.db", execute(fmt.Sprintf("CREATE TABLE t (x); PRAGMA application_id = %d; PRAGMA user_version = 0", storeApplicationID)))
-	if _, err := OpenStoreReadOnly(ctx, unversioned); err == nil || !strings.Contains(err.Error(), "user_version 0 found") || strings.Contains(err.Error(), "application_id") {
-		t.Errorf("%v, an error that names user_version expected", err)
+	if _, err := OpenStoreReadOnly(ctx, unversioned); err == nil || !strings.Contains(err.Error(), "found user_version 0") || strings.Contains(err.Error(), "application_id") {
+		t.Errorf("%v, expected an error that names user_version", err)
 	}
 	for _, path := range []string{foreign, text, newer, unversioned} {
 		before, err := os.ReadFile(path)
@@ -326,9 +326,9 @@ func TestOpenStoreRefuses(t *testing.T) {
 			var version *VersionError
 			switch {
 			case path == newer && (!errors.As(err, &version) || version.Found != 99 || version.Known != len(storeMigrations)):
-				t.Errorf("%s, %s: error %v, a *VersionError expected", filepath.Base(path), name, err)
+				t.Errorf("%s, %s: error %v, expected a *VersionError", filepath.Base(path), name, err)
 			case path != newer && !errors.Is(err, ErrForeign):
-				t.Errorf("%s, %s: error %v, ErrForeign expected", filepath.Base(path), name, err)
+				t.Errorf("%s, %s: error %v, expected ErrForeign", filepath.Base(path), name, err)
 			}
 		}
 		if after, err := os.ReadFile(path); err != nil || string(after) != string(before) {
@@ -351,7 +351,7 @@ func TestStorePathWithSpecialCharacters(t *testing.T) {
 		t.Error(err)
 	}
 	if err := s.PutMetrics(t.Context(), 1, []byte("{}")); !errors.Is(err, fs.ErrClosed) {
-		t.Errorf("after Close: error %v, fs.ErrClosed expected", err)
+		t.Errorf("after Close: error %v, expected fs.ErrClosed", err)
 	}
 }
 
@@ -371,10 +371,10 @@ func TestStoreDiskFull(t *testing.T) {
 	}
 	limit(100) // SQLite's own way to run out of room
 	if err := s.PutTrajectory(ctx, 1, PhaseTrain, big); !errors.Is(err, unix.ENOSPC) || strings.Contains(err.Error(), "(13)") {
-		t.Errorf("error %v, ENOSPC expected, in the system's words alone", err)
+		t.Errorf("error %v, expected ENOSPC, in the system's words alone", err)
 	}
 	if got := collect(t, s.Trajectories(ctx, Query{})); len(got) != 1 || got[0].Group != "g" {
-		t.Errorf("%d trajectories, the first one alone expected", len(got))
+		t.Errorf("%d trajectories, expected the first one alone", len(got))
 	}
 	limit(1 << 20)
 	if err := s.PutTrajectory(ctx, 1, PhaseTrain, big); err != nil {

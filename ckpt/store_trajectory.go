@@ -49,7 +49,7 @@ func (s *Store) PutTrajectory(ctx context.Context, step int, phase string, t *fl
 
 func encodeTrajectory(step int, phase string, t *flow.Trajectory) (*trajectoryRow, error) {
 	if phase == "" || step < 0 || t.Sample < 0 {
-		return nil, errors.New("a phase, a step >= 0 and a sample >= 0 expected")
+		return nil, errors.New("expected a phase, a step >= 0 and a sample >= 0")
 	}
 	sampling, err := encodeJSON(t.Sampling)
 	if err != nil {
@@ -128,7 +128,7 @@ func (r *trajectoryRow) put(c *writeConn) error {
 // finite refuses what SQLite would store as NULL (NaN), and infinities with it.
 func finite(name string, x float64) error {
 	if math.IsNaN(x) || math.IsInf(x, 0) {
-		return fmt.Errorf("%s: %v found, a finite number expected", name, x)
+		return fmt.Errorf("%s: found %v, expected a finite number", name, x)
 	}
 	return nil
 }
@@ -151,7 +151,7 @@ func encodeWords[T any](elements []T, word func(T) uint32) []byte {
 // decodeWords is the reverse; nil for none.
 func decodeWords[T any](b []byte, element func(uint32) T) ([]T, error) {
 	if len(b)%4 != 0 {
-		return nil, fmt.Errorf("%d bytes found, a multiple of 4 expected", len(b))
+		return nil, fmt.Errorf("found %d bytes, expected a multiple of 4", len(b))
 	}
 	if len(b) == 0 {
 		return nil, nil

@@ -96,7 +96,7 @@ func openWriteConn(ctx context.Context, db *sql.DB, path string) (*writeConn, er
 		var mode string
 		err = conn.QueryRowContext(ctx, "PRAGMA journal_mode = WAL").Scan(&mode)
 		if err == nil && mode != "wal" {
-			err = fmt.Errorf("journal mode %q found, wal expected: the file system must have shared memory", mode)
+			err = fmt.Errorf("found journal mode %q, expected wal: the file system must have shared memory", mode)
 		}
 	}
 	if err == nil {

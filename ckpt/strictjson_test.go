@@ -53,7 +53,7 @@ func TestDecodeJSON(t *testing.T) {
 			err := DecodeJSON("f.json", []byte(test.data), &v, unknown)
 			switch {
 			case (err == nil) != (want == ""):
-				t.Errorf("%s (ignore unknown %v): error %v, %q expected", test.data, unknown, err, want)
+				t.Errorf("%s (ignore unknown %v): error %v, expected %q", test.data, unknown, err, want)
 			case err != nil && (!strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "f.json:")):
 				t.Errorf("%s (ignore unknown %v): %q is not in the message: %v", test.data, unknown, want, err)
 			}
@@ -66,13 +66,13 @@ func TestQuotedValuesAreOnOneLine(t *testing.T) {
 	const list = "[\n    0,\n    1\n  ]"
 	for _, text := range []string{`"init_lora_weights": `, `"layer_replication": `} {
 		_, err := parseAdapterConfig("f", []byte(`{"peft_type": "LORA", "r": 4, "lora_alpha": 8, `+text+list+`}`))
-		if err == nil || !strings.Contains(err.Error(), "[0,1] found") {
-			t.Errorf("%s: error %v, [0,1] found expected", text, err)
+		if err == nil || !strings.Contains(err.Error(), "found [0,1]") {
+			t.Errorf("%s: error %v, expected one with [0,1]", text, err)
 		}
 	}
 	for _, key := range []string{"type", "rope_theta"} {
-		if _, _, err := readRope(map[string]jsontext.Value{key: jsontext.Value(list)}); err == nil || !strings.Contains(err.Error(), "[0,1] found") {
-			t.Errorf("%s: error %v, [0,1] found expected", key, err)
+		if _, _, err := readRope(map[string]jsontext.Value{key: jsontext.Value(list)}); err == nil || !strings.Contains(err.Error(), "found [0,1]") {
+			t.Errorf("%s: error %v, expected one with [0,1]", key, err)
 		}
 	}
 }

@@ -62,7 +62,7 @@ func (e *TemplateRefusal) Error() string {
 // templates use, "bos_token", "eos_token", "pad_token" and so on.
 func ParseChatTemplate(name, source string, tokens map[string]string) (*ChatTemplate, error) {
 	if len(source) > maxTemplateBytes {
-		return nil, fmt.Errorf("%s: a chat template of %d bytes, at most %d expected", name, len(source), maxTemplateBytes)
+		return nil, fmt.Errorf("%s: a chat template of %d bytes, expected at most %d", name, len(source), maxTemplateBytes)
 	}
 	t := &ChatTemplate{tokens: maps.Clone(tokens)}
 	err := guard(func() (err error) {

@@ -48,7 +48,7 @@ func boundedRange(_ *exec.Evaluator, params *exec.VarArgs) ([]int, error) {
 	case 3:
 		start, stop, step = args[0].Integer(), args[1].Integer(), args[2].Integer()
 	default:
-		return nil, fmt.Errorf("range: %d arguments found, 1 to 3 expected", len(args))
+		return nil, fmt.Errorf("range: found %d arguments, expected 1 to 3", len(args))
 	}
 	if step == 0 {
 		return nil, errors.New("range: a step of 0")

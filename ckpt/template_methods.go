@@ -126,7 +126,7 @@ func callMethod(name, of string, ok bool, in *exec.Value, params *exec.VarArgs, 
 	}
 	a := make(bound, len(names))
 	if len(params.Args) > len(names) {
-		return exec.AsValue(fmt.Errorf("%s: %d arguments found, at most %d expected", name, len(params.Args), len(names)))
+		return exec.AsValue(fmt.Errorf("%s: found %d arguments, expected at most %d", name, len(params.Args), len(names)))
 	}
 	used := len(params.Args)
 	for i, parameter := range names {
@@ -147,7 +147,7 @@ func callMethod(name, of string, ok bool, in *exec.Value, params *exec.VarArgs, 
 		a[i] = given
 	}
 	if used < len(params.Args)+len(params.KwArgs) {
-		return exec.AsValue(fmt.Errorf("%s: an argument of another name found, %s expected", name, strings.ReplaceAll(strings.Join(names, ", "), "!", "")))
+		return exec.AsValue(fmt.Errorf("%s: found an argument of another name, expected %s", name, strings.ReplaceAll(strings.Join(names, ", "), "!", "")))
 	}
 	defer func() {
 		if r := recover(); r != nil {
@@ -163,7 +163,7 @@ func callMethod(name, of string, ok bool, in *exec.Value, params *exec.VarArgs, 
 
 func (a bound) text(i int) string {
 	if !a[i].IsString() {
-		panic(badArgument(fmt.Sprintf("argument %d: %.40q found, a text expected", i+1, a[i].String())))
+		panic(badArgument(fmt.Sprintf("argument %d: found %.40q, expected a text", i+1, a[i].String())))
 	}
 	return a[i].String()
 }
@@ -175,7 +175,7 @@ func (a bound) number(i, without int) int {
 	case a[i].IsBool():
 		return map[bool]int{true: 1}[a[i].Bool()]
 	case !a[i].IsInteger():
-		panic(badArgument(fmt.Sprintf("argument %d: %.40q found, a number expected", i+1, a[i].String())))
+		panic(badArgument(fmt.Sprintf("argument %d: found %.40q, expected a number", i+1, a[i].String())))
 	}
 	return a[i].Integer()
 }
@@ -239,7 +239,7 @@ func (a bound) pad(s string, before func(n int) int) string {
 		fill = a.text(1)
 	}
 	if utf8.RuneCountInString(fill) != 1 {
-		panic(badArgument(fmt.Sprintf("argument 2: %.40q found, one character expected", fill)))
+		panic(badArgument(fmt.Sprintf("argument 2: found %.40q, expected one character", fill)))
 	}
 	n := max(a.number(0, 0)-utf8.RuneCountInString(s), 0)
 	return strings.Repeat(fill, before(n)) + s + strings.Repeat(fill, n-before(n))
@@ -247,7 +247,7 @@ func (a bound) pad(s string, before func(n int) int) string {
 
 func (a bound) join(separator string) string {
 	if !a[0].IsIterable() {
-		panic(badArgument(fmt.Sprintf("argument 1: %.40q found, a list of texts expected", a[0].String())))
+		panic(badArgument(fmt.Sprintf("argument 1: found %.40q, expected a list of texts", a[0].String())))
 	}
 	var parts []string
 	characters(a[0]).Iterate(func(_, _ int, item, _ *exec.Value) bool {

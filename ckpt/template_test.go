@@ -76,7 +76,7 @@ func TestChatTemplateGolden(t *testing.T) {
 		var refusal *TemplateRefusal
 		switch {
 		case c.Refused != "" && (!errors.As(err, &refusal) || refusal.Message != c.Refused):
-			t.Errorf("%s %s: error %v, refusal %q expected", c.Template, c.Chat, err, c.Refused)
+			t.Errorf("%s %s: error %v, expected refusal %q", c.Template, c.Chat, err, c.Refused)
 		case c.Refused == "" && err != nil:
 			t.Errorf("%s %s: %v", c.Template, c.Chat, err)
 		case c.Refused == "" && text != c.Text:
@@ -174,15 +174,15 @@ func TestChatTemplateRefused(t *testing.T) {
 // An error says in which line and what, and nothing of the tree that the template is rewritten to.
 func TestChatTemplateErrorText(t *testing.T) {
 	for source, want := range map[string]string{
-		"{{ ('a'.split(1) ~ 'x')[0] }}":                        `line 2: split: argument 1: "1" found, a text expected`,
+		"{{ ('a'.split(1) ~ 'x')[0] }}":                        `line 2: split: argument 1: found "1", expected a text`,
 		"{% if true %}\n{{ nothing['a'].strip() }}{% endif %}": `line 3: item "a" of none`,
 		"{{ [1].split() }}":                                    `line 2: split: a method of a text, not of "[1]"`,
 		"{% set x = 'a'.replace('b') %}":                       `line 2: replace: no argument new`,
-		"{{ 'a'.replace(old='a', new='b', times=1) }}":         `line 2: replace: an argument of another name found, old, new, count expected`,
+		"{{ 'a'.replace(old='a', new='b', times=1) }}":         `line 2: replace: found an argument of another name, expected old, new, count`,
 	} {
 		_, err := ParseChatTemplate("t.jinja", "{% for m in messages %}{{ m.content }}{% endfor %}\n"+source, nil)
 		if want = "t.jinja: chat template: render chat template: " + want; err == nil || err.Error() != want {
-			t.Errorf("%s: %v, %s expected", source, err, want)
+			t.Errorf("%s: %v, expected %s", source, err, want)
 		}
 	}
 }
@@ -285,7 +285,7 @@ func TestChatTemplateMeteredValues(t *testing.T) {
 			continue
 		}
 		if text, err := template.Render([]Message{{"user", ""}}, RenderOptions{}); err != nil || text != "|"+want {
-			t.Errorf("%s: %q, %v, %q expected", source, text, err, want)
+			t.Errorf("%s: %q, %v, expected %q", source, text, err, want)
 		}
 	}
 }

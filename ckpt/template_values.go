@@ -85,7 +85,7 @@ func itemOf(e *exec.Evaluator, in, key *exec.Value) (v *exec.Value, found bool, 
 		}
 		return exec.ToValue(list.Index(i)), true, nil
 	}
-	return none, false, fmt.Errorf("item %.100q found, a number of a list or text, or a text of a mapping, expected", key.String())
+	return none, false, fmt.Errorf("found item %.100q, expected a number of a list or text, or a text of a mapping", key.String())
 }
 
 // characterAt is the character at i, counted from the end where i is negative, or nothing. The way to it is charged for, as loops go it many times.

@@ -200,11 +200,11 @@ func TestTensorBoardFilesSort(t *testing.T) {
 func TestMaskedCRC(t *testing.T) {
 	zeros := make([]byte, 32)
 	if crc := crc32.Checksum(zeros, castagnoli); crc != 0x8a9136aa {
-		t.Errorf("CRC-32C %#x, 0x8a9136aa expected", crc)
+		t.Errorf("CRC-32C %#x, expected 0x8a9136aa", crc)
 	}
 	const want = 0x0fd7fffa // (0x8a9136aa rotated right by 15) + 0xa282ead8
 	if got := maskedCRC(zeros); got != want {
-		t.Errorf("masked %#x, %#x expected", got, uint32(want))
+		t.Errorf("masked %#x, expected %#x", got, uint32(want))
 	}
 }
 

@@ -49,7 +49,7 @@ func (f folder) weights() (*shards, error) {
 	}
 	for _, other := range []string{"pytorch_model.bin", "pytorch_model.bin.index.json"} {
 		if f.has(other) {
-			return nil, fmt.Errorf("%s: %s found, %s or %s expected: load the model in transformers and save it with safe_serialization=True",
+			return nil, fmt.Errorf("%s: found %s, expected %s or %s: load the model in transformers and save it with safe_serialization=True",
 				f.name, other, weightsFile, weightsIndexFile)
 		}
 	}
@@ -112,11 +112,11 @@ func parseWeightsIndex(file string, data []byte) (weightsIndex, error) {
 		return index, err
 	}
 	if len(index.WeightMap) == 0 {
-		return index, fmt.Errorf("%s: weight_map: empty or missing, an object from tensor names to file names expected", file)
+		return index, fmt.Errorf("%s: weight_map: empty or missing, expected an object from tensor names to file names", file)
 	}
 	for name, shardFile := range index.WeightMap {
 		if strings.ContainsAny(shardFile, `/\`) || !strings.HasSuffix(shardFile, ".safetensors") {
-			return index, fmt.Errorf("%s: weight_map: tensor %.100q: file %.100q found, the name of a .safetensors file of the same folder expected",
+			return index, fmt.Errorf("%s: weight_map: tensor %.100q: found file %.100q, expected the name of a .safetensors file of the same folder",
 				file, name, shardFile)
 		}
 	}
@@ -137,7 +137,7 @@ func (s *shards) open(f folder, index weightsIndex) error {
 				if want == "" {
 					want = "no file"
 				}
-				return fmt.Errorf("%s: tensor %.100q: found in %s, %.100s expected by the index", f.name, tensor, name, want)
+				return fmt.Errorf("%s: tensor %.100q: found in %s, expected in %.100s by the index", f.name, tensor, name, want)
 			}
 			s.where[tensor] = i
 			s.names = append(s.names, tensor)

@@ -49,7 +49,10 @@ func (e *Engine) Begin(u *flow.Update) (*Update, error) {
 	if err == nil { // of one layer, the reference's pass and that of lo for k1 may take more: they select no rows in the midst of it
 		err = e.reserve(up.forests, true, false, false)
 	}
-	return up, err
+	if err != nil {
+		return nil, err
+	}
+	return up, nil
 }
 
 // Epoch returns how many steps were taken.

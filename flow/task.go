@@ -12,6 +12,9 @@ type Task struct {
 	Scorer string `json:"scorer,omitempty"`
 	// Choices are the options of a multiple-choice question, in order (A, B, ...).
 	Choices []string `json:"choices,omitempty"`
-	// Meta carries what a report groups by, such as "family" in the gym. Solvers never see it.
+	// Meta carries what is known about the task besides, such as its MetaFamily. Solvers never see it.
 	Meta map[string]string `json:"meta,omitempty"`
 }
+
+// MetaFamily is the key of Task.Meta by which figures are broken down.
+const MetaFamily = "family"

@@ -115,7 +115,7 @@ func TestLoadTemplate(t *testing.T) {
 	if err := unix.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]string{pipe: "a named pipe found, a regular file expected", "/dev/zero": "a device found, a regular file expected"} {
+	for path, want := range map[string]string{pipe: "found a named pipe, expected a regular file", "/dev/zero": "found a device, expected a regular file"} {
 		_, err := LoadTemplate(path)
 		if err == nil {
 			t.Fatalf("%s is taken", path)

@@ -19,7 +19,7 @@ import (
 func heldOutTasks() []flow.Task {
 	var tasks []flow.Task
 	for i, family := range []string{"lookup", "lookup", "two-hop"} {
-		tasks = append(tasks, flow.Task{ID: "h" + strconv.Itoa(i), Question: "?", Meta: map[string]string{eval.MetaFamily: family}})
+		tasks = append(tasks, flow.Task{ID: "h" + strconv.Itoa(i), Question: "?", Meta: map[string]string{flow.MetaFamily: family}})
 	}
 	return tasks
 }

@@ -64,7 +64,7 @@ func newReport(r Run, all []flow.Trajectory) (*Report, error) {
 	byTask := group(r.Tasks, all)
 	out.Summary = summarize(r.Tasks, byTask, r.Repeats)
 	for _, task := range r.Tasks {
-		row := Row{Task: task.ID, Question: task.Question, Family: task.Meta[MetaFamily]}
+		row := Row{Task: task.ID, Question: task.Question, Family: task.Meta[flow.MetaFamily]}
 		for _, t := range byTask[task.ID] {
 			if t.Failed() {
 				row.Failures = append(row.Failures, t.Failure)

@@ -9,9 +9,6 @@ import (
 	"afctl/rollout"
 )
 
-// MetaFamily is the key of Task.Meta by which a summary is broken down.
-const MetaFamily = "family"
-
 // Labels of steps that chose no tool of the registry.
 const (
 	UnreadablePlan = "(unreadable plan)"
@@ -108,7 +105,7 @@ func summarize(tasks []flow.Task, byTask map[string][]*flow.Trajectory, repeats 
 	s := Summary{All: stats(tasks, byTask, repeats)}
 	families := make(map[string][]flow.Task)
 	for _, t := range tasks {
-		if f := t.Meta[MetaFamily]; f != "" {
+		if f := t.Meta[flow.MetaFamily]; f != "" {
 			families[f] = append(families[f], t)
 		}
 	}

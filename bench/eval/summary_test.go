@@ -16,10 +16,10 @@ func reward(r float64) *float64 { return &r }
 
 func sample() ([]flow.Task, []flow.Trajectory) {
 	tasks := []flow.Task{
-		{ID: "a", Question: "qa", Meta: map[string]string{MetaFamily: "easy"}},
-		{ID: "b", Question: "qb", Meta: map[string]string{MetaFamily: "hard"}},
-		{ID: "c", Question: "qc", Meta: map[string]string{MetaFamily: "hard"}},
-		{ID: "d", Question: "qd", Meta: map[string]string{MetaFamily: "hard"}},
+		{ID: "a", Question: "qa", Meta: map[string]string{flow.MetaFamily: "easy"}},
+		{ID: "b", Question: "qb", Meta: map[string]string{flow.MetaFamily: "hard"}},
+		{ID: "c", Question: "qc", Meta: map[string]string{flow.MetaFamily: "hard"}},
+		{ID: "d", Question: "qd", Meta: map[string]string{flow.MetaFamily: "hard"}},
 	}
 	ts := []flow.Trajectory{
 		{Task: "a", Answer: "x", Reward: reward(1), TotalMS: 1000, Steps: []flow.Step{{Tool: "Search", Args: []byte(`{"q":1}`)}},
@@ -82,7 +82,7 @@ func TestSummaryAddsUp(t *testing.T) {
 		var ts []flow.Trajectory
 		for i := range rapid.IntRange(1, 12).Draw(t, "tasks") {
 			id := string(rune('a' + i))
-			tasks = append(tasks, flow.Task{ID: id, Meta: map[string]string{MetaFamily: rapid.SampledFrom([]string{"f", "g", "h"}).Draw(t, "family")}})
+			tasks = append(tasks, flow.Task{ID: id, Meta: map[string]string{flow.MetaFamily: rapid.SampledFrom([]string{"f", "g", "h"}).Draw(t, "family")}})
 			for k := range rapid.IntRange(0, 3).Draw(t, "records") {
 				x := flow.Trajectory{Task: id, Sample: k, TotalMS: float64(rapid.IntRange(0, 9).Draw(t, "ms"))}
 				if rapid.IntRange(0, 3).Draw(t, "fails") > 0 {

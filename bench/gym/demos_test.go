@@ -27,7 +27,7 @@ func byFamily(t testing.TB, w *World, p rollout.Planner, tasks []flow.Task) (map
 	done := solve(t, w, p, tasks)
 	sum, n, all := map[string]float64{}, map[string]float64{}, 0.0
 	for _, task := range tasks {
-		f := task.Meta[MetaFamily]
+		f := task.Meta[flow.MetaFamily]
 		sum[f] += *done[task.ID].Reward
 		n[f]++
 		all += *done[task.ID].Reward

@@ -55,8 +55,8 @@ func TestTeacherSolvesEverything(t *testing.T) {
 		done := solve(t, w, Teacher{}, tasks)
 		for _, task := range tasks {
 			x := done[task.ID]
-			if *x.Reward != 1 || len(x.Steps) != turns[task.Meta[MetaFamily]] {
-				t.Errorf("%s: answered %q in %d turns, expected %q in %d\n%+v", task.Question, x.Answer, len(x.Steps), task.Answers, turns[task.Meta[MetaFamily]], x.Steps)
+			if *x.Reward != 1 || len(x.Steps) != turns[task.Meta[flow.MetaFamily]] {
+				t.Errorf("%s: answered %q in %d turns, expected %q in %d\n%+v", task.Question, x.Answer, len(x.Steps), task.Answers, turns[task.Meta[flow.MetaFamily]], x.Steps)
 			}
 		}
 	}
@@ -111,7 +111,7 @@ func TestWrongPlansFail(t *testing.T) {
 		done := solve(t, w, plan, tasks)
 		for _, task := range tasks {
 			x := done[task.ID]
-			for _, bad := range wrong[task.Meta[MetaFamily]] {
+			for _, bad := range wrong[task.Meta[flow.MetaFamily]] {
 				if bad != name {
 					continue
 				}
@@ -177,7 +177,7 @@ func everything(h half, s Split, seed uint64) map[string]bool {
 	}
 	for _, task := range w.Tasks(s, 350, seed) {
 		text = append(text, task.Question)
-		if f := task.Meta[MetaFamily]; f != Arithmetic && f != LookupMath {
+		if f := task.Meta[flow.MetaFamily]; f != Arithmetic && f != LookupMath {
 			text = append(text, task.Answers...)
 		}
 	}
@@ -234,7 +234,7 @@ func TestTasks(t *testing.T) {
 		count := map[string]int{}
 		ids := map[string]bool{}
 		for _, task := range tasks[:n] {
-			count[task.Meta[MetaFamily]]++
+			count[task.Meta[flow.MetaFamily]]++
 			ids[task.ID] = true
 			if words := len(strings.Fields(task.Question)); words > maxWords {
 				t.Fatalf("%d words: %s", words, task.Question)

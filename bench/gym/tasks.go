@@ -9,11 +9,8 @@ import (
 	"afctl/flow"
 )
 
-// Keys of Task.Meta.
-const (
-	MetaFamily = "family"
-	MetaSplit  = "split"
-)
+// MetaSplit is the key of Task.Meta for the split, beside flow.MetaFamily.
+const MetaSplit = "split"
 
 // Families of tasks, in the order of reports.
 const (
@@ -86,7 +83,7 @@ func (w *World) Draw(s Split, seed uint64) func() flow.Task {
 		}
 		return flow.Task{
 			ID: id, Question: text, Answers: []string{a.answer}, Scorer: "exact",
-			Meta: map[string]string{MetaFamily: families[i], MetaSplit: s.String()},
+			Meta: map[string]string{flow.MetaFamily: families[i], MetaSplit: s.String()},
 		}
 	}
 }

@@ -14,7 +14,6 @@ import (
 	"strconv"
 	"strings"
 
-	"afctl/bench/gym"
 	"afctl/bench/score"
 	"afctl/flow"
 )
@@ -111,8 +110,8 @@ func (r Reader) task(suite string, one row) (flow.Task, error) {
 		}
 		t.Meta[MetaID] = id
 	}
-	if family, ok := scalar(one.fields[gym.MetaFamily]); ok && family != "" { // what is neither text nor a number is a column for others
-		t.Meta[gym.MetaFamily] = family
+	if family, ok := scalar(one.fields[flow.MetaFamily]); ok && family != "" { // what is neither text nor a number is a column for others
+		t.Meta[flow.MetaFamily] = family
 	}
 	if t.Scorer, err = r.scorer(suite, one.fields, t); err != nil {
 		return flow.Task{}, err
@@ -158,7 +157,7 @@ func checkKeys(fields map[string]any) error {
 
 // unread reports whether a column is none of ours, in any case.
 func unread(key string, _ any) bool {
-	return key != gym.MetaFamily && !slices.ContainsFunc(allKeys, func(want string) bool { return strings.EqualFold(key, want) })
+	return key != flow.MetaFamily && !slices.ContainsFunc(allKeys, func(want string) bool { return strings.EqualFold(key, want) })
 }
 
 // first gives the first of the keys that the row has with a value.

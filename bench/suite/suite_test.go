@@ -18,7 +18,6 @@ import (
 	"github.com/parquet-go/parquet-go"
 	"pgregory.net/rapid"
 
-	"afctl/bench/gym"
 	"afctl/bench/score"
 	"afctl/flow"
 )
@@ -72,7 +71,7 @@ func TestRowsOfFamilies(t *testing.T) {
 	}
 	for given, want := range map[string]string{`"bridge"`: "bridge", `3`: "3", `null`: "", `" "`: "", `["bridge"]`: "", `true`: ""} {
 		task, err := load(`{"question":"q","answer":"a","Family":"a column for others","family":` + given + `}`)
-		if found, has := task.Meta[gym.MetaFamily]; err != nil || found != want || has != (want != "") || task.ID != plain.ID {
+		if found, has := task.Meta[flow.MetaFamily]; err != nil || found != want || has != (want != "") || task.ID != plain.ID {
 			t.Errorf("family %s: %v, task %+v, expected the family %q and the key %s", given, err, task, want, plain.ID)
 		}
 	}

@@ -29,7 +29,7 @@ func TestAddedTokensByDefinition(t *testing.T) {
 			got = token.id
 		}
 		if got != want {
-			t.Fatalf("token %d found, %d expected", got, want)
+			t.Fatalf("found token %d, expected %d", got, want)
 		}
 	})
 }
@@ -48,6 +48,6 @@ func TestManyAddedTokens(t *testing.T) {
 	found := 0
 	text := strings.Repeat("<"+strings.Repeat("<99999>", 10), 1000)
 	if err := tok.raw.split(text, true, func(string) error { return nil }, func(int32) { found++ }); err != nil || found != 10_000 {
-		t.Fatalf("%d tokens found, %v, 10000 expected", found, err)
+		t.Fatalf("found %d tokens, %v, expected 10000", found, err)
 	}
 }

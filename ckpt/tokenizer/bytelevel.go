@@ -39,7 +39,7 @@ func readSpelling(s string) (string, error) {
 	token := make([]byte, 0, len(s))
 	for _, r := range s {
 		if int(r) >= len(runeToByte) || runeToByte[r] < 0 {
-			return "", fmt.Errorf("token %.100q: character %q found, one of the 256 of the byte-level alphabet expected", s, r)
+			return "", fmt.Errorf("token %.100q: found character %q, expected one of the 256 of the byte-level alphabet", s, r)
 		}
 		token = append(token, byte(runeToByte[r]))
 	}

@@ -80,7 +80,7 @@ func (c *chatTemplateJSON) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 		}
 	}
 	if len(list) > 0 {
-		return fmt.Errorf("%d named templates found, one of them called \"default\" expected", len(list))
+		return fmt.Errorf("found %d named templates, expected one of them called \"default\"", len(list))
 	}
 	return nil
 }

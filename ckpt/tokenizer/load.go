@@ -49,7 +49,7 @@ func Load(fsys fs.FS, name string) (*Tokenizer, error) {
 	for _, key := range []string{"eos_token", "bos_token"} {
 		content, named := t.Config.SpecialTokens[key]
 		if _, ok := t.ID(content); named && !ok && (key == "eos_token" || t.Config.AddBOS) {
-			return nil, fmt.Errorf("tokenizer: %s: %s: %.100q found, a token of %s expected: a new one would have no place in the model",
+			return nil, fmt.Errorf("tokenizer: %s: %s: found %.100q, expected a token of %s: a new one would have no place in the model",
 				path.Join(name, configFile), key, content, tokenizerFile)
 		}
 	}
@@ -97,7 +97,7 @@ func (m *mergeJSON) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 			return err
 		}
 		if len(parts) != 2 {
-			return fmt.Errorf("merge of %d tokens found, 2 expected", len(parts))
+			return fmt.Errorf("found a merge of %d tokens, expected one of 2", len(parts))
 		}
 		m.left, m.right = parts[0], parts[1]
 		return nil
@@ -108,7 +108,7 @@ func (m *mergeJSON) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	}
 	var ok bool
 	if m.left, m.right, ok = strings.Cut(s, " "); !ok || strings.Contains(m.right, " ") {
-		return fmt.Errorf("merge %.100q found, two tokens with one space between them expected", s)
+		return fmt.Errorf("found the merge %.100q, expected two tokens with one space between them", s)
 	}
 	return nil
 }
@@ -140,23 +140,23 @@ func Parse(name string, data []byte) (*Tokenizer, error) {
 func (t *Tokenizer) loadModel(m *modelJSON) error {
 	switch {
 	case m == nil:
-		return errors.New("model: missing, an object expected")
+		return errors.New("model: missing, expected an object")
 	case m.Type != "BPE" && m.Type != "": // files of before 2021 do not say it, as GPT-2's
-		return unsupported("model/type: %.100q found, \"BPE\" expected", m.Type)
+		return unsupported("model/type: found %.100q, expected \"BPE\"", m.Type)
 	case m.Dropout != nil && *m.Dropout != 0:
-		return unsupported("model/dropout: %v found, none expected: the same text must give the same ids", *m.Dropout)
+		return unsupported("model/dropout: found %v, expected none: the same text must give the same ids", *m.Dropout)
 	case m.ContinuingSubwordPrefix != nil && *m.ContinuingSubwordPrefix != "":
-		return unsupported("model/continuing_subword_prefix: %.100q found, none expected", *m.ContinuingSubwordPrefix)
+		return unsupported("model/continuing_subword_prefix: found %.100q, expected none", *m.ContinuingSubwordPrefix)
 	case m.EndOfWordSuffix != nil && *m.EndOfWordSuffix != "":
-		return unsupported("model/end_of_word_suffix: %.100q found, none expected", *m.EndOfWordSuffix)
+		return unsupported("model/end_of_word_suffix: found %.100q, expected none", *m.EndOfWordSuffix)
 	case m.ByteFallback:
-		return unsupported("model/byte_fallback: true found, false expected: a vocabulary of bytes needs none")
+		return unsupported("model/byte_fallback: found true, expected false: a vocabulary of bytes needs none")
 	}
 	t.vocab = make(map[string]int32, len(m.Vocab))
 	t.tokens = make([]token, 0, len(m.Vocab))
 	for spelling, id := range m.Vocab {
 		if id < 0 || id >= maxTokens {
-			return fmt.Errorf("model/vocab: %.100q: id %d found, 0 to %d expected", spelling, id, maxTokens-1)
+			return fmt.Errorf("model/vocab: %.100q: found id %d, expected 0 to %d", spelling, id, maxTokens-1)
 		}
 		if spelling == "" {
 			return fmt.Errorf("model/vocab: id %d: an empty token", id)
@@ -175,7 +175,7 @@ func (t *Tokenizer) loadModel(m *modelJSON) error {
 	for b := range 256 {
 		id, ok := t.vocab[string([]byte{byte(b)})]
 		if !ok {
-			return unsupported("model/vocab: no token for byte %#02x (%q), all 256 bytes expected: not a byte-level vocabulary", b, byteToRune[b])
+			return unsupported("model/vocab: no token for byte %#02x (%q), expected all 256 bytes: not a byte-level vocabulary", b, byteToRune[b])
 		}
 		t.model.bytes[b] = id
 	}
@@ -187,7 +187,7 @@ func (t *Tokenizer) loadModel(m *modelJSON) error {
 
 func (t *Tokenizer) loadMerges(merges []mergeJSON) error {
 	if merges == nil {
-		return errors.New("model/merges: missing or null, a list expected")
+		return errors.New("model/merges: missing or null, expected a list")
 	}
 	t.model.merges = make(map[pair]merge, len(merges))
 	for rank, m := range merges {
@@ -229,23 +229,23 @@ func (t *Tokenizer) loadAddedTokens(list []addedTokenJSON, vocab map[string]int3
 		where := fmt.Sprintf("added_tokens/%d %.100q", i, a.Content)
 		switch {
 		case a.Content == "":
-			return fmt.Errorf("%s: content: empty, text expected", where)
+			return fmt.Errorf("%s: content: empty, expected text", where)
 		case a.ID < 0 || a.ID >= maxTokens:
-			return fmt.Errorf("%s: id: %d found, 0 to %d expected", where, a.ID, maxTokens-1)
+			return fmt.Errorf("%s: id: found %d, expected 0 to %d", where, a.ID, maxTokens-1)
 		case a.SingleWord || a.LStrip || a.RStrip:
-			return unsupported("%s: single_word, lstrip or rstrip: true found, false expected: text around a token would be lost", where)
+			return unsupported("%s: single_word, lstrip or rstrip: found true, expected false: text around a token would be lost", where)
 		}
 		if _, ok := t.added[a.Content]; ok {
 			return fmt.Errorf("%s: content: the same as an earlier one's", where)
 		}
 		id, spelled := vocab[a.Content]
 		if spelled && id != a.ID {
-			return fmt.Errorf("%s: id: %d found, %d expected: the vocabulary has the token already", where, a.ID, id)
+			return fmt.Errorf("%s: id: found %d, expected %d: the vocabulary has the token already", where, a.ID, id)
 		}
 		bytes := a.Content
 		if int(a.ID) < len(t.tokens) && t.tokens[a.ID].bytes != "" {
 			if bytes = t.tokens[a.ID].bytes; !spelled && bytes != a.Content {
-				return fmt.Errorf("%s: id: %d found, which is %.100q", where, a.ID, bytes)
+				return fmt.Errorf("%s: id: found %d, which is %.100q", where, a.ID, bytes)
 			}
 		}
 		t.added[a.Content] = a.ID

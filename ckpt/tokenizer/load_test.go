@@ -59,7 +59,7 @@ func TestParseRefused(t *testing.T) {
 		"id a fraction":    {func(raw, model map[string]any) { model["vocab"].(map[string]any)["new"] = 5.5 }, "/model/vocab/new", false},
 		"empty token":      {func(raw, model map[string]any) { model["vocab"].(map[string]any)[""] = 4000 }, "empty token", false},
 		"merge of one":     {func(raw, model map[string]any) { model["merges"] = []any{"abc"} }, "/model/merges/0", false},
-		"merge of three":   {func(raw, model map[string]any) { model["merges"] = []any{[]any{"a", "b", "c"}} }, "/model/merges/0: merge of 3 tokens found, 2 expected", false},
+		"merge of three":   {func(raw, model map[string]any) { model["merges"] = []any{[]any{"a", "b", "c"}} }, "/model/merges/0: found a merge of 3 tokens, expected one of 2", false},
 		"merge to nothing": {func(raw, model map[string]any) { model["merges"] = []any{"~ ~"} }, `"~~" is not in the vocabulary`, false},
 		"no merges":        {func(raw, model map[string]any) { model["merges"] = nil }, "model/merges: missing or null", false},
 		"merge twice": {func(raw, model map[string]any) {
@@ -71,15 +71,15 @@ func TestParseRefused(t *testing.T) {
 		"WhitespaceSplit":    {func(raw, model map[string]any) { raw["pre_tokenizer"] = map[string]any{"type": "WhitespaceSplit"} }, "pre_tokenizer/type", true},
 		"Metaspace": {func(raw, model map[string]any) {
 			raw["pre_tokenizer"] = map[string]any{"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always"}
-		}, `pre_tokenizer/type: "Metaspace" found, "Split", "ByteLevel" or a "Sequence" of them expected`, true},
+		}, `pre_tokenizer/type: found "Metaspace", expected "Split", "ByteLevel" or a "Sequence" of them`, true},
 		"Prepend": {func(raw, model map[string]any) {
 			raw["normalizer"] = map[string]any{"type": "Sequence", "normalizers": []any{map[string]any{"type": "Prepend", "prepend": "▁"}}}
-		}, `normalizer/normalizers/0/type: "Prepend" found, null or "NFC" expected`, true},
+		}, `normalizer/normalizers/0/type: found "Prepend", expected null or "NFC"`, true},
 		"prefix space": {func(raw, model map[string]any) {
 			raw["pre_tokenizer"] = map[string]any{"type": "ByteLevel", "add_prefix_space": true}
 		}, "add_prefix_space", true},
 		"removed":            {func(raw, model map[string]any) { split(raw)["behavior"] = "Removed" }, "pre_tokenizer/pretokenizers/0", true},
-		"a string pattern":   {func(raw, model map[string]any) { split(raw)["pattern"] = map[string]any{"String": " "} }, `/pattern: {"String": " "} found`, true},
+		"a string pattern":   {func(raw, model map[string]any) { split(raw)["pattern"] = map[string]any{"String": " "} }, `/pattern: found {"String": " "}`, true},
 		"a wrong expression": {func(raw, model map[string]any) { split(raw)["pattern"] = map[string]any{"Regex": "("} }, "pattern/Regex", false},
 		"steps after the end": {func(raw, model map[string]any) {
 			p := raw["pre_tokenizer"].(map[string]any)
@@ -90,7 +90,7 @@ func TestParseRefused(t *testing.T) {
 		"lstrip":             {func(raw, model map[string]any) { first(raw, "added_tokens")["lstrip"] = true }, "added_tokens/0", true},
 		"single word":        {func(raw, model map[string]any) { first(raw, "added_tokens")["single_word"] = true }, "added_tokens/0", true},
 		"added empty":        {func(raw, model map[string]any) { first(raw, "added_tokens")["content"] = "" }, "content: empty", false},
-		"added over another": {func(raw, model map[string]any) { first(raw, "added_tokens")["id"] = 7 }, "id: 7 found", false},
+		"added over another": {func(raw, model map[string]any) { first(raw, "added_tokens")["id"] = 7 }, "id: found 7", false},
 		"added elsewhere":    {func(raw, model map[string]any) { first(raw, "added_tokens")["content"] = "Ġthe" }, "the vocabulary has the token already", false},
 		"added twice": {func(raw, model map[string]any) {
 			raw["added_tokens"] = append(raw["added_tokens"].([]any), first(raw, "added_tokens"))
@@ -135,14 +135,14 @@ func TestLoadConfig(t *testing.T) {
 		"a list without":  {config: `{"chat_template":[{"name":"tool_use","template":"U"}]}`, err: "/chat_template"},
 		"a file":          {config: `{"chat_template":"T"}`, file: "F", template: "F"},
 		"a number":        {config: `{"eos_token":5}`, err: "tokenizer_config.json:1:"},
-		"eos of no token": {config: `{"eos_token":"<nope>"}`, err: `eos_token: "<nope>" found, a token of tokenizer.json expected`},
-		"bos of no token": {config: `{"bos_token":"<nope>","add_bos_token":true}`, err: `bos_token: "<nope>" found, a token of tokenizer.json expected`},
+		"eos of no token": {config: `{"eos_token":"<nope>"}`, err: `eos_token: found "<nope>", expected a token of tokenizer.json`},
+		"bos of no token": {config: `{"bos_token":"<nope>","add_bos_token":true}`, err: `bos_token: found "<nope>", expected a token of tokenizer.json`},
 		"in another case": {config: `{"EOS_token":"x"}`, err: `"EOS_token"`},
 	} {
 		tok, err := Load(files(test.config, test.file), "m")
 		if test.err != "" {
 			if err == nil || !strings.Contains(err.Error(), test.err) || !strings.Contains(err.Error(), "m/tokenizer_config.json") {
-				t.Errorf("%s: error %v, %q expected", name, err, test.err)
+				t.Errorf("%s: error %v, expected %q", name, err, test.err)
 			}
 			continue
 		}

@@ -47,7 +47,7 @@ func fromOniguruma(pattern string) (string, error) {
 		case strings.HasPrefix(rest, "(?"):
 			flags := rest[2 : len(rest)-len(strings.TrimLeft(rest[2:], "abcdefghijklmnopqrstuvwxyzDSWTP-#"))]
 			if flags != "" && flags != "i" && flags != "-i" {
-				return "", unsupported("(?%s found, of the options (?i is read", flags)
+				return "", unsupported("found (?%s, of the options (?i is read", flags)
 			}
 			within := flags == "i" || flags == "" && *fold
 			if strings.HasPrefix(rest[2+len(flags):], ")") { // for the rest of this group

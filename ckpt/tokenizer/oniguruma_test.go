@@ -45,7 +45,7 @@ func TestSplitLikeOniguruma(t *testing.T) {
 			pieces = append(pieces, piece)
 			return nil
 		}); err != nil || !slices.Equal(pieces, test.want) {
-			t.Errorf("%s: %q, %v, %q expected", test.pattern, pieces, err, test.want)
+			t.Errorf("%s: %q, %v, expected %q", test.pattern, pieces, err, test.want)
 		}
 	}
 }
@@ -97,6 +97,6 @@ func TestLineEndInExpression(t *testing.T) {
 		t.Fatal(err)
 	}
 	if ids := encode(t, tok, "a  \nb", false); !slices.Equal(ids, []int32{64, 256, 198, 65}) {
-		t.Errorf("%v found, [64 256 198 65] expected", ids)
+		t.Errorf("found %v, expected [64 256 198 65]", ids)
 	}
 }

@@ -73,7 +73,7 @@ func (t *Tokenizer) addNormalizer(field string, value jsontext.Value, depth int)
 		}
 		return nil
 	}
-	return unsupported("%s/type: %.100q found, null or \"NFC\" expected", field, c.Type)
+	return unsupported("%s/type: found %.100q, expected null or \"NFC\"", field, c.Type)
 }
 
 // loadPreTokenizer reads Split, ByteLevel, or a Sequence of Splits that a ByteLevel ends.
@@ -99,7 +99,7 @@ func (t *Tokenizer) addPreTokenizer(field string, value jsontext.Value, depth in
 		return false, t.addSplit(field, c)
 	case c.Type == "ByteLevel":
 		if c.AddPrefixSpace == nil || *c.AddPrefixSpace { // the default is true
-			return false, unsupported("%s/add_prefix_space: true found, false expected: it changes the text", field)
+			return false, unsupported("%s/add_prefix_space: found true, expected false: it changes the text", field)
 		}
 		if c.UseRegex == nil || *c.UseRegex {
 			pattern := gpt2Pattern
@@ -118,18 +118,18 @@ func (t *Tokenizer) addPreTokenizer(field string, value jsontext.Value, depth in
 		}
 		return done, nil
 	}
-	return false, unsupported("%s/type: %.100q found, \"Split\", \"ByteLevel\" or a \"Sequence\" of them expected", field, c.Type)
+	return false, unsupported("%s/type: found %.100q, expected \"Split\", \"ByteLevel\" or a \"Sequence\" of them", field, c.Type)
 }
 
 func (t *Tokenizer) addSplit(field string, c component) error {
 	if c.Behavior != "Isolated" || c.Invert {
-		return unsupported("%s: behavior %.100q and invert %v found, \"Isolated\" and false expected", field, c.Behavior, c.Invert)
+		return unsupported("%s: found behavior %.100q and invert %v, expected \"Isolated\" and false", field, c.Behavior, c.Invert)
 	}
 	if c.Pattern != nil && c.Pattern.String != nil {
-		return unsupported("%s/pattern: {\"String\": %.100q} found, {\"Regex\": ...} expected", field, *c.Pattern.String)
+		return unsupported("%s/pattern: found {\"String\": %.100q}, expected {\"Regex\": ...}", field, *c.Pattern.String)
 	}
 	if c.Pattern == nil || c.Pattern.Regex == nil {
-		return errors.New(field + "/pattern: {\"Regex\": ...} expected")
+		return errors.New(field + "/pattern: expected {\"Regex\": ...}")
 	}
 	s, err := newSplitter(field+"/pattern/Regex", *c.Pattern.Regex)
 	if err != nil {
@@ -141,11 +141,11 @@ func (t *Tokenizer) addSplit(field string, c component) error {
 
 func checkDecoder(value jsontext.Value) error {
 	if isNull(value) {
-		return unsupported("decoder: none found, \"ByteLevel\" expected")
+		return unsupported("decoder: found none, expected \"ByteLevel\"")
 	}
 	c, err := readComponent("decoder", value)
 	if err == nil && c.Type != "ByteLevel" {
-		err = unsupported("decoder/type: %.100q found, \"ByteLevel\" expected", c.Type)
+		err = unsupported("decoder/type: found %.100q, expected \"ByteLevel\"", c.Type)
 	}
 	return err
 }

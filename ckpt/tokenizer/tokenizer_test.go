@@ -76,7 +76,7 @@ func TestGolden(t *testing.T) {
 			continue
 		}
 		if text := strings.ToValidUTF8(tok.Decode(g.Special, true), "\ufffd"); text != g.Decoded {
-			t.Errorf("%s %v: decoded to %q, %q expected", g.Tokenizer, g.Special, text, g.Decoded)
+			t.Errorf("%s %v: decoded to %q, expected %q", g.Tokenizer, g.Special, text, g.Decoded)
 		}
 	}
 }
@@ -149,7 +149,7 @@ func TestMergeByDefinition(t *testing.T) {
 			rapid.StringN(1, 50, -1),
 		).Draw(rt, "word")
 		if got, want := tok.model.merge(nil, word), naiveMerge(&tok.model, word); !slices.Equal(got, want) {
-			rt.Fatalf("%q: %v found, %v expected", word, got, want)
+			rt.Fatalf("%q: found %v, expected %v", word, got, want)
 		}
 	})
 }
@@ -163,7 +163,7 @@ func TestComposeByDefinition(t *testing.T) {
 			rapid.Map(rapid.SliceOfN(rapid.Byte(), 0, 24), func(b []byte) string { return string(b) }),
 		).Draw(rt, "text")
 		if got, want := composeByDefinition(text), norm.NFC.String(text); got != want {
-			rt.Fatalf("%+q: %+q found, %+q expected", text, got, want)
+			rt.Fatalf("%+q: found %+q, expected %+q", text, got, want)
 		}
 	})
 }

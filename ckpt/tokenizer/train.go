@@ -22,7 +22,7 @@ import (
 // corpus gives fewer tokens than asked for.
 func Train(corpus iter.Seq[string], vocabSize int, specials []string) ([]byte, error) {
 	if min := 256 + len(specials); vocabSize < min || vocabSize > maxTokens {
-		return nil, fmt.Errorf("train tokenizer: a vocabulary of %d found, %d (bytes and specials) to %d expected", vocabSize, min, maxTokens)
+		return nil, fmt.Errorf("train tokenizer: found a vocabulary of %d, expected %d (bytes and specials) to %d", vocabSize, min, maxTokens)
 	}
 	for i, s := range specials {
 		if s == "" || slices.Contains(specials[:i], s) {

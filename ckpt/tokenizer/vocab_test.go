@@ -24,7 +24,7 @@ func TestVocabularyBeyondBytes(t *testing.T) {
 			continue
 		}
 		if ids := encode(t, tok, "世", false); !slices.Equal(ids, test.want) {
-			t.Errorf("%s: %v found, %v expected", name, ids, test.want)
+			t.Errorf("%s: found %v, expected %v", name, ids, test.want)
 		}
 		if text := tok.Decode([]int32{256}, false); text != "世" {
 			t.Errorf("%s: decoded to %q", name, text)
@@ -44,7 +44,7 @@ func TestAddedTokenOfTheVocabulary(t *testing.T) {
 				continue
 			}
 			if ids := encode(t, tok, "a"+content+"b", true); !slices.Equal(ids, []int32{64, id, 65}) {
-				t.Errorf("%s: %v found, [64 %d 65] expected", content, ids, id)
+				t.Errorf("%s: found %v, expected [64 %d 65]", content, ids, id)
 			}
 			if text := tok.Decode(encode(t, tok, "面\u0161", true), false); text != "面\u0161" { // of bytes that é and Å spell
 				t.Errorf("%s: decoded to %q", content, text)
@@ -61,7 +61,7 @@ func TestNormalizeRunsOfMarks(t *testing.T) {
 		strings.Repeat("\u0f81", 31) + "a":                 strings.Repeat("\u0f71", 31) + strings.Repeat("\u0f80", 31) + "a",
 	} {
 		if got := normalizeNFC(text); got != want {
-			t.Errorf("%+q: %+q found, %+q expected", text, got, want)
+			t.Errorf("%+q: found %+q, expected %+q", text, got, want)
 		}
 	}
 }

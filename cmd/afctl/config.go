@@ -174,8 +174,9 @@ func (c *Config) Validate() error {
 	atLeast("lora.r", c.LoRA.R, 1)
 	check(c.LoRA.Alpha > 0, "lora.alpha", c.LoRA.Alpha, "alpha > 0")
 	check(len(c.LoRA.Targets) > 0, "lora.targets", "none", "some of "+strings.Join(ckpt.Projections, ", "))
-	for _, t := range c.LoRA.Targets {
+	for i, t := range c.LoRA.Targets {
 		oneOf("lora.targets", t, ckpt.Projections...)
+		check(!slices.Contains(c.LoRA.Targets[:i], t), "lora.targets", t+" twice", "each once")
 	}
 
 	atLeast("tasks.limit", c.Tasks.Limit, 0)

@@ -81,7 +81,7 @@ func drawConfig(t *rapid.T) Config {
 		case reflect.Float64:
 			v.SetFloat(rapid.OneOf(rapid.Float64Range(0, 2), rapid.Float64Range(0, 1e9), rapid.Float64Range(0, 1e-9)).Draw(t, k.path))
 		case reflect.Slice:
-			v.Set(reflect.ValueOf(rapid.SliceOfN(rapid.SampledFrom(DefaultConfig().LoRA.Targets), 1, 4).Draw(t, k.path)))
+			v.Set(reflect.ValueOf(rapid.SliceOfNDistinct(rapid.SampledFrom(DefaultConfig().LoRA.Targets), 1, 4, rapid.ID).Draw(t, k.path)))
 		default:
 			t.Fatalf("%s: no values for a %s", k.path, v.Kind())
 		}
@@ -136,6 +136,8 @@ var configErrors = []struct {
 	{"dotted key in a section", "rollout:\n  tools.use: []\n", []string{"c.yaml:2:3", "rollout.tools.use", "tools: {use: ...}"}},
 	{"beyond what a count may be", "engine:\n  micro_batch_tokens: 99999999999\n", []string{"c.yaml:2:3", "found 99999999999, expected a whole number from 0 to 2147483647"}},
 	{"turns beyond the same", "rollout:\n  max_turns: 99999999999\n", []string{"c.yaml:2:3", "expected a whole number from 1 to 2147483647"}},
+	{"a projection twice", "lora:\n  targets: [q_proj, v_proj, q_proj]\n", []string{"c.yaml:2:3", "lora.targets", "found q_proj twice, expected each once"}},
+	{"a tool twice", "tasks: {train: a.json, eval: b.json}\nrollout:\n  tools:\n    use: [Calculator, Calculator]\n", []string{"c.yaml:4:5", "rollout.tools.use", "found Calculator twice, expected each once"}},
 	{"no limit for no time", "rollout:\n  call_seconds: 1e-12\n", []string{"c.yaml:2:3", "found 1e-12, expected a number of seconds from 1e-09 to 1e+09"}},
 	{"duplicate", "run:\n  steps: 1\n  seed: 2\n  steps: 3\n", []string{"c.yaml:4:3", "steps", "already"}},
 	{"wrong type", "flow:\n  kl: often\n", []string{"c.yaml:2:7", "flow.kl", `"often"`, "finite number"}},

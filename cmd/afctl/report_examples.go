@@ -125,7 +125,7 @@ func (b *reportBuilder) examples() []reportExample {
 		learned, right, wrong := -1, -1, -1
 		for i := range batch.solves {
 			t := &batch.solves[i]
-			if family != "" && b.tasks[t.Task].Meta[eval.MetaFamily] != family {
+			if family != "" && b.tasks[t.Task].Meta[flow.MetaFamily] != family {
 				continue
 			}
 			was, known := before[t.Task]
@@ -161,7 +161,7 @@ func firstOf(have, found int) int {
 
 func (b *reportBuilder) example(id string, solves ...reportSolve) reportExample {
 	t := b.tasks[id]
-	e := reportExample{Task: clip(id, mostText), ID: clip(t.Meta[suite.MetaID], mostText), Family: clip(t.Meta[eval.MetaFamily], mostText), Question: clip(t.Question, mostText), Answers: []string{}, Solves: solves}
+	e := reportExample{Task: clip(id, mostText), ID: clip(t.Meta[suite.MetaID], mostText), Family: clip(t.Meta[flow.MetaFamily], mostText), Question: clip(t.Question, mostText), Answers: []string{}, Solves: solves}
 	for _, a := range t.Answers {
 		e.Answers = append(e.Answers, clip(a, mostText))
 	}

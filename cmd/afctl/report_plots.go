@@ -163,9 +163,9 @@ func (d *reportData) metricCharts() []chart {
 	gapMax := d.overMetrics("max of |lo - ls|", 3, func(m *flow.Metrics) flow.Number { return m.MismatchMax })
 	gapMax.peak = true
 	return []chart{
-		{Title: "KL", Note: "to the reference policy, nats per action token", floor: 0, format: numberTick, Series: []series{
+		{Title: "KL", Note: "to the reference policy, in nats, averaged as flow.aggregation says", floor: 0, format: numberTick, Series: []series{
 			d.overMetrics("KL", 4, func(m *flow.Metrics) flow.Number { return m.KL })}},
-		{Title: "Entropy", Note: "of the policy, nats per action token", floor: 0, format: numberTick, Series: []series{
+		{Title: "Entropy", Note: "of the policy, in nats, averaged as flow.aggregation says", floor: 0, format: numberTick, Series: []series{
 			d.overMetrics("entropy", 5, func(m *flow.Metrics) flow.Number { return m.Entropy })}},
 		{Title: "Ratio", Note: "of the policy's probability to that at the start of the update", floor: lowest, format: numberTick, Series: []series{
 			d.overMetrics("mean", 0, func(m *flow.Metrics) flow.Number { return m.RatioMean }), ratioMax}},

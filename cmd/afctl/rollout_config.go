@@ -213,9 +213,12 @@ func (c *RolloutConfig) validate() (errs []error) {
 			bad(slot+".temperature", "found %v, expected 0 (the likeliest token) or more", m.Temperature)
 		}
 	}
-	for _, t := range c.Tools.Use {
+	for i, t := range c.Tools.Use {
 		if names := toolNames(); !slices.Contains(names, t) {
 			bad("tools.use", "found %q, expected some of %s; did you mean %q?", t, strings.Join(names, ", "), nearest.Name(t, names))
+		}
+		if slices.Contains(c.Tools.Use[:i], t) {
+			bad("tools.use", "found %s twice, expected each once", t)
 		}
 	}
 	return errs

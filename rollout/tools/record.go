@@ -250,16 +250,16 @@ func readRecord(path string, r io.Reader) (known map[string]entry, whole int64, 
 		}
 		switch {
 		case e.Tool == "":
-			return nil, 0, fmt.Errorf("%s:%d: /tool: missing, null or empty, a tool's name expected", path, n)
+			return nil, 0, fmt.Errorf("%s:%d: /tool: missing, null or empty, expected a tool's name", path, n)
 		case len(e.Args) == 0:
-			return nil, 0, fmt.Errorf("%s:%d: /args: missing, an object expected", path, n)
+			return nil, 0, fmt.Errorf("%s:%d: /args: missing, expected an object", path, n)
 		}
 		key, _, err := callKey(e.Tool, stdjson.RawMessage(e.Args))
 		if err != nil {
 			return nil, 0, fmt.Errorf("%s:%d: /args: %w", path, n, err)
 		}
 		if _, twice := known[key]; twice {
-			return nil, 0, fmt.Errorf("%s:%d: a second result of %.100q with the same arguments, one expected", path, n, e.Tool)
+			return nil, 0, fmt.Errorf("%s:%d: a second result of %.100q with the same arguments, expected one", path, n, e.Tool)
 		}
 		known[key] = e
 	}

@@ -140,7 +140,7 @@ func parseDoc(path string, n int, line []byte) (Doc, error) {
 		return l.Doc, fmt.Errorf(`%w; expected a line {"title": "...", "text": "...", "url": "..."}`, err)
 	}
 	if strings.TrimSpace(l.Title) == "" {
-		return l.Doc, fmt.Errorf("%s:%d: /title: missing, null or empty, a text expected", path, n)
+		return l.Doc, fmt.Errorf("%s:%d: /title: missing, null or empty, expected a text", path, n)
 	}
 	return l.Doc, nil
 }
