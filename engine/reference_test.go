@@ -41,6 +41,9 @@ func TestReferenceIsBase(t *testing.T) {
 		if err := with.SetAdapter(fresh); err != nil {
 			t.Fatal(err)
 		}
+		if policy, err := with.Score(ctx, seqs, 0.7, true); err != nil || !slices.Equal(want, policy) { // so that the update needs no reference pass
+			t.Errorf("%v: an adapter with B = 0 is not the base, %v", d, err)
+		}
 		up, err := with.Begin(randomUpdate(t, rand.New(rand.NewPCG(2, 2)), m.Config.VocabSize, flow.DefaultObjective()))
 		if err != nil {
 			t.Fatal(err)
