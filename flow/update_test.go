@@ -387,6 +387,11 @@ func TestMixedPoliciesWarn(t *testing.T) {
 	if u := mustUpdate(t, ts, DefaultObjective()); len(u.Warnings) != 1 || !strings.Contains(u.Warnings[0], "2 policies") {
 		t.Errorf("warnings: %q", u.Warnings)
 	}
+	ts[0].PolicyVersion = 3
+	ts = append(ts, failed("a", 2, "timeout")) // before its planner was asked: of no policy
+	if u := mustUpdate(t, ts, DefaultObjective()); len(u.Warnings) != 0 {
+		t.Errorf("a failed rollout of no policy: warnings %q", u.Warnings)
+	}
 }
 
 // TestWarnsOfNoSignal: equal rewards are no policy gradient, unless the KL is taken off them.
