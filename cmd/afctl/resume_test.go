@@ -1,8 +1,11 @@
 package main
 
 import (
+	"maps"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"afctl/ckpt"
@@ -33,6 +36,41 @@ func TestStateCounts(t *testing.T) {
 			if want := DefaultConfig().Optimizer.LR * float64(3-i) / 3; !(float64(m.LR) > 0.999*want && float64(m.LR) < 1.001*want) || m.SkippedSteps != min(skipped, i+1) {
 				t.Errorf("flow.entropy=%s, step %d: lr %v, expected %v; %d steps skipped", entropy, i+1, m.LR, want, m.SkippedSteps)
 			}
+		}
+	}
+}
+
+// TestResumeFromAfar (trap 27): a run goes on from a checkpoint within an update, of which the store knows the rest and the updates behind it, and
+// comes to the same bytes: also where the update has no token to train on, and so no constants.
+func TestResumeFromAfar(t *testing.T) {
+	dir := t.TempDir()
+	model := gymLikeModel(t, filepath.Join(dir, "model"))
+	for _, skip := range []string{"false", "true"} { // rewards of noise are all 0
+		run := filepath.Join(dir, skip)
+		must(t, smallTrain(run, model, "--steps", "3", "--set", "flow.epochs=2", "--set", "checkpoint.every=3", "--set", "tasks.eval=", "--set", "flow.entropy=0.01",
+			"--set", "optimizer.lr=0.01", "--set", "optimizer.schedule=linear", "--set", "engine.threads=1", "--set", "flow.skip_zero_signal="+skip)...)
+		want := runContents(t, run)
+		for i, m := range readLines[flow.Metrics](t, filepath.Join(run, metricsFile)) { // over all epochs of all updates
+			if rate := 0.01 * float64(6-i) / 6; math.Abs(float64(m.LR)-rate) > 1e-9 || m.PolicyVersion != i/2 {
+				t.Errorf("step %d: lr %v of policy version %d, expected %v of %d", i+1, m.LR, m.PolicyVersion, rate, i/2)
+			}
+		}
+		if err := os.RemoveAll(filepath.Join(run, "checkpoints", "step-000006")); err != nil {
+			t.Fatal(err)
+		}
+		c, _, err := ckpt.Latest(run)
+		if err != nil || c.State.Step != 3 || c.State.Epoch != 1 || (c.Update[0].Len() == 0) != (skip == "true") {
+			t.Fatalf("flow.skip_zero_signal=%s: %v, expected a checkpoint of step 3, with constants unless groups are left out", skip, err)
+		}
+		must(t, "train", "--resume", "--run", run)
+		got := runContents(t, run)
+		for _, name := range slices.Sorted(maps.Keys(want)) {
+			if got[name] != want[name] {
+				t.Errorf("flow.skip_zero_signal=%s: %s differs from the undisturbed run's", skip, name)
+			}
+		}
+		if len(got) != len(want) {
+			t.Errorf("flow.skip_zero_signal=%s: found %d things in the run, expected %d", skip, len(got), len(want))
 		}
 	}
 }
