@@ -135,14 +135,17 @@ func TestReferenceStaysBase(t *testing.T) {
 // TestReferenceIsTakenOnce: lr is constant within an update, so later steps have no reference pass.
 func TestReferenceIsTakenOnce(t *testing.T) {
 	m := randomModel(t, tiny(true), ckpt.F32, 4)
-	up, _ := beginWith(t, m, randomAdapter(t, m.Config, 4, 3), flow.DefaultObjective())
-	for i := range 3 {
-		mt, err := up.Step(context.Background(), DefaultOptimizer())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if taken := mt.SecondsReference > 0; taken != (i == 0) {
-			t.Errorf("step %d: %v seconds of reference pass", i+1, mt.SecondsReference)
+	o := flow.DefaultObjective()
+	for _, o.KLEstimator = range []flow.KLEstimator{flow.K3, flow.K1} {
+		up, _ := beginWith(t, m, randomAdapter(t, m.Config, 4, 3), o)
+		for i := range 3 {
+			mt, err := up.Step(context.Background(), DefaultOptimizer())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if taken := mt.SecondsReference > 0; taken != (i == 0) || !(mt.SecondsUpdate > 0) {
+				t.Errorf("%s, step %d: %v seconds of reference pass, %v of update", o.KLEstimator, i+1, mt.SecondsReference, mt.SecondsUpdate)
+			}
 		}
 	}
 }
