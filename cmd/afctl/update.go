@@ -111,6 +111,9 @@ func readUpdate(cmd *cobra.Command, s *settings, in string, model *ckpt.ModelCon
 			return nil, nil, l.wrap(err)
 		}
 		t.Steps, t.Analysis = nil, "" // what training does not need takes no memory
+		if t.Failed() {
+			t.Turns = nil // perhaps it failed for what is in them
+		}
 		for i, turn := range t.Turns {
 			if err := checkLength(fmt.Sprintf("turns[%d]", i), len(turn.Prompt)+len(turn.Action), model); err != nil {
 				return nil, nil, l.wrap(err)

@@ -156,12 +156,12 @@ func TestUpdateSomeLayers(t *testing.T) {
 	}
 }
 
-// TestUpdateSkipsFailed: failed rollouts are counted, and in no denominator.
+// TestUpdateSkipsFailed: failed rollouts are counted, and in no denominator, whatever their turns hold.
 func TestUpdateSkipsFailed(t *testing.T) {
 	model := tinyModel(t, true, ckpt.F32)
 	lines := tinyTrajectories(8, 3, 4)
 	failed := append([]string{`{"group":"g1","sample":9,"reward":null,"failure":"timeout","turns":[]}` + "\n",
-		`{"group":"g2","sample":9,"turns":[{"prompt":[1],"action":[2]}]}` + "\n"}, lines...)
+		`{"group":"g2","sample":9,"turns":[{"prompt":[1` + strings.Repeat(",1", 99) + `],"action":[2]},{"prompt":[999],"action":[-1]}]}` + "\n"}, lines...)
 	with := func(lines []string) []string {
 		return []string{"--model", model, "--trajectories", writeFile(t, "t.jsonl", strings.Join(lines, ""))}
 	}
