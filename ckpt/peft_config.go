@@ -1,6 +1,7 @@
 package ckpt
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 
@@ -52,6 +53,12 @@ const maxRank = maxIntermediateSize
 // maxModules bounds lists that are looked through for each module.
 const maxModules = 8 * maxLayers
 
+// Bounds on an expression and on all of an adapter: the engine can be made to take the square of one's length before it has matched anything.
+const (
+	maxExpressionBytes  = 16 << 10
+	maxExpressionsBytes = 128 << 10
+)
+
 func (c *AdapterConfig) validate() error {
 	rank := func(field string, r int) error {
 		if r < 1 || r > maxRank {
@@ -77,13 +84,23 @@ func (c *AdapterConfig) validate() error {
 	if !(c.LoraDropout >= 0 && c.LoraDropout < 1) {
 		return fmt.Errorf("lora_dropout: found %v, expected 0 <= dropout < 1", c.LoraDropout)
 	}
+	bytes := 0
+	expression := func(field, e string) error {
+		if bytes += len(e); len(e) > maxExpressionBytes || bytes > maxExpressionsBytes {
+			return fmt.Errorf("%s: found an expression of %d bytes, and %d bytes of all so far, expected at most %d and %d", field, len(e), bytes, maxExpressionBytes, maxExpressionsBytes)
+		}
+		return nil
+	}
+	if err := cmp.Or(expression("target_modules", c.TargetModules.Regexp), expression("exclude_modules", c.ExcludeModules.Regexp)); err != nil {
+		return err
+	}
 	for _, p := range c.RankPattern {
-		if err := rank("rank_pattern/"+p.Key, p.Value); err != nil {
+		if err := cmp.Or(expression("rank_pattern", p.Key), rank("rank_pattern/"+p.Key, p.Value)); err != nil {
 			return err
 		}
 	}
 	for _, p := range c.AlphaPattern {
-		if err := alpha("alpha_pattern/"+p.Key, p.Value); err != nil {
+		if err := cmp.Or(expression("alpha_pattern", p.Key), alpha("alpha_pattern/"+p.Key, p.Value)); err != nil {
 			return err
 		}
 	}

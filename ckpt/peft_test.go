@@ -176,6 +176,10 @@ func TestReadAdapterRefused(t *testing.T) {
 		copy(x.Data[4*7:], []byte{0, 0, 0xc0, 0x7f})
 		tensors[q0+"B.weight"] = x
 	}
+	longPatterns := map[string]any{}
+	for i := range 9 {
+		longPatterns[fmt.Sprint(i)+strings.Repeat("a", 15000)] = 4
+	}
 	tests := []struct {
 		name   string
 		config map[string]any
@@ -247,7 +251,10 @@ func TestReadAdapterRefused(t *testing.T) {
 		{name: "bad target expression", config: map[string]any{"target_modules": "(q"}, want: "adapter_config.json: target_modules: not a regular expression"},
 		{name: "bad pattern", config: map[string]any{"rank_pattern": map[string]any{"(": 4}}, want: "adapter_config.json: rank_pattern/(: not a regular expression"},
 		{name: "bad pattern of alpha", config: map[string]any{"alpha_pattern": map[string]any{"[": 4}}, want: "adapter_config.json: alpha_pattern/[: not a regular expression"},
-		{name: "long pattern", config: map[string]any{"alpha_pattern": map[string]any{strings.Repeat("(", 1<<20): 4}}, want: "adapter_config.json: alpha_pattern/((("},
+		{name: "long pattern", config: map[string]any{"alpha_pattern": map[string]any{strings.Repeat("(", 1<<13): 4}}, want: "adapter_config.json: alpha_pattern/((("},
+		{name: "a long expression", config: map[string]any{"target_modules": strings.Repeat("(?:a.)", 3000)}, want: "adapter_config.json: target_modules: found an expression of 18000 bytes"},
+		{name: "a pattern that is longer", config: map[string]any{"rank_pattern": map[string]any{strings.Repeat("(?:a.)", 3000): 4}}, want: "rank_pattern: found an expression of 18000 bytes"},
+		{name: "many long patterns", config: map[string]any{"alpha_pattern": longPatterns}, want: "alpha_pattern: found an expression of 15001 bytes, and 135009 bytes of all so far"},
 		{name: "no alpha", config: map[string]any{"lora_alpha": nil}, want: "lora_alpha: missing or null"},
 		{name: "no method", config: map[string]any{"peft_type": nil}, want: "peft_type: missing"},
 		{name: "pattern of rank 0", config: map[string]any{"rank_pattern": map[string]any{"x": 0}}, want: "rank_pattern/x"},

@@ -3,6 +3,7 @@ package tokenizer
 import (
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -85,6 +86,18 @@ func TestParseRefused(t *testing.T) {
 			p := raw["pre_tokenizer"].(map[string]any)
 			p["pretokenizers"] = append(p["pretokenizers"].([]any), split(raw))
 		}, "pretokenizers/2", true},
+		"many steps": {func(raw, model map[string]any) {
+			p := raw["pre_tokenizer"].(map[string]any)
+			p["pretokenizers"] = slices.Insert(p["pretokenizers"].([]any), 0, slices.Repeat([]any{split(raw)}, maxSplits)...)
+		}, "pre_tokenizer/pretokenizers/64: found step 65 that splits", true},
+		"a long expression": {func(raw, model map[string]any) {
+			split(raw)["pattern"] = map[string]any{"Regex": strings.Repeat("(?:a.)", 3000)}
+		}, "found step 1 that splits, with expressions of 18000 bytes so far", true},
+		"long expressions": {func(raw, model map[string]any) {
+			split(raw)["pattern"] = map[string]any{"Regex": strings.Repeat("a", 6000)}
+			p := raw["pre_tokenizer"].(map[string]any)
+			p["pretokenizers"] = slices.Insert(p["pretokenizers"].([]any), 0, any(split(raw)), any(split(raw)))
+		}, "found step 3 that splits, with expressions of 18000 bytes so far", true},
 		"no decoder":         {func(raw, model map[string]any) { raw["decoder"] = nil }, "decoder", true},
 		"another decoder":    {func(raw, model map[string]any) { raw["decoder"] = map[string]any{"type": "Metaspace"} }, "decoder", true},
 		"lstrip":             {func(raw, model map[string]any) { first(raw, "added_tokens")["lstrip"] = true }, "added_tokens/0", true},

@@ -121,6 +121,13 @@ func (t *Tokenizer) addPreTokenizer(field string, value jsontext.Value, depth in
 	return false, unsupported("%s/type: found %.100q, expected \"Split\", \"ByteLevel\" or a \"Sequence\" of them", field, c.Type)
 }
 
+// Bounds on the steps that split, and on their expressions together: each step has its turn on every piece of a text, and the engine can be made to
+// take the square of an expression's length before it has matched anything.
+const (
+	maxSplits          = 64
+	maxExpressionBytes = 16 << 10
+)
+
 func (t *Tokenizer) addSplit(field string, c component) error {
 	if c.Behavior != "Isolated" || c.Invert {
 		return unsupported("%s: found behavior %.100q and invert %v, expected \"Isolated\" and false", field, c.Behavior, c.Invert)
@@ -130,6 +137,14 @@ func (t *Tokenizer) addSplit(field string, c component) error {
 	}
 	if c.Pattern == nil || c.Pattern.Regex == nil {
 		return errors.New(field + "/pattern: expected {\"Regex\": ...}")
+	}
+	size := len(*c.Pattern.Regex)
+	for _, earlier := range t.splitters {
+		size += len(earlier.re.String())
+	}
+	if len(t.splitters) == maxSplits || size > maxExpressionBytes {
+		return unsupported("%s: found step %d that splits, with expressions of %d bytes so far, expected at most %d steps and %d bytes",
+			field, len(t.splitters)+1, size, maxSplits, maxExpressionBytes)
 	}
 	s, err := newSplitter(field+"/pattern/Regex", *c.Pattern.Regex)
 	if err != nil {
