@@ -204,10 +204,16 @@ func (s *Safetensors) parseHeader(size int64) ([]span, error) {
 	return spans, nil
 }
 
-// wholeNumbers is a list that must be there, and hold no null.
+// maxDimensions of a tensor, as in NumPy and PyTorch: what messages quote has an end.
+const maxDimensions = 64
+
+// wholeNumbers is a list that must be there, not too long, and hold no null.
 func wholeNumbers(field string, list *[]*int64) ([]int64, error) {
 	if list == nil {
 		return nil, fmt.Errorf("%s: missing or null, expected a list of whole numbers", field)
+	}
+	if n := len(*list); n > maxDimensions {
+		return nil, fmt.Errorf("%s: found %d numbers, expected at most %d", field, n, maxDimensions)
 	}
 	numbers := make([]int64, len(*list))
 	for i, n := range *list {

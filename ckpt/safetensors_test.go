@@ -90,6 +90,7 @@ func TestSafetensorsRoundTrip(t *testing.T) {
 // A header that lies is refused with the tensor's name and what was found.
 func TestSafetensorsRefused(t *testing.T) {
 	long := strings.Repeat("n", 1<<20)
+	many := strings.Repeat("2,", 1000) + "2"
 	const good = `"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}`
 	for name, test := range map[string]struct {
 		header string
@@ -110,6 +111,7 @@ func TestSafetensorsRefused(t *testing.T) {
 		"three offsets":         {`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8,8]}}`, 8, []string{`"a"`, "data_offsets: found 3 numbers"}},
 		"product overflows":     {`{"a":{"dtype":"F32","shape":[4294967296,4294967296,2],"data_offsets":[0,8]}}`, 8, []string{`"a"`, "4294967296"}},
 		"product wraps to zero": {`{"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}}`, 0, []string{`"a"`}},
+		"many dimensions":       {`{"a":{"dtype":"F32","shape":[` + many + `],"data_offsets":[0,8]}}`, 8, []string{`"a"`, "shape: found 1001 numbers"}},
 		"negative dimension":    {`{"a":{"dtype":"F32","shape":[-1,-2],"data_offsets":[0,8]}}`, 8, []string{`"a"`, "-1"}},
 		"dimension a fraction":  {`{"a":{"dtype":"F32","shape":[2.5],"data_offsets":[0,8]}}`, 8, []string{"/a/shape/0", "2.5"}},
 		"unknown dtype":         {`{"a":{"dtype":"F33","shape":[2],"data_offsets":[0,8]}}`, 8, []string{`"a"`, "F33"}},
