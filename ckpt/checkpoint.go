@@ -107,7 +107,7 @@ func (c *Checkpoint) check() error {
 
 // checkUpdate says whether the tensors of an update in flight, if there are any, are lo and lr.
 func checkUpdate(update []Tensor) error {
-	for i, t := range update { // lr is NaN where no reference is needed
+	for i, t := range update { // not finite where the model's log-probs were not: its step was skipped
 		switch {
 		case t.DType != F32:
 			return fmt.Errorf("tensor %.100q: found %s, expected %s", t.Name, t.DType, F32)

@@ -11,8 +11,8 @@
 // # Files of our own
 //
 // The run folder, which FORMAT.md specifies: the run store (OpenStore), checkpoints (Save, Latest), the lock (LockRun),
-// metrics and TensorBoard files; all of them, and the folders above, written so that a crash leaves the old content or
-// the new one (WriteFileAtomic, WriteDirAtomic, MkdirAll).
+// metrics and TensorBoard files. What is written as a whole, the folders above included, is the old content or the new one
+// after a crash (WriteFileAtomic, WriteDirAtomic, MkdirAll); what is appended to may end in a torn line or record.
 //
 // # Errors
 //
