@@ -187,6 +187,13 @@ type patient struct {
 	left   *atomic.Int32
 }
 
+func endsWhenAsked(t *testing.T, times int32) context.Context {
+	p := patient{left: new(atomic.Int32)}
+	p.left.Store(times)
+	p.Context, p.cancel = context.WithCancel(t.Context())
+	return p
+}
+
 func (p patient) Err() error {
 	if p.left.Add(-1) == 0 {
 		p.cancel()
@@ -198,11 +205,8 @@ func (p patient) Err() error {
 func TestCancelledSpoilsNothing(t *testing.T) {
 	m := randomModel(t, tiny(true), ckpt.F32, 16)
 	s := newSampler(t, newEngine(t, m, 1, Options{}), SamplerOptions{})
-	p := patient{left: new(atomic.Int32)}
-	p.left.Store(20)
-	p.Context, p.cancel = context.WithCancel(t.Context())
 	r := SampleRequest{Prompt: tokens(rand.New(rand.NewPCG(7, 7)), 30, m.Config.VocabSize), MaxTokens: 450, Temperature: 1, Stop: []int32{}}
-	if _, err := s.Sample(p, r); !errors.Is(err, context.Canceled) {
+	if _, err := s.Sample(endsWhenAsked(t, 20), r); !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
 	next := SampleRequest{Prompt: tokens(rand.New(rand.NewPCG(8, 8)), 30, m.Config.VocabSize), MaxTokens: 2, Temperature: 1}
