@@ -38,7 +38,7 @@ func TestStepThatIsStopped(t *testing.T) {
 		steps := func(asks int32) (result string, stopped int) {
 			e, up := stepsOf(t, m, o, 60)
 			for range 2 {
-				mt, err := up.Step(endsWhenAsked(t.Context(), asks), DefaultOptimizer())
+				mt, err := up.Step(endsWhenAsked(t, asks+1), DefaultOptimizer())
 				if errors.Is(err, context.Canceled) {
 					stopped++
 					mt, err = up.Step(t.Context(), DefaultOptimizer())
