@@ -3,6 +3,7 @@ package rollout
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -21,6 +22,8 @@ func TestParseArguments(t *testing.T) {
 		"json twice":          {`{"q": "a"} {"q": "b"}`, `{"q": "a"}`, 2},
 		"json nested":         {`{"q": "a", "o": {"x": [1]}}`, `{"q": "a", "o": {"x": [1]}}`, 1},
 		"json of code":        {`{"q": "tool.execute(q=1)"}`, `{"q": "tool.execute(q=1)"}`, 1},
+		"behind formulas":     {strings.Repeat(`\frac{1}{2}`, 2*maxObjectTries) + `{"q": "a"}`, `{"q": "a"}`, 1},
+		"no arguments":        {"{ }", "{ }", 1},
 		"set notation":        {"For the set {1, 2}: {\"q\": \"a\"}", `{"q": "a"}`, 1},
 		"qwen":                {"<tool_call>\n{\"name\": \"Search\", \"arguments\": {\"q\": \"a\", \"k\": 3}}\n</tool_call>", `{"q": "a", "k": 3}`, 1},
 		"qwen's tags":         {"<tool_call>\n{\"q\": \"a\"}\n</tool_call>", `{"q": "a"}`, 1},
@@ -52,6 +55,8 @@ func TestParseArguments(t *testing.T) {
 		"latex fraction":      {`{"q": "\frac{1}{2} \times \alpha\n\u00e9"}`, `{"q": "\\frac{1}{2} \\times \\alpha\n\u00e9"}`, 1},
 		"escapes":             {`{"q": "a\tb\\frac\r\n"}`, `{"q": "a\tb\\frac\r\n"}`, 1},
 		"escaped quote":       {`{"q": "it\'s"}`, `{"q":"it's"}`, 1},
+		"json over lines":     {"{\"q\": \"a\nb\", \"k\": 3}", `{"q": "a\nb", "k": 3}`, 1},
+		"latex over lines":    {"{\"q\":\r\n\"\\(x\\)\n\"}", "{\"q\":\r\n" + `"\\(x\\)\n"}`, 1},
 		"python":              {"```python\n{'q': 'it\\'s', 'k': None, 'b': True,}\n```", `{"b":true,"k":null,"q":"it's"}`, 1},
 		"call of fences":      {"```\nnothing\n```\nThen\n```python\ntool.execute(q=\"a\")\n```\nDone.", `{"q":"a"}`, 1},
 		"call of another":     {"db.execute(q=\"b\")\ntool.execute(q=\"a\")", `{"q":"a"}`, 1},
@@ -155,6 +160,26 @@ func TestParseArgumentsProperty(t *testing.T) {
 			if got[k] != v {
 				t.Fatalf("%s: %q, expected %q", k, got[k], v)
 			}
+		}
+	})
+}
+
+// A JSON object reads as it is meant, whether the breaks within its strings are escaped or not.
+func TestJSONOverLines(t *testing.T) {
+	breaks := strings.NewReplacer(`\n`, "\n", `\r`, "\r", `\t`, "\t")
+	rapid.Check(t, func(t *rapid.T) {
+		want := rapid.MapOfN(rapid.StringMatching(`[a-z]{1,4}`), rapid.StringOf(rapid.SampledFrom([]rune("ab{}[]\"':,/é\n\r\t"))), 1, 4).Draw(t, "object")
+		escaped, err := json.Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		args, calls, err := ParseArguments("Here: " + breaks.Replace(string(escaped)))
+		var got map[string]string
+		if err == nil {
+			err = json.Unmarshal(args, &got)
+		}
+		if err != nil || calls != 1 || !maps.Equal(got, want) {
+			t.Fatalf("%q: %s, %d calls, %v", escaped, args, calls, err)
 		}
 	})
 }

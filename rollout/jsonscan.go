@@ -10,25 +10,24 @@ import (
 	"go.starlark.net/syntax"
 )
 
-// maxObjectTries bounds how many opening braces of a text are tried as the start of an object: prose and LaTeX have
-// many, and each try may read to the end.
+// maxObjectTries bounds how many starts of an object are tried in a text: each try may read to the end.
 const maxObjectTries = 64
+
+// objectStart is a brace before a key or its partner: those of LaTeX and of sets, which prose has many of, are no try.
+var objectStart = regexp.MustCompile(`\{\s*["'}]`)
 
 // jsonObjects gives the JSON objects that stand in a text, in order, fenced or not, none inside another. An object in
 // Python's notation (single quotes, True, None, a comma at the end) counts as the JSON that it means, and so does one with LaTeX whose
-// backslashes are not escaped.
+// backslashes are not escaped, or with strings that run over several lines.
 func jsonObjects(text string) iter.Seq[jsontext.Value] {
 	return func(yield func(jsontext.Value) bool) {
 		for range maxObjectTries {
-			i := strings.IndexByte(text, '{')
-			if i < 0 {
+			at := objectStart.FindStringIndex(text)
+			if at == nil {
 				return
 			}
-			text = text[i:]
-			v, n := readObject(text)
-			if n == 0 {
-				v, n = readDict(text)
-			}
+			text = text[at[0]:]
+			v, n := objectAt(text)
 			if n > 0 && !yield(v) {
 				return
 			}
@@ -37,20 +36,39 @@ func jsonObjects(text string) iter.Seq[jsontext.Value] {
 	}
 }
 
+// objectAt reads the object that a text begins with, in either notation, and tells how many bytes it takes: 0 where there is none.
+func objectAt(text string) (jsontext.Value, int) {
+	if v, n := readObject(text); n > 0 {
+		return v, n
+	}
+	return readDict(text)
+}
+
 // readObject reads the JSON object that a text begins with, and tells how many bytes it takes: 0 where there is none.
 func readObject(text string) (jsontext.Value, int) {
-	if n := bracketed(text); latex.MatchString(text[:n]) {
-		if v := jsontext.Value(backslash.ReplaceAllString(text[:n], "$1$2$2")); v.IsValid() {
+	n := bracketed(text)
+	object := text[:n]
+	if latex.MatchString(object) {
+		object = backslash.ReplaceAllString(object, "$1$2$2")
+		if v := jsontext.Value(object); v.IsValid() {
 			return v, n
 		}
 	}
 	d := jsontext.NewDecoder(strings.NewReader(text))
-	v, err := d.ReadValue()
-	if err != nil {
-		return nil, 0
+	if v, err := d.ReadValue(); err == nil {
+		return v, int(d.InputOffset())
 	}
-	return v, int(d.InputOffset())
+	if v := jsontext.Value(doubleQuoted.ReplaceAllStringFunc(object, lineBreaks.Replace)); v.IsValid() {
+		return v, n
+	}
+	return nil, 0
 }
+
+// Strings of JSON, which models write over several lines, and what stands for a break in one line.
+var (
+	doubleQuoted = regexp.MustCompile(`(?s)"(?:[^"\\]|\\.)*"`)
+	lineBreaks   = strings.NewReplacer("\n", `\n`, "\r", `\r`, "\t", `\t`)
+)
 
 // latex is a text in which a backslash escapes nothing: nobody means backspaces and form feeds. There, backslash parts those that do from the others.
 var (

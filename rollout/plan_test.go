@@ -65,6 +65,7 @@ func TestParsePlanForms(t *testing.T) {
 		"tags in a line":  "<plan><Justification>" + j + "</Justification> <Context>" + c + "</Context> <Sub-Goal>" + g + "</Sub-Goal> <Tool Name>" + n + "</Tool Name></plan>",
 		"python":          fmt.Sprintf("{'justification': '%s', 'context': '%s', 'sub_goal': \"%s\", 'tool_name': '%s'}", j, c, g, n),
 		"python fenced":   fmt.Sprintf("```python\nplan = {\n    'justification': '%s',\n    'context': '%s',  # where\n    'sub_goal': '%s',\n    'tool_name': '%s',\n}\n```", j, c, g, n),
+		"json over lines": fmt.Sprintf("{\"justification\": %q, \"context\": \"\tThe city is Oslo.\n\", \"sub_goal\": %q, \"tool_name\": %q}", j, g, n),
 		"json comma":      fmt.Sprintf(`{"justification": %q, "context": %q, "sub_goal": %q, "tool_name": %q,}`, j, c, g, n),
 		"json selected":   fmt.Sprintf(`{"justification": %q, "context": %q, "subGoal": %q, "selected_tool": %q}`, j, c, g, n),
 		"json empty key":  fmt.Sprintf(`{"justification": %q, "context": %q, "sub_goal": %q, "tool_name": null, "tool": %q}`, j, c, g, n),
