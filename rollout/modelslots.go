@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,9 @@ import (
 	"text/template"
 
 	"afctl/flow"
+
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // DefaultMaxTokens bounds a completion where a slot states no bound (the paper's 2,048 tokens of output).
@@ -123,14 +127,14 @@ func (v ModelVerifier) Verify(ctx context.Context, in Input) (flow.Verdict, stri
 }
 
 // Answer asks for the answer: what stands in the last <answer>…</answer> of the reply that holds anything, else behind an
-// <answer> that was not closed, or all of it.
+// <answer> that was not closed, or all of it. Where that is a JSON object with an answer, the answer is meant.
 func (g ModelGenerator) Answer(ctx context.Context, in Input) (string, error) {
 	s := ModelSlot(g)
 	c, err := s.ask(ctx, SlotGenerator, s.data(in), in.Seed, nil, nil)
 	if err != nil {
 		return "", err
 	}
-	return taggedAnswer(c.Said()), nil
+	return objectAnswer(taggedAnswer(c.Said())), nil
 }
 
 func taggedAnswer(text string) string {
@@ -155,6 +159,19 @@ func taggedAnswer(text string) string {
 		return unclosed
 	}
 	return strings.TrimSpace(strings.NewReplacer(open, "", end, "").Replace(text))
+}
+
+// objectAnswer is the answer that a JSON object names, if the text is one and nothing else; any other text is its own.
+func objectAnswer(text string) string {
+	object := strings.TrimSpace(strings.TrimSuffix(unfence(text), "```"))
+	if !strings.HasPrefix(object, "{") {
+		return text
+	}
+	var fields map[string]jsontext.Value
+	if v, n := objectAt(object); n < len(object) || jsonv2.Unmarshal(v, &fields) != nil {
+		return text
+	}
+	return cmp.Or(field(fields, "final_answer", "answer"), text)
 }
 
 func (s *ModelSlot) data(in Input) PromptData { return in.promptData(s.MemoryBudget, s.Count) }

@@ -173,6 +173,11 @@ func TestModelAnalystAndGenerator(t *testing.T) {
 		"<answer>42</answer>, in the <answer> format": "42", "In the <answer> format: <answer>42</answer>": "42", "<answer>42</answer> <answer> </answer>": "42",
 		"<answer>1</answer> or <answer>2": "1", "<answer>1</answer></answer>": "1", "42 <answer></answer>": "42", "42 <answer>": "42", "It is <answer>42": "42", "<answer>42 <answer>": "42",
 		"<answer> </answer>": "", "42</answer>": "42", "<answer></answer><answer>open": "open",
+		// A JSON object that is all of the reply.
+		`{"answer": "42"}`: "42", "```json\n{\n  \"why\": \"so\",\n  \"Final Answer\": 42\n}\n```": "42", `{'answer': 'it\'s 42', 'sure': True}`: "it's 42",
+		`{"answer": "\frac{1}{2}"}`: `\frac{1}{2}`, `{"answer": "41", "final_answer": "42"}`: "42", `<answer>{"answer": "42"}</answer>`: "42", `{"answer": ["a", "b"]}`: `["a", "b"]`,
+		`{"answers": "42"}`: `{"answers": "42"}`, `{"answer": null}`: `{"answer": null}`, `{1, 2}`: `{1, 2}`, `It is {"answer": "42"}`: `It is {"answer": "42"}`, `{"answer": "4`: `{"answer": "4`,
+		`{"answer": "1"} or {"answer": "2"}`: `{"answer": "1"} or {"answer": "2"}`,
 	} {
 		got, err := ModelGenerator{Model: &replies{texts: []string{text}}}.Answer(t.Context(), input())
 		if err != nil || got != want {

@@ -252,27 +252,29 @@ func planFromJSON(text string) (Plan, bool) {
 		if json.Unmarshal(object, &fields) != nil {
 			continue
 		}
-		keys := slices.Sorted(maps.Keys(fields))
-		// A section may stand under several keys: the likeliest name that has a text counts, as written before any
-		// other case or separator of it, and of those the first in byte order.
-		pick := func(what int) string {
-			for _, name := range planKeys[what] {
-				if s := jsonText(fields[name]); s != "" {
-					return s
-				}
-				for _, key := range keys {
-					if s := jsonText(fields[key]); strings.Join(nameWords(key), "_") == name && s != "" {
-						return s
-					}
-				}
-			}
-			return ""
-		}
-		if tool := firstLine(pick(toolName)); tool != "" {
-			plan, ok = Plan{Justification: pick(justification), Context: pick(planContext), SubGoal: pick(subGoal), Tool: tool}, true
+		if tool := firstLine(field(fields, planKeys[toolName]...)); tool != "" {
+			plan, ok = Plan{Justification: field(fields, planKeys[justification]...), Context: field(fields, planKeys[planContext]...),
+				SubGoal: field(fields, planKeys[subGoal]...), Tool: tool}, true
 		}
 	}
 	return plan, ok
+}
+
+// field is the text that an object has under one of these names, the likeliest first: the first that has a text counts,
+// as written before any other case or separator of it, and of those the first in byte order.
+func field(fields map[string]jsontext.Value, names ...string) string {
+	keys := slices.Sorted(maps.Keys(fields))
+	for _, name := range names {
+		if s := jsonText(fields[name]); s != "" {
+			return s
+		}
+		for _, key := range keys {
+			if s := jsonText(fields[key]); strings.Join(nameWords(key), "_") == name && s != "" {
+				return s
+			}
+		}
+	}
+	return ""
 }
 
 // jsonText is a string's text, and any other value as it is written.
