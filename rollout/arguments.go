@@ -28,10 +28,9 @@ func ParseArguments(text string) (args stdjson.RawMessage, calls int, err error)
 	}
 	for object := range jsonObjects(text) {
 		if calls++; calls == 1 {
-			if strings.Contains(text, toolCall) {
-				object = argumentsOf(object)
+			if args = stdjson.RawMessage(object.Clone()); strings.Contains(text, toolCall) {
+				args = argumentsOf(args)
 			}
-			args = stdjson.RawMessage(object.Clone())
 		}
 	}
 	if calls > 0 {
@@ -44,7 +43,7 @@ func ParseArguments(text string) (args stdjson.RawMessage, calls int, err error)
 const toolCall = "<tool_call>"
 
 // argumentsOf is the arguments of a call in that form; any other object is its own.
-func argumentsOf(object jsontext.Value) jsontext.Value {
+func argumentsOf(object stdjson.RawMessage) stdjson.RawMessage {
 	var call struct {
 		Name      string         `json:"name"`
 		Arguments jsontext.Value `json:"arguments"`
@@ -52,7 +51,7 @@ func argumentsOf(object jsontext.Value) jsontext.Value {
 	if err := json.Unmarshal(object, &call, json.RejectUnknownMembers(true)); err != nil || call.Arguments.Kind() != '{' {
 		return object
 	}
-	return call.Arguments
+	return stdjson.RawMessage(call.Arguments)
 }
 
 // callStart is where the call form begins.

@@ -85,7 +85,11 @@ func (e ModelExecutor) Arguments(ctx context.Context, in Input, plan Plan, tool 
 		if args, calls, err = ParseArguments(text); err != nil {
 			return err
 		}
-		return tool.Validate(args)
+		err = tool.Validate(args)
+		if inner := argumentsOf(args); err != nil && tool.Validate(inner) == nil { // the form of a call without its tags
+			args, err = inner, nil
+		}
+		return err
 	})
 	var unread *unreadable
 	var bad *ToolError

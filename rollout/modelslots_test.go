@@ -87,6 +87,8 @@ func TestModelExecutor(t *testing.T) {
 	}{
 		"json":          {[]string{`{"q": "a"}`}, `{"q": "a"}`, "", ""},
 		"call":          {[]string{`execution = tool.execute(q="a")`}, `{"q":"a"}`, "", ""},
+		"wrapped":       {[]string{`{"name": "Search", "arguments": {"q": "a"}}`}, `{"q": "a"}`, "", ""},
+		"wrong within":  {[]string{`{"name": "Search", "arguments": {"q": 3}}`, `{"q": "a"}`}, `{"q": "a"}`, "", ""},
 		"several":       {[]string{`{"q": "a"} {"q": "b"}`}, `{"q": "a"}`, "", "only the first of 2 calls"},
 		"repaired":      {[]string{`{"query": "a"}`, `{"q": "a"}`}, `{"q": "a"}`, "", ""},
 		"repaired text": {[]string{`I am not sure.`, `{"q": "a"}`}, `{"q": "a"}`, "", ""},
