@@ -35,8 +35,8 @@ var (
 const negationReach = 5
 
 // ParseVerdict reads a verifier's answer. STOP has to be said: as {"verdict": "STOP"} or {"stop_signal": true}, after
-// the last "Conclusion:", "Verdict:" or "Decision:", or as a line of its own at the end or the beginning, in any
-// markdown and case; in a longer text without such a label only an upper-case word counts. "Do not stop" is CONTINUE.
+// the last "Conclusion:", "Verdict:" or "Decision:", or as a line of its own at the end or the beginning of what follows
+// that label or of all, in any markdown and case; in a longer text only an upper-case word counts. "Do not stop" is CONTINUE.
 // Where STOP and CONTINUE are both said, or neither, the verdict cannot be read: ok is false, and CONTINUE is what it
 // counts as, since a needless turn costs less than a missing one.
 func ParseVerdict(text string) (v flow.Verdict, ok bool) {
@@ -51,9 +51,11 @@ func ParseVerdict(text string) (v flow.Verdict, ok bool) {
 	}
 	text = strings.NewReplacer("*", "", "_", " ", "`", "", "#", "", "\r", "\n").Replace(text)
 	if all := conclusion.FindAllStringIndex(text, -1); len(all) > 0 {
-		rest := strings.TrimSpace(text[all[len(all)-1][1]:])
-		line, _, _ := strings.Cut(rest, "\n")
-		return readVerdict(line, true)
+		text = strings.TrimSpace(text[all[len(all)-1][1]:])
+		line, _, _ := strings.Cut(text, "\n")
+		if verdict, found := readVerdict(line, true); found {
+			return verdict, true
+		}
 	}
 	lines := strings.FieldsFunc(text, func(c rune) bool { return c == '\n' })
 	for _, i := range []int{len(lines) - 1, 0} {

@@ -36,6 +36,9 @@ func TestParseVerdict(t *testing.T) {
 		{"Conclusion: STOP. If more is asked, begin anew.", stop}, {"Conclusion: STOP - not a single gap is left", stop},
 		{"Conclusion: STOP or CONTINUE", unread}, {"STOP? Or CONTINUE?", unread}, {"First I thought CONTINUE.\nConclusion: STOP", stop},
 		{"Conclusion: STOP\nNo wait.\nConclusion: CONTINUE", goOn},
+		// A label whose line holds no verdict, before one that stands below.
+		{"Conclusion: All of it is there.\n\n**STOP**", stop}, {"Conclusion:\n\nAll of it is there.\nThe verdict stands below.\n\nContinue.", goOn}, {"STOP\nVerdict: unclear", unread},
+		{"The decision-making is done.\n\nSTOP", stop}, {"Verdict: STOP or CONTINUE.\nBoth are possible.", unread}, {"Conclusion: It is all there, so we can STOP.\n\nCONTINUE", stop},
 		// Neither, or not said.
 		{"", unread}, {"The bus stop is in Oslo.", unread}, {"I think that we should stop.", unread}, {"Conclusion: the stop is in Oslo", unread},
 		{`{"error": "rate limit"}`, unread}, {"Everything is answered.", unread}, {"NONSTOP", unread}, {`{"verdict": 1}`, unread},
