@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"sync"
 
@@ -61,7 +62,10 @@ func (j *ModelJudge) Score(ctx context.Context, task flow.Task, answer string) (
 	return reward, nil
 }
 
-// parseMark reads the last object that says whether the answer is correct.
+// marked is a mark that ends a text and stands in no object that can be read: quotes within its "why" are often not escaped.
+var marked = regexp.MustCompile("(?i)\\bcorrect\\b[\\s\"'*`]*[:：=][\\s\"'*`]*(true|false)[\\s\"'*`.}]*$")
+
+// parseMark reads the last object that says whether the answer is correct, or else the mark that the text ends with.
 func parseMark(text string) (correct, ok bool) {
 	for object := range jsonObjects(strings.ToValidUTF8(text, "\uFFFD")) {
 		var fields map[string]jsontext.Value
@@ -74,6 +78,9 @@ func parseMark(text string) (correct, ok bool) {
 		case "false":
 			correct, ok = false, true
 		}
+	}
+	if said := marked.FindStringSubmatch(text); !ok && said != nil {
+		correct, ok = strings.EqualFold(said[1], "true"), true
 	}
 	return correct, ok
 }

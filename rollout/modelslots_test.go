@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -245,5 +246,24 @@ func TestModelJudge(t *testing.T) {
 	n := &replies{texts: []string{`{"why": "same", "correct": true}`}}
 	if _, err := (&ModelJudge{ModelSlot: ModelSlot{Model: n}}).Score(t.Context(), task, "42"); err != nil || n.asked[0].Seed != m.asked[0].Seed {
 		t.Errorf("seed %d, %v; expected %d", n.asked[0].Seed, err, m.asked[0].Seed)
+	}
+}
+
+// A mark is read out of objects that are none for their quotes, and out of prose, where it ends the text and is no copy of what was asked for.
+func TestParseMark(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"why": "same", "correct": true}`: "true", `{"correct": "False", "why": "differs"}`: "false", `{"correct": true} no, {"correct": false}`: "false",
+		`{"why": "The answer "42" is the accepted "forty-two".", "correct": true}`: "true", "```json\n{\"why\": \"\"43\" is not \"42\"\", \"correct\": false\n}\n```": "false",
+		"They are the same.\n\n**Correct:** true": "true", "Correct: `False`.": "false", "correct: true\nNo, it is not: correct: false": "false",
+		`{"why": "It says "correct: true", but it is not.", "correct": false}`: "false", `{"why": "It says "correct: true", which": "is wrong"}`: "",
+		`{"why": "one "sentence"", "correct": true or false}`: "", "Incorrect: true": "", "It is correct.": "", "correct: yes": "", "Correct: true if rounded": "", "": "",
+	} {
+		got := ""
+		if correct, ok := parseMark(text); ok {
+			got = strconv.FormatBool(correct)
+		}
+		if got != want {
+			t.Errorf("%s: %q, expected %q", text, got, want)
+		}
 	}
 }
