@@ -2,7 +2,7 @@
 // question and an answer per row, and the gym.
 //
 // A row's question is in the first of query, question, problem that it has; its answer in the first of answer, answers,
-// golden_answers, final_answer, result, solution; its options in choices or options, with the right one in answer_idx or
+// golden_answers, final_answer, result, solution, and others that will do in answer_aliases; its options in choices or options, with the right one in answer_idx or
 // answer. Its own id is pid, idx or id; family, where it has one, is what figures are broken down by. Other columns are left alone. A key that differs from one of these by its case only is
 // an error, unless the row has that one too, with the same value; so are duplicate keys, a row without a question or an
 // answer, and a row with an image.

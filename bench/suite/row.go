@@ -24,8 +24,11 @@ var (
 	answerKeys   = []string{"answer", "answers", "golden_answers", "final_answer", "result", "solution"}
 	choiceKeys   = []string{"choices", "options"}
 	idKeys       = []string{"pid", "idx", "id"}
-	allKeys      = slices.Concat(questionKeys, answerKeys, choiceKeys, idKeys, []string{"answer_idx", "image", "scorer"})
+	allKeys      = slices.Concat(questionKeys, answerKeys, choiceKeys, idKeys, []string{aliasesKey, "answer_idx", "image", "scorer"})
 )
+
+// aliasesKey is the column in which MuSiQue has what is accepted beside its answer.
+const aliasesKey = "answer_aliases"
 
 // maxReported is how many faulty rows an error lists.
 const maxReported = 10
@@ -282,9 +285,18 @@ func answers(fields map[string]any, options []string) ([]string, error) {
 		}
 	}
 	if options == nil {
-		return out, nil
+		return withAliases(out, fields[aliasesKey])
 	}
 	return chosen(fields, key, out, options)
+}
+
+// withAliases adds what is accepted beside the answers, which may be nothing.
+func withAliases(answers []string, v any) ([]string, error) {
+	if list, ok := v.([]any); v == nil || ok && len(list) == 0 {
+		return answers, nil
+	}
+	aliases, err := stringList(aliasesKey, v)
+	return append(answers, aliases...), err
 }
 
 // scorer is the row's own, the reader's, the suite's, or the one that fits the answers.

@@ -197,6 +197,25 @@ func TestOtherColumnsAreNotHeld(t *testing.T) {
 	}
 }
 
+// MuSiQue accepts more than its answer; most of its rows have no more.
+func TestAliases(t *testing.T) {
+	for aliases, want := range map[string][]string{`["Annie", "A. Keeper"]`: {"Ann", "Annie", "A. Keeper"}, `[]`: {"Ann"}, `null`: {"Ann"}, `"Annie"`: nil, `[["Annie"]]`: nil} {
+		path := filepath.Join(t.TempDir(), "musique.jsonl")
+		text := `{"id":"2hop__1_2","paragraphs":[{"idx":0,"title":"Alm"}],"question":"Who kept the light?","answer":"Ann","answer_aliases":` + aliases + `}`
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := plainReader.Load(path)
+		if want == nil {
+			if err == nil || !strings.Contains(err.Error(), "answer_aliases") {
+				t.Errorf("aliases %s: %v, expected an error that names their column", aliases, err)
+			}
+		} else if err != nil || !slices.Equal(s.Tasks[0].Answers, want) {
+			t.Errorf("aliases %s: %+v, %v; expected %q", aliases, s, err, want)
+		}
+	}
+}
+
 // AgentFlow's GAIA keeps the original's columns beside its own.
 func TestCopiesInAnotherCaseAreLeftAlone(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "gaia.json")
