@@ -15,7 +15,7 @@ import (
 //
 //   - A comma, semicolon or colon parts words ("b,e" is "b, e", and 24:00 is not 2400), unless it parts thousands.
 //   - Mathematical symbols are words of their own (x > 5, ¬A → B), and with two of them brackets are; one letter or two keep a minus sign (A-, Cl-).
-//   - Between two figures a dash, "to" and "until" are one sign.
+//   - Between two figures a dash, "to" and "until" are one sign, and so are "&" and "and" between two words.
 //   - A date is one whatever the order of its day and month, and however the month is shortened.
 //   - An article stands before a word: "A" in "A, B", "A/B" or "A ∨ B" is none.
 func Exact(task flow.Task, answer string) (Grade, error) {
@@ -51,7 +51,7 @@ var (
 	fromTo = regexp.MustCompile(`(\d[%)]?)(?:\s+(?:to|until|till)\s+|\s*\p{Pd}\s+|\p{Pd})([$€£(]?-?\d)`)
 	// plusWithin adds, other than that of C++ and A+.
 	plusWithin = regexp.MustCompile(`([\pL\pN)\]}])\+([\pL\pN(\[{\\])`)
-	oneSign    = strings.NewReplacer("−", "-", "⁄", "/", "<->", "↔", "<=>", "⇔", "->", "→", "=>", "⇒", "<=", "≤", ">=", "≥", "!=", "≠")
+	oneSign    = strings.NewReplacer("−", "-", "⁄", "/", "<->", "↔", "<=>", "⇔", "->", "→", "=>", "⇒", "<=", "≤", ">=", "≥", "!=", "≠", " & ", " and ")
 	// keepsMinus is a grade, a blood group or an ion.
 	keepsMinus = regexp.MustCompile(`^\W*([\pL]{1,2}-)\W*$`)
 )

@@ -21,7 +21,7 @@ var (
 	openTag   = regexp.MustCompile(`(?i)<\s*answer\s*>`)
 	closeTag  = regexp.MustCompile(`(?i)<\s*/\s*answer\s*>`)
 	boxCmd    = regexp.MustCompile(`\\f?boxed\s*\{|\\fbox\s*\{`)
-	wholeText = regexp.MustCompile(`^\s*\\(?:text|mathrm|mathbf|textbf)\s*\{([^{}]*)\}\s*$`)
+	wholeText = regexp.MustCompile(`^(?:[\s$]|\\\()*\\(?:text|mathrm|mathbf|textbf)\s*\{([^{}]*)\}(?:[\s$.]|\\\))*$`)
 	// announce ends where the answer begins, behind a heading on the next line. A negated announcement ("the answer is not 5") keeps its "not".
 	announce = regexp.MustCompile(`(?i)\b(?:final\s+)?answer\**` + toQuestion + `\s*(?:\**\s*[:：=]|\bis\b\s*:?|\bwould be\b|\bmust be\b)\s*|` +
 		`(?m:^)[ \t#]*(?:the[ \t]+)?(?:final[ \t]+)?answer[ \t]*\r?\n\s*`)
@@ -44,7 +44,7 @@ const sentence = `(?:[^.!?\n]|[.!?]\S)*`
 // Extract returns the part of a reply that is its answer: the last <answer> element that holds anything (where none is
 // closed, it runs to the end), else the last \boxed{}, else what follows the last "answer is" or "answer:" on its line (or
 // on the next, if that line ends there, as a heading "Final Answer" does), else the whole text. What is said of an answer
-// ("this answer is correct") announces none. Marks nest: a box within a tag is opened too. Markdown's emphasis is left out.
+// ("this answer is correct") announces none. Marks nest: a box within a tag is opened too. Markdown's emphasis is left out, and LaTeX's of a whole answer.
 func Extract(text string) (string, Origin) {
 	text = plain(tail(text))
 	origin := Unmarked
@@ -52,17 +52,16 @@ func Extract(text string) (string, Origin) {
 		text, origin = inner, Tagged
 	}
 	if inner, ok := lastBox(text); ok {
-		return strings.TrimSpace(wholeText.ReplaceAllString(inner, "$1")), min(origin, Boxed)
-	}
-	if origin == Unmarked {
+		text, origin = inner, min(origin, Boxed)
+	} else if origin == Unmarked {
 		text = withoutRemarks(text)
 		if at := announce.FindAllStringIndex(text, -1); at != nil {
 			if line := lineFrom(text[at[len(at)-1][1]:]); line != "" {
-				text, origin = wholeText.ReplaceAllString(line, "$1"), Announced
+				text, origin = line, Announced
 			}
 		}
 	}
-	return strings.Trim(text, " \t\r\n*`"), origin
+	return strings.Trim(wholeText.ReplaceAllString(text, "$1"), " \t\r\n*`"), origin
 }
 
 // tail is as much of a text as is looked at.
