@@ -60,6 +60,7 @@ func newOptions(choices []string) options {
 		o.n = 26
 	}
 	for i, c := range choices {
+		c = halfwidth(c)
 		text := [2]string{verbatim(c)}
 		// A letter that numbers the option is no part of its text.
 		if m := leadingLetter.FindStringSubmatch(c); m != nil && letterIndex(m[1]) == i {
@@ -210,6 +211,7 @@ func (o options) with(picked []int, explanation string) []int {
 
 // pick gives the options that the text names, each once, in ascending order.
 func (o options) pick(text string) []int {
+	text = halfwidth(text)
 	if written := o.written(text); written != nil && alone.FindString(text) == "" {
 		return written
 	}

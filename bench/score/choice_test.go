@@ -35,6 +35,8 @@ func TestChoice(t *testing.T) {
 		{"B", "The answer is A because it is so", 0}, {"B", "A is incorrect", 0}, {"B", "A lump is the right answer", 0}, {"B", "The answer is a lump", 0}, {"A", "The answer is A malignant tumour", 0},
 		{"B", `\boxed{B}`, 1}, {"B", `\boxed{\text{(B)}}`, 1}, {"B", "<answer>B</answer> not A", 1},
 		{"B", "$B$", 1}, {"B", "I would go with B, since A is a cyst", 1},
+		{"（Ａ）", "A", 1}, {"Ｂ．", "B", 1},
+		{"A", "答案是A。", 1}, {"B", "答案：（B）", 1}, {"A", "（A）", 1}, {"A", "Ａ", 1}, {"A", "故选：A．", 1}, {"A", "<answer>A。</answer>", 1}, {"B", "答案是A。", 0}, {"A", "A、B", 0}, {"B", "B，不是A。", 1}, {"A", "B不对，选A。", 1}, {"A", "不是A", 0},
 	}, with("Benign cyst", "Malignant tumour", "Vitamin C deficiency", "Vitamin A deficiency"))
 	check(t, Choice, []row{
 		{"A", "5", 1}, {"B", "15", 1}, {"A", "15", 0}, {"B", "5", 0}, {"C", "-5", 1}, {"A", "-5", 0}, {"D", "5.5", 1}, {"A", "5.5", 0},
@@ -131,6 +133,7 @@ func TestChoiceTwins(t *testing.T) {
 			"B. 20 mL": 0, "The answer is B. 20 mL": 0, "20 mL": 0, "A. 18 mL": 0, "C. 20 mL": 0, "A or B, 20 mL": 0, "A. 20 mL\nB. 20 mL": 0,
 		}},
 		{[]string{"A. q/L", "B. q/l", "C. q/s"}, map[string]float64{"q/L": 1, "q/l": 0, "A. q/L": 1, "A. q/l": 0, "B. q/L": 0, "The answer is q/L": 1, "Q/L": 0}},
+		{[]string{"A．电荷：L。", "B．电荷：l。"}, map[string]float64{"电荷：L。": 1, "电荷：l。": 0, "电荷:L. ": 1, "A．电荷：L。": 1, "（Ａ）": 1}},
 	} {
 		for answer, want := range group.answers {
 			if g, err := Choice(flow.Task{Answers: []string{"A"}, Choices: group.choices}, answer); err != nil || g.Reward != want {

@@ -58,7 +58,7 @@ var (
 
 // exactForm is a text as Exact compares it.
 func exactForm(text string) string {
-	text = dates(roughly.ReplaceAllString(strings.ToLower(norm.NFKC.String(text)), ""))
+	text = dates(roughly.ReplaceAllString(strings.ToLower(norm.NFKC.String(halfwidth(text))), ""))
 	text = groups.ReplaceAllStringFunc(text, func(s string) string {
 		last := strings.LastIndexFunc(s, unicode.IsDigit) + 1
 		return strings.ReplaceAll(s[:last], ",", "") + s[last:]

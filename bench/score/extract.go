@@ -13,7 +13,7 @@ type Origin int
 const (
 	Tagged    Origin = iota // <answer> … </answer>
 	Boxed                   // \boxed{…}
-	Announced               // "the final answer is …", "Answer: …"
+	Announced               // "the final answer is …", "Answer: …", "答案：…"
 	Unmarked                // the whole text
 )
 
@@ -23,7 +23,7 @@ var (
 	boxCmd    = regexp.MustCompile(`\\f?boxed\s*\{|\\fbox\s*\{`)
 	wholeText = regexp.MustCompile(`^(?:[\s$]|\\\()*\\(?:text|mathrm|mathbf|textbf)\s*\{([^{}]*)\}(?:[\s$.]|\\\))*$`)
 	// announce ends where the answer begins, behind a heading on the next line. A negated announcement ("the answer is not 5") keeps its "not".
-	announce = regexp.MustCompile(`(?i)\b(?:final\s+)?answer\**` + toQuestion + `\s*(?:\**\s*[:：=]|\bis\b\s*:?|\bwould be\b|\bmust be\b)\s*|` +
+	announce = regexp.MustCompile(`(?i)(?:\b(?:final\s+)?answer\**` + toQuestion + `|答案)\s*(?:\**\s*[:：=]|\bis\b\s*:?|\bwould be\b|\bmust be\b)\s*|` +
 		`(?m:^)[ \t#]*(?:the[ \t]+)?(?:final[ \t]+)?answer[ \t]*\r?\n\s*`)
 	// remark is a sentence that judges an answer given elsewhere. Names, letters and figures behind "this answer is" are an answer.
 	remark = regexp.MustCompile(`(?i)` + sentence + `\b(?:(?:this|that|your|each|every)\s+(?:final\s+)?answer\s+is\s+(?-i:[a-z])|answer` + toQuestion + `\s+is\s+` +
@@ -126,9 +126,9 @@ var (
 	htmlMark = regexp.MustCompile(`(?i)</?(?:b|i|u|em|strong|code|p|br)\s*/?>`)
 )
 
-// plain leaves the marks of emphasis out.
+// plain leaves the marks of emphasis out, and those of other scripts as they are typed elsewhere.
 func plain(text string) string {
-	return emphasis.ReplaceAllString(htmlMark.ReplaceAllString(text, " "), "$1$2$3$4")
+	return emphasis.ReplaceAllString(htmlMark.ReplaceAllString(halfwidth(text), " "), "$1$2$3$4")
 }
 
 // lastTag returns the content of the last element that is closed and holds anything, else of the last that is not closed;

@@ -14,7 +14,7 @@ import (
 // which compatibility folding would not ("10³" is not 103, "2½" is not 21/2).
 var symbols = strings.NewReplacer(
 	"×", "*", "⋅", "*", "·", "*", "∗", "*", "✕", "*", "⨯", "*", "÷", "/", "∕", "/", "⁄", "/",
-	"−", "-", "–", "-", "—", "-", "－", "-", "＋", "+", "（", "(", "）", ")", "．", ".", "，", ",", "％", "%",
+	"−", "-", "–", "-", "—", "-",
 	"√", `\surd `, "∛", `\cbrt `, "π", `\pi `, "∞", `\infty `, "±", `\pm `, "≈", `\approx `, "≠", `\neq `, "≤", `\le `, "≥", `\ge `, "°", `^\circ `,
 	"½", `\frac{1}{2}`, "⅓", `\frac{1}{3}`, "⅔", `\frac{2}{3}`, "¼", `\frac{1}{4}`, "¾", `\frac{3}{4}`,
 	"⅕", `\frac{1}{5}`, "⅖", `\frac{2}{5}`, "⅗", `\frac{3}{5}`, "⅘", `\frac{4}{5}`, "⅙", `\frac{1}{6}`, "⅚", `\frac{5}{6}`,
@@ -34,7 +34,7 @@ var (
 // readable turns what people write into what the parser reads.
 func readable(text string) string {
 	text = superscript.ReplaceAllStringFunc(text, func(s string) string { return "^{" + raised.Replace(s) + "}" })
-	text = symbols.Replace(text)
+	text = symbols.Replace(halfwidth(text))
 	if strings.Contains(text, "sqrt") {
 		text = plainRoot.ReplaceAllString(text, `${1}\surd ${2}`)
 	}

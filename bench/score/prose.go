@@ -133,9 +133,11 @@ var (
 		`[(\[{][ \t]*[A-Za-z][ \t]*,[ \t]*`, // (x, 2
 		`\d(?:\.|:|[ \t]+:[ \t]*)?`,
 		`\bout of[ \t]*`,
+		`分之`,
 	}, "|") + `)$`)
 	partAfter = regexp.MustCompile(`^(?:` + strings.Join([]string{
-		`[\pL(]|\.\d`,
+		`[^\P{L}\p{Han}]|\(|\.\d`,
+		`[十百万亿萬億]|千(?:[^克米]|$)|分之`, // 3万 is 30000, 3分之2 two thirds, but 3千克 3 kg
 		`[ \t]*[\^_*/+{]`,
 		`[ \t]*[<>]=?[ \t]*[\w(\\.\-]`,
 		`[ \t]*:[ \t]*\d`,
@@ -172,7 +174,7 @@ func partOfFormula(before, after string) bool {
 // startsNumber tells numbers from digits within a word (H2O) and a minus sign from a hyphen (pages 3-5).
 func startsNumber(s []rune, i int) bool {
 	r := s[i]
-	if i > 0 && (unicode.IsLetter(s[i-1]) || unicode.IsDigit(s[i-1])) && r != '\\' {
+	if i > 0 && (wordLetter(s[i-1]) || unicode.IsDigit(s[i-1])) && r != '\\' {
 		return false
 	}
 	if r == '-' {
@@ -181,9 +183,12 @@ func startsNumber(s []rune, i int) bool {
 	return unicode.IsDigit(r) || strings.ContainsRune(`\({[.`, r)
 }
 
+// wordLetter is a letter that makes one word with the digits beside it. Chinese has no spaces: 共42个 is 42.
+func wordLetter(r rune) bool { return unicode.IsLetter(r) && !unicode.Is(unicode.Han, r) }
+
 var (
-	denialBefore = regexp.MustCompile(`(?i)(\bnot|n't|\\neq?|≠|!=|\bnever|\bneither|\bnor|\bcannot|\brather than|\binstead of|\b(?:less|fewer|smaller|lower|more|greater|larger|higher|bigger|other) than)(\s+(equal to|exactly|simply|just|be|an?|the|option|choice|\())*\s*["'($\s]*$`)
-	denialAfter  = regexp.MustCompile(`(?i)^["')$\s]*(is|are|was|would be)?\s*(\\neq?\b|!=|\bnot\b|n't|\b(is|are|was)\s+(wrong|incorrect|false|ruled out|impossible|excluded)|\b(wrong|incorrect|false|ruled out|excluded)\b|\bcannot\b|\bcan't\b)`)
+	denialBefore = regexp.MustCompile(`(?i)(\bnot|n't|不是|并非|\\neq?|≠|!=|\bnever|\bneither|\bnor|\bcannot|\brather than|\binstead of|\b(?:less|fewer|smaller|lower|more|greater|larger|higher|bigger|other) than)(\s+(equal to|exactly|simply|just|be|an?|the|option|choice|\())*\s*["'($\s]*$`)
+	denialAfter  = regexp.MustCompile(`(?i)^["')$\s]*(is|are|was|would be)?\s*(\\neq?\b|!=|\bnot\b|n't|\b(is|are|was)\s+(wrong|incorrect|false|ruled out|impossible|excluded)|\b(wrong|incorrect|false|ruled out|excluded)\b|\bcannot\b|\bcan't\b|不|是错)`)
 )
 
 // window is as many characters around a number as are looked at for its unit or its denial.

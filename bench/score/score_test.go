@@ -63,6 +63,7 @@ func TestExtract(t *testing.T) {
 		{"Reasoning.\nFinal answer: 42\nThanks", "42", Announced},
 		{"**Answer:** Paris", "Paris", Announced},
 		{"The answer is: B", "B", Announced},
+		{"想一想。\n\n**答案**：（B）", "(B)", Announced},
 		{"Final Answer:\n42", "42", Announced},
 		{"the answer is not 5", "not 5", Announced},
 		{"The total is **5**.", "The total is 5.", Unmarked},

@@ -5,12 +5,19 @@ import (
 	"unicode"
 
 	"golang.org/x/text/unicode/norm"
+	"golang.org/x/text/width"
 
 	"afctl/flow"
 )
 
 // undecomposed are lower-case letters that Unicode does not take apart into a base letter and a mark.
 var undecomposed = strings.NewReplacer("ß", "ss", "ς", "σ", "ø", "o", "ł", "l", "đ", "d", "ð", "d", "þ", "th", "æ", "ae", "œ", "oe", "ı", "i", "ħ", "h")
+
+// halfwidth writes the letters, digits and marks of Chinese and Japanese text as they are typed elsewhere.
+func halfwidth(text string) string { return width.Fold.String(stops.Replace(text)) }
+
+// stops have their space within, so that none is a decimal point or parts thousands.
+var stops = strings.NewReplacer("。", ". ", "，", ", ", "、", ", ")
 
 // Normalize prepares text for comparison as SQuAD's evaluation does (Rajpurkar et al. 2016, the official script):
 // lower case, no punctuation, no articles, single spaces. Beyond that script, where it would call different answers equal or

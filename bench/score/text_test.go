@@ -57,6 +57,7 @@ func TestExact(t *testing.T) {
 		{"Ⅳ", "IV", 1},
 		{"東京", "東京", 1},
 		{"Paris", `$\text{Paris}$`, 1}, {"Paris", `\(\mathrm{Paris}\).`, 1}, {"Paris", `<answer>\textbf{Paris}</answer>`, 1}, {"Paris", `\text{Rome}`, 0}, {"Cats & Dogs", "Cats and Dogs", 1}, {"Cats and Dogs", "Cats & Dogs", 1}, {"Cats & Dogs", "Cats Dogs", 0}, {"AT&T", "at&t", 1},
+		{"東京", "答案：東京。", 1}, {"東京", "**最终答案**：東京", 1}, {"東京", "答案：京都", 0}, {"甲、乙", "甲、乙。", 1}, {"甲、乙", "甲，乙", 1}, {"甲、乙", "甲乙", 0}, {"ABC", "ＡＢＣ", 1},
 		{"東京", "京都", 0},
 		{"yes", "Yes", 1},
 		{"ａｂｃ", "abc", 1},
