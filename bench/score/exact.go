@@ -3,6 +3,7 @@ package score
 import (
 	"regexp"
 	"strings"
+	"time"
 	"unicode"
 
 	"golang.org/x/text/unicode/norm"
@@ -16,7 +17,7 @@ import (
 //   - A comma, semicolon or colon parts words ("b,e" is "b, e", and 24:00 is not 2400), unless it parts thousands.
 //   - Mathematical symbols are words of their own (x > 5, ¬A → B), and with two of them brackets are; one letter or two keep a minus sign (A-, Cl-).
 //   - Between two figures a dash, "to" and "until" are one sign, and so are "&" and "and" between two words.
-//   - A date is one whatever the order of its day and month, and however the month is shortened.
+//   - A date is one whatever the order of its parts, and however the month is shortened; of figures alone only year-month-day is one.
 //   - An article stands before a word: "A" in "A, B", "A/B" or "A ∨ B" is none.
 func Exact(task flow.Task, answer string) (Grade, error) {
 	accepted, err := truths(task)
@@ -91,10 +92,19 @@ const month = `(jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?
 var (
 	monthFirst = regexp.MustCompile(`\b` + month + `\s*(\d{1,2})(?:st|nd|rd|th)?(?:\s*,\s*|\s+)(\d{3,4})\b`)
 	dayFirst   = regexp.MustCompile(`\b(?:the\s+)?(\d{1,2})(?:st|nd|rd|th)?\s+(?:of\s+)?` + month + `(?:\s*,\s*|\s+)(\d{3,4})\b`)
+	yearFirst  = regexp.MustCompile(`\b(\d{4})\p{Pd}(\d\d)\p{Pd}(\d\d)\b`)
 )
 
-// dates gives days one order: "July 4th, 1776" and "the 4th of July, 1776" are "4 jul 1776".
+// dates gives days one order: "July 4th, 1776", "the 4th of July, 1776" and 1776-07-04 are "4 jul 1776".
 func dates(text string) string {
+	text = yearFirst.ReplaceAllStringFunc(text, func(s string) string {
+		m := yearFirst.FindStringSubmatch(s)
+		day, err := time.Parse("20060102", m[1]+m[2]+m[3])
+		if err != nil { // the 30th of February is a number of its own
+			return s
+		}
+		return strings.ToLower(day.Format("2 Jan 2006"))
+	})
 	text = monthFirst.ReplaceAllString(text, "$2 $1 $3")
 	return dayFirst.ReplaceAllStringFunc(text, func(s string) string {
 		m := dayFirst.FindStringSubmatch(s)

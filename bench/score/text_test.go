@@ -62,6 +62,7 @@ func TestExact(t *testing.T) {
 		{"yes", "Yes", 1},
 		{"ａｂｃ", "abc", 1},
 		{"Rock 'n' Roll", "rock n roll", 1},
+		{"5 January 1964", "1964-01-05", 1}, {"1964-01-05", "January 5th, 1964", 1}, {"5 January 1964", "1964-05-01", 0}, {"December 31, 1999", "It was on 1999-12-31.", 0}, {"1964-02-30", "1964-02-30", 1}, {"1964-02-30", "1964-02-31", 0},
 		{"AC/DC", "AC DC", 1}, {"US$-5", "US$ -5", 1}, {"-.5", ".5", 0}, // a sign behind one of currency is no hyphen
 	})
 }
