@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"maps"
 	"math"
 	"os"
@@ -40,6 +41,34 @@ func TestStateCounts(t *testing.T) {
 	}
 }
 
+// TestResumeOfCounts (traps 27, 28): what is gone on from is the step that Adam's bias correction counts, not that of the run, which counts skipped ones too.
+func TestResumeOfCounts(t *testing.T) {
+	dir := t.TempDir()
+	tr := openTrainer(t, dir)
+	if err := tr.update(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := tr.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c, _, err := ckpt.Latest(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.State.AdamStep, c.State.SkippedSteps = 0, 1
+	if err := ckpt.Save(dir, c, 2); err != nil {
+		t.Fatal(err)
+	}
+	again, err := newTrainer(t.Context(), tr.c, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if s, err := again.s.engine.State(); err != nil || s.Step != 0 || again.state.Step != 1 || again.state.SkippedSteps != 1 {
+		t.Errorf("%v: Adam is at step %d of a run at %d with %d skipped, expected 0, 1 and 1", err, s.Step, again.state.Step, again.state.SkippedSteps)
+	}
+}
+
 // TestResumeFromAfar (trap 27): a run goes on from a checkpoint within an update, of which the store knows the rest and the updates behind it, and
 // comes to the same bytes: also where the update has no token to train on, and so no constants.
 func TestResumeFromAfar(t *testing.T) {
@@ -53,6 +82,9 @@ func TestResumeFromAfar(t *testing.T) {
 		for i, m := range readLines[flow.Metrics](t, filepath.Join(run, metricsFile)) { // over all epochs of all updates
 			if rate := 0.01 * float64(6-i) / 6; math.Abs(float64(m.LR)-rate) > 1e-9 || m.PolicyVersion != i/2 {
 				t.Errorf("step %d: lr %v of policy version %d, expected %v of %d", i+1, m.LR, m.PolicyVersion, rate, i/2)
+			}
+			if first := i%2 == 0; (m.SecondsRollout > 0) != first {
+				t.Errorf("step %d: %v s of rollouts, expected them in the first step of their update", i+1, m.SecondsRollout)
 			}
 		}
 		if err := os.RemoveAll(filepath.Join(run, "checkpoints", "step-000006")); err != nil {
