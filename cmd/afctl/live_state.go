@@ -23,18 +23,25 @@ type phase struct {
 	total       int
 	begin, last time.Time // last is when the newest solve ended
 
-	failed map[rolloutKey]bool // whether the solve failed; has all that were told of
-	have   int                 // solves from before the phase
-	tokens int                 // action tokens sampled in it
+	solves map[rolloutKey]solveSeen // all that were told of
+	have   int                      // solves from before the phase
+	tokens int                      // action tokens sampled in it
 
-	rewards, turns float64 // sums, of rewards over solves that have one
-	failures       int
-	tools          map[string]int // steps by tool
-	steps, errors  int
+	rewards       float64 // sum over solves that have one
+	turns         int     // of all solves
+	failures      int
+	tools         map[string]int // steps by tool
+	steps, errors int
+}
+
+// solveSeen is what a phase remembers of a solve, which may be made again.
+type solveSeen struct {
+	failed bool
+	turns  int
 }
 
 func newPhase(name string, total int, have []flow.Trajectory) *phase {
-	p := &phase{name: name, total: total, failed: make(map[rolloutKey]bool, total), tools: map[string]int{}}
+	p := &phase{name: name, total: total, solves: make(map[rolloutKey]solveSeen, total), tools: map[string]int{}}
 	for i := range have {
 		p.add(&have[i])
 	}
@@ -44,22 +51,23 @@ func newPhase(name string, total int, have []flow.Trajectory) *phase {
 	return p
 }
 
-// add counts a solve. The rewardless one that it replaces, if it does, is no longer counted as failed; its steps are, having been taken.
+// add counts a solve. The rewardless one that it replaces, if it does, is no longer counted, nor are its turns; its steps are, having been taken.
 func (p *phase) add(t *flow.Trajectory) {
-	key := keyOf(t)
-	if failed, again := p.failed[key]; again && !failed {
+	key, turns := keyOf(t), eval.Turns(t)
+	if before, again := p.solves[key]; again && !before.failed {
 		return
 	} else if again {
 		p.failures--
+		p.turns -= before.turns
 	}
-	p.failed[key] = t.Failed()
+	p.solves[key] = solveSeen{t.Failed(), turns}
 	p.last = time.Now()
 	if t.Failed() {
 		p.failures++
 	} else {
 		p.rewards += *t.Reward
 	}
-	p.turns += float64(eval.Turns(t))
+	p.turns += turns
 	for i := range t.Turns {
 		p.tokens += len(t.Turns[i].Action)
 	}
@@ -73,12 +81,12 @@ func (p *phase) add(t *flow.Trajectory) {
 	}
 }
 
-func (p *phase) done() int { return len(p.failed) }
+func (p *phase) done() int { return len(p.solves) }
 
 // reward is the mean over solves that have one.
 func (p *phase) reward() float64 { return p.rewards / float64(p.done()-p.failures) }
 
-func (p *phase) meanTurns() float64 { return p.turns / float64(p.done()) }
+func (p *phase) meanTurns() float64 { return float64(p.turns) / float64(p.done()) }
 
 func (p *phase) errorRate() float64 { return float64(p.errors) / float64(p.steps) }
 

@@ -309,12 +309,12 @@ func TestLiveLeft(t *testing.T) {
 
 // A solve that failed and was tried again counts once, as what it became.
 func TestLiveRetry(t *testing.T) {
-	p := newPhase(phaseSolve, 3, []flow.Trajectory{*liveSolve("a", math.NaN(), 1), *liveSolve("b", 1, 1)})
+	p := newPhase(phaseSolve, 3, []flow.Trajectory{*liveSolve("a", math.NaN(), 1, "Search"), *liveSolve("b", 1, 1, "Search")})
 	for _, reward := range []float64{math.NaN(), 0, 1} { // the last is what no one should tell
-		p.add(liveSolve("a", reward, 1))
+		p.add(liveSolve("a", reward, 1, "Search", "!Search"))
 	}
-	if p.done() != 2 || p.failures != 0 || p.reward() != 0.5 {
-		t.Errorf("%d solves, %d failed, reward %g; expected 2, 0, 0.5", p.done(), p.failures, p.reward())
+	if p.done() != 2 || p.failures != 0 || p.reward() != 0.5 || p.meanTurns() != 1.5 {
+		t.Errorf("%d solves, %d failed, reward %g, %g turns; expected 2, 0, 0.5, 1.5", p.done(), p.failures, p.reward(), p.meanTurns())
 	}
 }
 
