@@ -61,7 +61,8 @@ type reportData struct {
 	After       *int             `json:"after"`
 	Comparison  *eval.Comparison `json:"comparison"` // paired, on the tasks of both
 	Steps       []reportStep     `json:"steps"`      // optimizer steps
-	// TrainFailures counts rollouts without a reward by kind, TrainErrors steps of the agentic loop, over all of Steps.
+	// TrainFailures counts rollouts without a reward by kind, TrainErrors steps of the agentic loop, over all of Steps and the step in flight: of
+	// a run that ended because all its rollouts failed, they say why.
 	TrainFailures map[string]int  `json:"train_failures"`
 	TrainErrors   map[string]int  `json:"train_errors"`
 	Tools         []string        `json:"tools"` // the most used first

@@ -69,7 +69,7 @@ func inputOf() reportInput {
 			reportBatch{phaseEval, 2, []flow.Trajectory{solveOf("two", 0, 1, "Web", "Calc"), solveOf("one", 0, 1, "Calc")}},
 			reportBatch{phaseTrain, 1, []flow.Trajectory{solveOf("t1", 0, 1, "Calc"), solveOf("t1", 1, 0, "Calc"), solveOf("t2", 0, 0, "!Search", "Web"), solveOf("t2", 1, -1)}},
 			reportBatch{phaseTrain, 2, []flow.Trajectory{solveOf("t2", 0, 1, "Web"), solveOf("t2", 1, 1, "Web")}},
-			reportBatch{phaseTrain, 3, []flow.Trajectory{solveOf("t1", 0, 1, "Calc")}},
+			reportBatch{phaseTrain, 3, []flow.Trajectory{solveOf("t1", 0, 1, "!Calc"), solveOf("t1", 1, -1)}},
 		),
 	}
 }
@@ -120,15 +120,17 @@ func TestReportFigures(t *testing.T) {
 	if diff := cmp.Diff([]string{"Calc", "Web", "Search"}, d.Tools); diff != "" {
 		t.Errorf("tools by use: %s", diff)
 	}
-	if diff := cmp.Diff(map[string]int{"timeout": 1}, d.TrainFailures); diff != "" {
-		t.Error(diff)
+	if diff := cmp.Diff(map[string]int{"timeout": 2}, d.TrainFailures); diff != "" {
+		t.Errorf("failures in training, with the step that is not done: %s", diff)
 	}
-	if diff := cmp.Diff(&reportBatchSize{Step: 3, Rollouts: 1}, d.Run.InFlight); diff != "" {
+	if diff := cmp.Diff(map[string]int{"not_found": 2}, d.TrainErrors); diff != "" {
+		t.Errorf("errors in training, with the step that is not done: %s", diff)
+	}
+	if diff := cmp.Diff(&reportBatchSize{Step: 3, Rollouts: 2}, d.Run.InFlight); diff != "" {
 		t.Errorf("the step that is not done: %s", diff)
 	}
 }
 
-// Examples are of the last evaluation; the task that was learned shows the solve of before.
 // An evaluation under way is no figure to compare with.
 func TestReportOfAnEvaluationUnderWay(t *testing.T) {
 	for heldOut, under := range map[int]bool{0: false, 2: false, 3: true} {
@@ -170,6 +172,7 @@ func TestReportOfATaskTwice(t *testing.T) {
 	}
 }
 
+// Examples are of the last evaluation; the task that was learned shows the solve of before.
 func TestReportExamples(t *testing.T) {
 	d := mustReport(t, inputOf())
 	if len(d.Examples) != 2 || d.Examples[0].Task != "one" || d.Examples[1].Task != "two" {

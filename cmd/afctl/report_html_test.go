@@ -62,7 +62,7 @@ func TestReportPage(t *testing.T) {
 	if first, second := strings.Index(page, `<th scope="row">2</th>`), strings.Index(page, `<th scope="row">1</th>`); first < 0 || second < first {
 		t.Errorf("the last steps stand at %d and %d, expected the last one first", first, second)
 	}
-	for _, text := range []string{"50.0 %", "100.0 %", "2 of 100 steps", "Held-out accuracy", "what is two?", "repeats a failed call", "not_found", "1 failed", "step 3, 1 rollouts so far", "<svg", "eval_limit", "eval_every: 10"} {
+	for _, text := range []string{"50.0 %", "100.0 %", "2 of 100 steps", "Held-out accuracy", "what is two?", "repeats a failed call", "not_found", "1 failed", "step 3, 2 rollouts so far", "<svg", "eval_limit", "eval_every: 10"} {
 		if !strings.Contains(page, text) {
 			t.Errorf("the page does not say %q", text)
 		}

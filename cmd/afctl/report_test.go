@@ -225,7 +225,6 @@ func TestReportRefuses(t *testing.T) {
 	}
 }
 
-// A report that cannot be written whole leaves both files of the one before.
 // A reward that no rollout has is told by its place.
 func TestReportOfAWrongReward(t *testing.T) {
 	for _, reward := range []float64{2, 1e99} {
@@ -239,6 +238,7 @@ func TestReportOfAWrongReward(t *testing.T) {
 	}
 }
 
+// A report that cannot be written whole leaves both files of the one before.
 func TestReportIsBothFilesOrNone(t *testing.T) {
 	dir := runFolder(t, inputOf())
 	if err := runReport(t, "--run", dir); err != nil {

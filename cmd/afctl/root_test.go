@@ -90,7 +90,6 @@ func TestUsage(t *testing.T) {
 	})
 }
 
-// TestHelp: every command explains itself, with an example that begins with its name, and lists its flags.
 // What stands in files does not reach the terminal as a command to it.
 func TestErrorsArePrintable(t *testing.T) {
 	for _, args := range [][]string{{"update", "--model", "gym", "--out", "o", "--trajectories"}, {"score", "--model", "gym", "--in"}, {"sft", "--model", "gym", "--out", "o", "--data"}} {
@@ -120,6 +119,7 @@ func TestConfigOfFullTraining(t *testing.T) {
 	must(t, append([]string{"rollout", "--tasks", "gym:heldout", "--group", "1", "--out", filepath.Join(t.TempDir(), "o.jsonl")}, short...)...)
 }
 
+// TestHelp: every command explains itself, with an example that begins with its name, and lists its flags.
 func TestHelp(t *testing.T) {
 	for _, c := range commands() {
 		for _, args := range [][]string{{c.Name(), "--help"}, {"help", c.Name()}} {
