@@ -38,7 +38,7 @@ func TestOutputsAreNoInputs(t *testing.T) {
 		{append(score, seqs), "--in"}, {append(score, "./"+seqs), "--in"}, {append(score, "link.jsonl"), "--in"}, {append(score, weights), "--model"},
 		{append(score, filepath.Join(model, "config.json")), "--model"}, {append(score, filepath.Join(model, "generation_config.json")), "--model"},
 		{append(score, filepath.Join(adapter, "adapter_config.json"), "--adapter", adapter), "--adapter"},
-		{append(rollout, tasks), "tasks.train"}, {append(rollout, "c.yaml"), "--config"}, {append(rollout, weights), "--model"},
+		{append(rollout, tasks), "tasks.train"}, {[]string{"rollout", "--model", model, "--tasks", "t", "--out", tasks}, "tasks.train"}, {append(rollout, "c.yaml"), "--config"}, {append(rollout, weights), "--model"},
 		{[]string{"report", "--run", run, "--out", filepath.Join(run, storeFile)}, "--run"},
 		{[]string{"report", "--run", run, "--json", filepath.Join(run, metricsFile)}, "--run"},
 		{[]string{"report", "--run", run, "--json", filepath.Join(run, configFile)}, "--run"},

@@ -118,6 +118,9 @@ func rollouts(cmd *cobra.Command, s *settings, out string) (err error) {
 	if err != nil {
 		return s.located(&valueError{"tasks.train", err.Error()})
 	}
+	if err := checkFileOut("out", out, []input{{"tasks.train", found.Path, nil}}); err != nil { // which a suite's name does not say
+		return err
+	}
 	if c.Flow.GroupSize > maxRollouts/len(found.Tasks) {
 		return usagef("flow.group_size: found %d, expected at most %d solves of the %d tasks", c.Flow.GroupSize, maxRollouts, len(found.Tasks))
 	}
