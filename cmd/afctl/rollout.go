@@ -64,7 +64,6 @@ var solving = []string{"model", "adapter", "flow.temperature", "flow.max_action_
 
 // loaded is a model with the agentic system around it.
 type loaded struct {
-	*session
 	*system
 	adapterHash string // "" without one
 }
@@ -75,37 +74,24 @@ func load(ctx context.Context, c *Config) (l loaded, err error) {
 	if err != nil {
 		return l, err
 	}
-	adapter, err := readAdapter(c, m)
+	s, a, err := openAdapted(c, m, readAdapter)
 	if err != nil {
-		return l, errors.Join(err, m.Close())
-	}
-	if l.session, err = openSession(c, m); err != nil {
 		return l, err
 	}
-	if adapter != nil {
-		l.adapterHash = adapter.Hash()
-		err = l.session.engine.SetAdapter(adapter)
+	if a != nil {
+		l.adapterHash = a.Hash()
 	}
-	if err == nil {
-		l.system, err = newSystem(ctx, c, l.session)
+	if l.system, err = newSystem(ctx, c, s); err != nil {
+		return l, errors.Join(err, s.Close())
 	}
-	if err == nil {
-		err = l.system.policy.Publish(ctx, 0, l.adapterHash, l.session.engine.Adapter)
-	}
-	if err != nil {
+	if err := l.policy.Publish(ctx, 0, l.adapterHash, s.engine.Adapter); err != nil {
 		return l, errors.Join(err, l.Close())
 	}
 	return l, nil
 }
 
-// Close releases both.
-func (l loaded) Close() error {
-	var err error
-	if l.system != nil {
-		err = l.system.Close()
-	}
-	return errors.Join(err, l.session.Close())
-}
+// Close releases system and model.
+func (l loaded) Close() error { return errors.Join(l.system.Close(), l.s.Close()) }
 
 // solvesSuffix makes the name of --out that of the folder in which solves are kept until the file is whole.
 const solvesSuffix = ".solves"

@@ -60,38 +60,34 @@ func newScoreCommand() *cobra.Command {
 		}
 		defer input.Close()
 		return writeOutput("out", out, cmd.OutOrStdout(), func(w io.Writer) error {
-			m, err := openModel(&s.Config)
-			if err != nil {
-				return err
-			}
-			a, err := readAdapter(&s.Config, m)
-			if err != nil {
-				return errors.Join(err, m.Close())
-			}
-			ses, err := openSession(&s.Config, m)
-			if err != nil {
-				return err
-			}
-			defer ses.Close()
-			if a != nil {
-				if err := ses.engine.SetAdapter(a); err != nil {
-					return err
-				}
-			}
 			said := cmd.ErrOrStderr()
 			if out == "-" && onTerminal(cmd.OutOrStdout()) {
 				said = io.Discard // a bar would stand among the lines
 			}
-			bar := newProgress(said, "score", "lines", -1)
-			defer bar.end()
-			bw := bufio.NewWriter(w)
-			if err := scoreLines(cmd.Context(), ses.engine, input, name, bw, temperature, bar); err != nil {
-				return err
-			}
-			return bw.Flush()
+			return scoreInput(cmd.Context(), &s.Config, input, name, w, temperature, said)
 		})
 	}
 	return cmd
+}
+
+// scoreInput writes the log-probs of the lines of r under the model of a config.
+func scoreInput(ctx context.Context, c *Config, r io.Reader, name string, w io.Writer, temperature float64, said io.Writer) (err error) {
+	m, err := openModel(c)
+	if err != nil {
+		return err
+	}
+	s, _, err := openAdapted(c, m, readAdapter)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	bar := newProgress(said, "score", "lines", -1)
+	defer bar.end()
+	bw := bufio.NewWriter(w)
+	if err := scoreLines(ctx, s.engine, r, name, bw, temperature, bar); err != nil {
+		return err
+	}
+	return bw.Flush()
 }
 
 // scoreLines scores the lines of r in chunks and writes a line for each.

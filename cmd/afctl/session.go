@@ -179,9 +179,9 @@ func startAdapter(c *Config, m *ckpt.Model) (*ckpt.Adapter, error) {
 	return a, nil
 }
 
-// openTraining is openSession with what training starts from: the config's adapter or a fresh one, which it returns; nil where all weights are trained.
-func openTraining(c *Config, m *ckpt.Model) (*session, *ckpt.Adapter, error) {
-	a, err := startAdapter(c, m)
+// openAdapted is openSession with the adapter that find gives for the model, such as startAdapter; it returns that, too.
+func openAdapted(c *Config, m *ckpt.Model, find func(c *Config, m *ckpt.Model) (*ckpt.Adapter, error)) (*session, *ckpt.Adapter, error) {
+	a, err := find(c, m)
 	if err != nil {
 		return nil, nil, errors.Join(err, m.Close())
 	}

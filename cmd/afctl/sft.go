@@ -105,7 +105,7 @@ func sft(cmd *cobra.Command, s *settings, o *sftOptions, out *ckpt.DirWriter) (e
 	if err != nil {
 		return errors.Join(err, m.Close())
 	}
-	ses, _, err := openTraining(&s.Config, m)
+	ses, _, err := openAdapted(&s.Config, m, startAdapter)
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ func (l loaded) identity(own func(k *Config)) (string, error) {
 		return "", err
 	}
 	k, c := DefaultConfig(), l.c
-	k.Model, k.Adapter, k.Engine.DType = l.session.model.Hash(), l.adapterHash, c.Engine.DType
+	k.Model, k.Adapter, k.Engine.DType = l.s.model.Hash(), l.adapterHash, c.Engine.DType
 	k.Flow.Temperature, k.Flow.MaxActionTokens = c.Flow.Temperature, c.Flow.MaxActionTokens
 	k.Tasks.Seed, k.Tasks.Scorer, k.Run.Seed = c.Tasks.Seed, c.Tasks.Scorer, c.Run.Seed
 	k.Rollout = c.Rollout

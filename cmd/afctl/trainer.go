@@ -76,7 +76,7 @@ func newTrainer(ctx context.Context, c *Config, stderr io.Writer) (t *trainer, e
 		return t, err
 	}
 	var start *ckpt.Adapter
-	if t.s, start, err = openTraining(c, m); err != nil {
+	if t.s, start, err = openAdapted(c, m, startAdapter); err != nil {
 		return t, err
 	}
 	if t.y, err = newSystem(ctx, c, t.s); err != nil {

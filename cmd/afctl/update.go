@@ -73,7 +73,7 @@ func update(cmd *cobra.Command, s *settings, in string, out *ckpt.DirWriter, ste
 	if err != nil {
 		return errors.Join(err, m.Close())
 	}
-	ses, _, err := openTraining(&s.Config, m)
+	ses, _, err := openAdapted(&s.Config, m, startAdapter)
 	if err != nil {
 		return err
 	}
