@@ -44,7 +44,7 @@ func newScoreCommand() *cobra.Command {
 	cmd.Flags().StringVar(&out, "out", "-", "file of JSON Lines; - is stdout")
 	cmd.Flags().Float64Var(&temperature, "temperature", 1, "logits are divided by it")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		s, err := f.modelSettings(cmd, "engine", "!engine.kv_tokens", "!engine.max_batch")
+		s, err := f.modelSettings(cmd, "model", "adapter", "engine", "!engine.kv_tokens", "!engine.max_batch")
 		if err != nil {
 			return err
 		}

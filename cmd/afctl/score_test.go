@@ -48,6 +48,16 @@ func TestScoreOrder(t *testing.T) {
 	}
 }
 
+// TestScoreByKeys: model and adapter are named by --set as by their flags, as in every command that has them.
+func TestScoreByKeys(t *testing.T) {
+	model, adapter := tinyModel(t, true, ckpt.F32), tinyAdapter(t, tinyConfig(true), 1)
+	in := writeFile(t, "in.jsonl", `{"tokens":[1,2,3],"start":1}`+"\n")
+	flags := must(t, "score", "--in", in, "--model", model, "--adapter", adapter)
+	if keys := must(t, "score", "--in", in, "--set", "model="+model, "--set", "adapter="+adapter); keys.stdout != flags.stdout {
+		t.Errorf("found %q, expected %q", keys.stdout, flags.stdout)
+	}
+}
+
 // FuzzScoreLine: no line makes the reader panic, and what it accepts fits the model.
 func FuzzScoreLine(f *testing.F) {
 	for _, s := range []string{`{"tokens":[1,2,3],"start":1}`, `{"tokens":[1,null],"start":1}`, `{"start":1,"start":1}`, `{"tokens":{},"start":[]}`, `nul`, ``} {
