@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -85,10 +86,7 @@ func evaluate(cmd *cobra.Command, s *settings, repeats int, out, compare string,
 	r := eval.Run{Suite: found.Name, Tasks: found.Tasks, Repeats: repeats, Seed: flow.DeriveSeed(c.Run.Seed, "eval"), RetryFailed: retry}
 	var other *eval.Report
 	if compare != "" {
-		if other, err = eval.ReadReport(filepath.Join(compare, evalReport)); err == nil {
-			err = canCompare(other, found)
-		}
-		if err != nil {
+		if other, err = readCompared(compare, found); err != nil {
 			return fmt.Errorf("--compare: %w", err)
 		}
 	}
@@ -133,28 +131,35 @@ func evaluate(cmd *cobra.Command, s *settings, repeats int, out, compare string,
 			return err
 		}
 	}
-	if err := report.WriteTable(cmd.OutOrStdout()); err != nil {
+	return writeEval(cmd.OutOrStdout(), report, other)
+}
+
+// writeEval writes the table of an evaluation, and how it compares with another unless that is nil.
+func writeEval(w io.Writer, report, other *eval.Report) error {
+	err := report.WriteTable(w)
+	if err != nil || other == nil {
 		return err
 	}
-	if other == nil {
-		return nil
-	}
-	c2, err := eval.Compare(other, report)
+	c, err := eval.Compare(other, report)
 	if err != nil {
 		return fmt.Errorf("--compare: %w", err)
 	}
-	_, err = fmt.Fprintln(cmd.OutOrStdout(), c2)
+	_, err = fmt.Fprintln(w, c)
 	return err
 }
 
-// canCompare says, before anything is solved, whether an evaluation of a suite can be compared with another.
-func canCompare(other *eval.Report, s *suite.Suite) error {
+// readCompared reads the report of the evaluation in dir, with which one of a suite is to be compared: whether it can be is known before anything is solved.
+func readCompared(dir string, s *suite.Suite) (*eval.Report, error) {
+	other, err := eval.ReadReport(filepath.Join(dir, evalReport))
+	if err != nil {
+		return nil, err
+	}
 	asked := eval.Report{Suite: s.Name}
 	for i := range s.Tasks {
 		asked.Rows = append(asked.Rows, eval.Row{Task: s.Tasks[i].ID})
 	}
-	_, err := eval.Compare(other, &asked)
-	return err
+	_, err = eval.Compare(other, &asked)
+	return other, err
 }
 
 // openEval opens the folder of an evaluation and takes over what was solved before.
