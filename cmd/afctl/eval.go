@@ -64,7 +64,7 @@ func newEvalCommand() *cobra.Command {
 	}
 	f.add(cmd)
 	cmd.Flags().StringVar(&o.suite, "suite", "", "suite or file of tasks (tasks.eval)")
-	cmd.Flags().IntVar(&o.n, "n", 0, "tasks to take (tasks.eval_limit); 0 takes all")
+	cmd.Flags().IntVar(&o.n, "n", 0, "tasks to take (tasks.eval_limit); 0 takes all, of the gym 500")
 	cmd.Flags().IntVar(&o.repeats, "repeats", o.repeats, "solves of each task")
 	cmd.Flags().Uint64Var(&o.seed, "seed", 0, "of the random streams (run.seed)")
 	cmd.Flags().StringVar(&o.out, "out", "", "folder to keep solves and report in, and to go on from")
@@ -121,10 +121,13 @@ func evaluate(cmd *cobra.Command, s *settings, repeats int, out, compare string,
 	}
 	view.BeginEval(len(r.Tasks)*repeats, r.Stored)
 	report, err := r.Do(ctx)
+	view.Close() // what follows may go to the same terminal
+	if err != nil && out != "" && ctx.Err() != nil {
+		view.Note("stopped; the same command goes on with what is solved, in " + out)
+	}
 	if err != nil {
 		return err
 	}
-	view.Close()
 	if out != "" {
 		file := filepath.Join(out, evalReport)
 		if err := errors.Join(ckpt.RemoveTemps(file), ckpt.WriteFileAtomic(file, 0o666, report.WriteJSON)); err != nil {

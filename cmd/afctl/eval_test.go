@@ -1,15 +1,20 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"afctl/bench/eval"
 	"afctl/ckpt"
+	"afctl/flow"
 )
 
 // Solves are taken over only by the evaluation that they are of.
@@ -32,6 +37,51 @@ func TestEvalOutIsOfOneEvaluation(t *testing.T) {
 	}
 	fails(t, []string{"eval", "--suite", "gym:heldout", "--n", "7", "--out", full}, "mine", "empty")
 	fails(t, []string{"eval", "--suite", "gym:heldout", "--n", "7", "--retry-failed"}, "--retry-failed", "--out")
+}
+
+// An evaluation that is stopped says how it goes on, if its solves are kept, and goes on with them.
+func TestEvalGoesOn(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	args := []string{"eval", "--suite", "gym:heldout", "--n", "20", "--out", out, "--set", "flow.max_action_tokens=24"}
+	ctx, stop := context.WithCancel(t.Context())
+	var errs bytes.Buffer
+	ended := make(chan int)
+	go func() { ended <- run(ctx, append(args, "--set", "rollout.concurrency=1"), nil, io.Discard, &errs) }()
+	for len(solvesIn(t, out)) < 2 {
+		time.Sleep(time.Millisecond)
+	}
+	stop()
+	if status := <-ended; status != exitFailed || !strings.Contains(errs.String(), "stopped; the same command goes on with what is solved, in "+out) {
+		t.Fatalf("status %d of a command that was stopped: %s", status, errs.String())
+	}
+	before := solvesIn(t, out)
+	must(t, args...)
+	after := solvesIn(t, out)
+	if len(before) >= len(after) || len(after) != 20 {
+		t.Fatalf("%d solves, and then %d", len(before), len(after))
+	}
+	for _, r := range before {
+		if !slices.ContainsFunc(after, func(x flow.Trajectory) bool { return keyOf(&x) == keyOf(&r) && x.TotalMS == r.TotalMS }) {
+			t.Errorf("%s was solved again", r.Group)
+		}
+	}
+}
+
+// solvesIn are the solves of a folder so far.
+func solvesIn(t *testing.T, dir string) (all []flow.Trajectory) {
+	t.Helper()
+	store, err := ckpt.OpenStoreReadOnly(t.Context(), filepath.Join(dir, storeFile))
+	if err != nil {
+		return nil // not there yet
+	}
+	defer store.Close()
+	for r, err := range store.Trajectories(t.Context(), ckpt.Query{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, *r)
+	}
+	return all
 }
 
 // TestEvalOutByContents: an evaluation of files goes on from another folder, and not where what a tool reads has changed.

@@ -135,7 +135,7 @@ var keyHelp = map[string]string{
 	"tasks":             "What is trained on, and what is held out.",
 	"tasks.train":       "A suite's name or a file (JSON, JSONL, parquet): question and answer per row.",
 	"tasks.eval":        "The same for evaluation; empty for none.",
-	"tasks.limit":       "Take so many training tasks at most; 0 takes all.",
+	"tasks.limit":       "Take so many training tasks at most; 0 takes all, and of the gym new ones without end.",
 	"tasks.eval_limit":  "Take so many evaluation tasks at most; 0 takes all, of the gym 500.",
 	"tasks.shuffle":     "Take training tasks in random order, newly drawn in each pass.",
 	"tasks.seed":        "Seed of that order, and of tasks that are made up (the gym).",

@@ -52,7 +52,7 @@ func newRolloutCommand() *cobra.Command {
 	}
 	f.add(cmd)
 	cmd.Flags().StringVar(&o.tasks, "tasks", "", "suite or file of tasks (tasks.train)")
-	cmd.Flags().IntVar(&o.n, "n", 0, "tasks to take (tasks.limit); 0 takes all")
+	cmd.Flags().IntVar(&o.n, "n", 0, "tasks to take (tasks.limit); 0 takes all, of the gym 500")
 	cmd.Flags().IntVar(&o.group, "group", 0, "rollouts of each task (flow.group_size)")
 	cmd.Flags().Uint64Var(&o.seed, "seed", 0, "of the random streams (run.seed)")
 	cmd.Flags().StringVar(&o.out, "out", "-", "file of JSON Lines; - is stdout")

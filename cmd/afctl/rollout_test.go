@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"afctl/ckpt"
 	"afctl/flow"
 )
 
@@ -43,20 +42,7 @@ func TestRolloutGoesOn(t *testing.T) {
 	go func() {
 		ended <- run(ctx, args(out, "--set", "rollout.concurrency=1"), strings.NewReader(""), io.Discard, io.Discard)
 	}()
-	stored := func() (all []flow.Trajectory) {
-		store, err := ckpt.OpenStoreReadOnly(t.Context(), filepath.Join(out+solvesSuffix, storeFile))
-		if err != nil {
-			return nil // not there yet
-		}
-		defer store.Close()
-		for r, err := range store.Trajectories(t.Context(), ckpt.Query{}) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			all = append(all, *r)
-		}
-		return all
-	}
+	stored := func() []flow.Trajectory { return solvesIn(t, out+solvesSuffix) }
 	for len(stored()) < 4 {
 		time.Sleep(time.Millisecond)
 	}
