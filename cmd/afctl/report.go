@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,9 +26,14 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// reportOptions are the flags of `afctl report`.
+type reportOptions struct {
+	dir, out, json, steps string
+	tasks                 []string
+}
+
 func newReportCommand() *cobra.Command {
-	var dir, out, jsonOut, steps string
-	var tasks []string
+	var o reportOptions
 	cmd := &cobra.Command{
 		Use:   "report",
 		Short: "Tables and plots of a run, as one HTML file and as JSON",
@@ -38,64 +44,69 @@ func newReportCommand() *cobra.Command {
 			"(paired by task); steps (metrics, as in metrics.jsonl, and figures of the rollouts); train_failures and train_errors\n" +
 			"(counts by kind); tools, families; examples (solves step by step); notes. What is not known is null.",
 		Example: "  afctl report --run runs/first\n  afctl report --run runs/first --steps 0:60 --out first.html --json -\n  afctl report --run runs/first --task lookup-held-out-12",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := required(cmd, "run"); err != nil {
-				return err
-			}
-			first, last, err := parseSteps(steps)
-			if err != nil {
-				return err
-			}
-			if out == "" {
-				out = filepath.Join(dir, "report.html")
-			}
-			if jsonOut == "" {
-				jsonOut = filepath.Join(dir, "report.json")
-			}
-			if out == "-" && jsonOut == "-" {
-				return usagef("--out and --json: found - for both, expected at most one of them on stdout")
-			}
-			for i, id := range tasks {
-				if slices.Contains(tasks[:i], id) {
-					return usagef("--task %s: %w", shorten(id), errTwice)
-				}
-			}
-			inputs := runInputs(dir)
-			if s, err := readSettings(cmd.Context(), configSource{file: filepath.Join(dir, configFile)}); err == nil {
-				inputs = append(inputs, new(modelFlags).inputs(&s.Config)...) // its tokenizer is read
-			}
-			if err := errors.Join(checkFileOut("out", out, inputs), checkFileOut("json", jsonOut, inputs)); err != nil {
-				return err
-			}
-			if sameFile(out, jsonOut) {
-				return usagef("--out and --json: found %s for both, expected two files", out)
-			}
-			d, err := readReport(cmd.Context(), dir, first, last, tasks)
-			if err != nil {
-				return err
-			}
-			if err := writeOutput("json", jsonOut, cmd.OutOrStdout(), func(w io.Writer) error {
-				err := d.writeJSON(w)
-				if f, ok := w.(io.Closer); ok && err == nil {
-					err = f.Close() // both files are new, or neither: this one is durable before the other appears
-				}
-				if err != nil {
-					return err
-				}
-				return writeOutput("out", out, cmd.OutOrStdout(), d.writeHTML)
-			}); err != nil {
-				return err
-			}
-			fmt.Fprintf(cmd.ErrOrStderr(), "report: %s and %s\n", out, jsonOut)
-			return nil
-		},
+		RunE:    func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
-	cmd.Flags().StringVar(&dir, "run", "", "folder of the run, or of an evaluation")
-	cmd.Flags().StringVar(&out, "out", "", "HTML file; - is stdout (default report.html in the folder)")
-	cmd.Flags().StringVar(&jsonOut, "json", "", "JSON file; - is stdout (default report.json in the folder)")
-	cmd.Flags().StringVar(&steps, "steps", "", "a:b, the steps to report on, both included, such as 0:60, 20: or :20; 0 is before training")
-	cmd.Flags().StringArrayVar(&tasks, "task", nil, "a task to show step by step, in place of examples: its row's own id, or its key in the run (repeatable)")
+	cmd.Flags().StringVar(&o.dir, "run", "", "folder of the run, or of an evaluation")
+	cmd.Flags().StringVar(&o.out, "out", "", "HTML file; - is stdout (default report.html in the folder)")
+	cmd.Flags().StringVar(&o.json, "json", "", "JSON file; - is stdout (default report.json in the folder)")
+	cmd.Flags().StringVar(&o.steps, "steps", "", "a:b, the steps to report on, both included, such as 0:60, 20: or :20; 0 is before training")
+	cmd.Flags().StringArrayVar(&o.tasks, "task", nil, "a task to show step by step, in place of examples: its row's own id, or its key in the run (repeatable)")
 	return cmd
+}
+
+func (o *reportOptions) run(cmd *cobra.Command) error {
+	if err := required(cmd, "run"); err != nil {
+		return err
+	}
+	first, last, err := parseSteps(o.steps)
+	if err != nil {
+		return err
+	}
+	o.out, o.json = cmp.Or(o.out, filepath.Join(o.dir, "report.html")), cmp.Or(o.json, filepath.Join(o.dir, "report.json"))
+	if err := o.check(cmd.Context()); err != nil {
+		return err
+	}
+	d, err := readReport(cmd.Context(), o.dir, first, last, o.tasks)
+	if err != nil {
+		return err
+	}
+	if err := writeOutput("json", o.json, cmd.OutOrStdout(), func(w io.Writer) error {
+		err := d.writeJSON(w)
+		if f, ok := w.(io.Closer); ok && err == nil {
+			err = f.Close() // both files are new, or neither: this one is durable before the other appears
+		}
+		if err != nil {
+			return err
+		}
+		return writeOutput("out", o.out, cmd.OutOrStdout(), d.writeHTML)
+	}); err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "report: %s and %s\n", o.out, o.json)
+	return nil
+}
+
+// check refuses, before any work, flags that contradict each other, and outputs in the place of what is read.
+func (o *reportOptions) check(ctx context.Context) error {
+	if o.out == "-" && o.json == "-" {
+		return usagef("--out and --json: found - for both, expected at most one of them on stdout")
+	}
+	for i, id := range o.tasks {
+		if slices.Contains(o.tasks[:i], id) {
+			return usagef("--task %s: %w", shorten(id), errTwice)
+		}
+	}
+	inputs := runInputs(o.dir)
+	if s, err := readSettings(ctx, configSource{file: filepath.Join(o.dir, configFile)}); err == nil {
+		inputs = append(inputs, new(modelFlags).inputs(&s.Config)...) // its tokenizer is read
+	}
+	if err := errors.Join(checkFileOut("out", o.out, inputs), checkFileOut("json", o.json, inputs)); err != nil {
+		return err
+	}
+	if sameFile(o.out, o.json) {
+		return usagef("--out and --json: found %s for both, expected two files", o.out)
+	}
+	return nil
 }
 
 // parseSteps reads a:b, where either end may be left out.
@@ -127,19 +138,7 @@ func parseSteps(s string) (first, last int, err error) {
 // readReport reads a run folder and computes its report.
 func readReport(ctx context.Context, dir string, first, last int, chosen []string) (d *reportData, err error) {
 	in := reportInput{first: first, last: last}
-	var notes []string
-	s, err := readSettings(ctx, configSource{file: filepath.Join(dir, configFile)})
-	switch {
-	case err == nil:
-		in.config = &s.Config
-		if t := &s.Tasks; t.Eval != "" {
-			if found, err := loadSuite(t.Eval, t.EvalLimit, t); err == nil { // else its file has moved
-				in.heldOut = len(found.Tasks)
-			}
-		}
-	case !errors.Is(err, fs.ErrNotExist):
-		notes = append(notes, fmt.Sprintf("%s cannot be read by this build: %s", configFile, clip(oneLine(err), mostText)))
-	}
+	in.readConfig(ctx, dir)
 	store, err := ckpt.OpenStoreReadOnly(ctx, filepath.Join(dir, storeFile))
 	if err != nil {
 		return nil, fmt.Errorf("--run: %w", err)
@@ -151,25 +150,7 @@ func readReport(ctx context.Context, dir string, first, last int, chosen []strin
 		}
 		in.tasks = append(in.tasks, t)
 	}
-	if !isMissing(filepath.Join(dir, solvesIdentity)) {
-		in.of = ofEvaluation
-	}
-	asked := func(*flow.Trajectory) bool { return true }
-	switch r, err := eval.ReadReport(filepath.Join(dir, evalReport)); {
-	case err == nil: // the folder may have solves of calls with other tasks or repeats
-		ids := map[string]bool{}
-		for i := range r.Rows {
-			ids[r.Rows[i].Task] = true
-		}
-		in.tasks = slices.DeleteFunc(in.tasks, func(t flow.Task) bool { return !ids[t.ID] })
-		asked = func(t *flow.Trajectory) bool { return ids[t.Task] && t.Sample < r.Repeats }
-	case errors.Is(err, fs.ErrNotExist):
-		if in.of == ofEvaluation {
-			in.of = ofUnfinished // its report is written when it is done
-		}
-	default:
-		notes = append(notes, fmt.Sprintf("%s cannot be read by this build, and the figures are of all solves: %s", evalReport, clip(oneLine(err), mostText)))
-	}
+	asked := in.readEvaluation(dir)
 	if in.chosen, err = chosenTasks(chosen, in.tasks); err != nil {
 		return nil, err
 	}
@@ -197,16 +178,59 @@ func readReport(ctx context.Context, dir string, first, last int, chosen []strin
 	if info, err := os.Stat(filepath.Join(dir, metricsFile)); err == nil && info.Size() > 0 {
 		in.written = info.ModTime().UTC()
 	}
-	decode, err := openDecoder(in.config)
+	if in.decode, err = openDecoder(in.config); err != nil {
+		in.note("Prompts and plans are shown by their lengths only, as the model's tokenizer cannot be read", err)
+	}
+	return buildReport(in)
+}
+
+// note tells a reader of the report what could not be read.
+func (in *reportInput) note(what string, err error) {
+	in.notes = append(in.notes, what+": "+clip(oneLine(err), mostText))
+}
+
+// readConfig reads the config of a run, and from the file of its held-out tasks how many there are, as far as both are there.
+func (in *reportInput) readConfig(ctx context.Context, dir string) {
+	s, err := readSettings(ctx, configSource{file: filepath.Join(dir, configFile)})
 	if err != nil {
-		notes = append(notes, fmt.Sprintf("Prompts and plans are shown by their lengths only, as the model's tokenizer cannot be read: %s", clip(oneLine(err), mostText)))
+		if !errors.Is(err, fs.ErrNotExist) {
+			in.note(configFile+" cannot be read by this build", err)
+		}
+		return
 	}
-	in.decode = decode
-	if d, err = buildReport(in); err != nil {
-		return nil, err
+	in.config = &s.Config
+	if t := &s.Tasks; t.Eval != "" {
+		if found, err := loadSuite(t.Eval, t.EvalLimit, t); err == nil { // else its file has moved
+			in.heldOut = len(found.Tasks)
+		}
 	}
-	d.Notes = append(d.Notes, notes...)
-	return d, nil
+}
+
+// readEvaluation finds out whether a folder is an evaluation's, and tells which solves are asked for: it may have those of calls with other tasks or
+// repeats than its report is of.
+func (in *reportInput) readEvaluation(dir string) (asked func(*flow.Trajectory) bool) {
+	all := func(*flow.Trajectory) bool { return true }
+	evaluation := !isMissing(filepath.Join(dir, solvesIdentity))
+	if evaluation {
+		in.of = ofEvaluation
+	}
+	r, err := eval.ReadReport(filepath.Join(dir, evalReport))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if evaluation {
+			in.of = ofUnfinished // its report is written when it is done
+		}
+		return all
+	case err != nil:
+		in.note(evalReport+" cannot be read by this build, and the figures are of all solves", err)
+		return all
+	}
+	ids := map[string]bool{}
+	for i := range r.Rows {
+		ids[r.Rows[i].Task] = true
+	}
+	in.tasks = slices.DeleteFunc(in.tasks, func(t flow.Task) bool { return !ids[t.ID] })
+	return func(t *flow.Trajectory) bool { return ids[t.Task] && t.Sample < r.Repeats }
 }
 
 // checkSteps returns an error for a first step that is beyond those of the run.

@@ -31,6 +31,7 @@ type reportInput struct {
 	last     int
 	chosen   []string             // tasks to show step by step; none: examples are chosen
 	decode   func([]int32) string // text of token ids; nil: unknown
+	notes    []string             // what could not be read
 }
 
 // reportOf is whose folder a report is of.
@@ -300,6 +301,7 @@ func (b *reportBuilder) finish() {
 	if len(d.Steps) == 0 && len(d.Evaluations) == 0 {
 		d.Notes = append(d.Notes, "The run has no steps and no evaluations yet.")
 	}
+	d.Notes = append(d.Notes, b.in.notes...)
 }
 
 func (b *reportBuilder) fillRun(lastDone int) {
