@@ -155,7 +155,7 @@ var keyHelp = map[string]string{
 	"rollout.planner.prompt":          "A template file in place of the built-in prompt.",
 	"rollout.planner.memory_tokens":   "Tokens of memory in its prompt; 0 is no bound.",
 	"rollout.analyst":                 "Reads the question once before the first turn.",
-	"rollout.analyst.provider":        "auto, base (the model without adapter), or off; auto: by rules in the gym, else base.",
+	"rollout.analyst.provider":        "auto, base (the model without adapter), or off; auto: off in the gym, else base.",
 	"rollout.analyst.prompt":          "A template file in place of the built-in prompt.",
 	"rollout.analyst.max_tokens":      "Longest reply, in tokens.",
 	"rollout.analyst.temperature":     "Temperature of its sampling; 0 takes the likeliest token.",
