@@ -163,14 +163,19 @@ func TestResumeAfterMoving(t *testing.T) {
 	}
 }
 
-// A run whose rollouts all failed goes on once they can succeed.
+// A run whose solves all failed goes on once they can succeed, with the evaluation before training too.
 func TestTrainAfterAnOutage(t *testing.T) {
 	dir := t.TempDir()
 	run := filepath.Join(dir, "run")
 	model := gymLikeModel(t, filepath.Join(dir, "model"))
-	fails(t, smallTrain(run, model, "--steps", "1", "--set", "tasks.eval=", "--set", "rollout.call_seconds=1e-9", "--set", "rollout.retries=0"), "reward")
+	fails(t, smallTrain(run, model, "--steps", "1", "--set", "tasks.eval_limit=3", "--set", "rollout.call_seconds=1e-9", "--set", "rollout.retries=0"), "reward")
 	failAfterFirstToken(t, filepath.Join(run, storeFile))
 	must(t, "train", "--resume", "--run", run, "--set", "rollout.call_seconds=60")
+	for _, r := range solvesIn(t, run) {
+		if r.Failed() {
+			t.Errorf("%s, policy version %d, is a failure still: %s", r.Task, r.PolicyVersion, r.FailureDetail)
+		}
+	}
 }
 
 // failAfterFirstToken makes a run's failed rollouts be by the policy that it has, as where a limit ends them in the middle: such stay in the store on a resume.
@@ -187,7 +192,7 @@ func failAfterFirstToken(t *testing.T, path string) {
 		t.Fatalf("policies of %s: %v, %v", path, policies, err)
 	}
 	var failed []*flow.Trajectory
-	for r, err := range store.Trajectories(ctx, ckpt.Query{}) {
+	for r, err := range store.Trajectories(ctx, ckpt.Query{Phase: ckpt.PhaseTrain}) {
 		if err != nil {
 			t.Fatal(err)
 		}

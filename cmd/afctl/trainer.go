@@ -227,7 +227,8 @@ func (t *trainer) evaluate(ctx context.Context) error {
 	return t.board.Flush()
 }
 
-// stored are the trajectories of a phase and step that the store has.
+// stored are the trajectories of a phase and step that the store has. Where all of them failed, they are made again: there was an outage, or limits
+// were too tight.
 func (t *trainer) stored(ctx context.Context, phase string, step int) ([]flow.Trajectory, error) {
 	var all []flow.Trajectory
 	for r, err := range t.store.Trajectories(ctx, ckpt.Query{Phase: phase, From: step, To: step + 1}) {
@@ -235,6 +236,9 @@ func (t *trainer) stored(ctx context.Context, phase string, step int) ([]flow.Tr
 			return nil, err
 		}
 		all = append(all, *r)
+	}
+	if !slices.ContainsFunc(all, func(r flow.Trajectory) bool { return !r.Failed() }) {
+		return nil, nil
 	}
 	return all, nil
 }
@@ -375,9 +379,6 @@ func (t *trainer) rollouts(ctx context.Context) ([]flow.Trajectory, error) {
 	have, err := t.stored(ctx, phaseTrain, first)
 	if err != nil {
 		return nil, err
-	}
-	if !slices.ContainsFunc(have, func(r flow.Trajectory) bool { return !r.Failed() }) {
-		have = nil // nothing can be learned from them: an outage, or limits that were too tight
 	}
 	all := make(map[rolloutKey]flow.Trajectory, len(have))
 	for i := range have {
