@@ -30,13 +30,30 @@ func checkFileOut(flag, out string, inputs []input) error {
 			return usagef("--%s: found %s, which belongs to %s (%s) and would be overwritten; choose another name", flag, out, in.name, in.path)
 		}
 	}
-	return nil
+	return checkOutsideCheckpoints(flag, out)
 }
 
-// checkFolderOut refuses "-" as a folder, which elsewhere is a stream.
+// checkFolderOut refuses, before any work, a folder of --flag in a checkpoint's, and "-", which elsewhere is a stream.
 func checkFolderOut(flag, out string) error {
 	if out == "-" {
 		return usagef("--%s: found -, expected a folder, which cannot be a stream; ./- is the one of that name", flag)
+	}
+	return checkOutsideCheckpoints(flag, out)
+}
+
+// checkOutsideCheckpoints refuses an output in the folder of a checkpoint: with a file or folder that it was not written with it is no good one any
+// more, and what is in it goes with it.
+func checkOutsideCheckpoints(flag, out string) error {
+	path, err := filepath.Abs(out)
+	if err != nil || out == "" {
+		return err
+	}
+	for dir := filepath.Dir(path); dir != path; path, dir = dir, filepath.Dir(dir) {
+		_, noState := os.Lstat(filepath.Join(dir, "state.json"))
+		_, noSums := os.Lstat(filepath.Join(dir, "SHA256SUMS"))
+		if noState == nil && noSums == nil {
+			return usagef("--%s: found %s in %s, a checkpoint, which no other file may be in; choose another folder", flag, out, dir)
+		}
 	}
 	return nil
 }

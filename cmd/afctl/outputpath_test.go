@@ -58,6 +58,31 @@ func TestOutputsAreNoInputs(t *testing.T) {
 	}
 }
 
+// TestNoOutputInACheckpoint: a checkpoint with a file that it was not written with is no good one any more, and so none is put there.
+func TestNoOutputInACheckpoint(t *testing.T) {
+	dir := t.TempDir()
+	model, run := gymLikeModel(t, filepath.Join(dir, "model")), filepath.Join(dir, "run")
+	must(t, smallTrain(run, model, "--steps", "1", "--set", "tasks.eval=")...)
+	checkpoint := filepath.Join(run, "checkpoints", "step-000001")
+	in := writeFile(t, "in.jsonl", `{"tokens":[1,2,3],"start":1}`+"\n")
+	before := contents(t, run)
+	for _, args := range [][]string{
+		{"score", "--model", model, "--adapter", checkpoint, "--in", in, "--out"}, {"rollout", "--model", model, "--adapter", checkpoint, "--tasks", "gym", "--n", "1", "--out"},
+		{"eval", "--model", model, "--adapter", checkpoint, "--suite", "gym", "--n", "1", "--out"}, {"report", "--run", run, "--out"}, {"report", "--run", run, "--json"},
+		{"export", "--model", model, "--adapter", checkpoint, "--to", "merged", "--out"}, {"update", "--model", model, "--trajectories", in, "--out"},
+		{"sft", "--model", model, "--data", in, "--out"}, {"train", "--run"}, {"init", "--out"}, {"index", "--in", in, "--out"},
+	} {
+		for _, out := range []string{"new", filepath.Join("new", "deep")} {
+			checkRefusal(t, afctl(t, append(args, filepath.Join(checkpoint, out))...), exitUsage, args[len(args)-1], "a checkpoint")
+		}
+	}
+	t.Chdir(checkpoint)
+	checkRefusal(t, afctl(t, "score", "--model", model, "--in", in, "--out", "here"), exitUsage, "--out: found here in "+checkpoint)
+	if contents(t, run) != before {
+		t.Error("the run has changed")
+	}
+}
+
 // contents are the names and texts of all files below some folders.
 func contents(t *testing.T, dirs ...string) string {
 	t.Helper()
