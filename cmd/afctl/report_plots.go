@@ -105,7 +105,7 @@ func (d *reportData) toolChart() chart {
 }
 
 func (d *reportData) errorChart() chart {
-	return chart{Title: "Errors", Note: "tool calls that fail, and solves that repeat a failed call, in training rollouts", floor: 0, format: percentTick, Series: []series{
+	return chart{Title: "Errors", Note: "steps that end in an error, unreadable plans among them, and solves that repeat a failed call, in training rollouts", floor: 0, format: percentTick, Series: []series{
 		d.overRollouts("tool errors", 3, func(r *reportRollouts) (float64, bool) { return r.ErrorRate, true }),
 		d.overRollouts("stuck loops", 1, func(r *reportRollouts) (float64, bool) { return r.StuckRate, true }),
 	}}
