@@ -10,7 +10,7 @@ import (
 // fullCheckpointError is what commands that load a model or an adapter say of a checkpoint of all weights.
 func fullCheckpointError(flag, dir string) error {
 	return fmt.Errorf("--%s: %s is a checkpoint of a run with trainable: full, weights without a description: afctl export --model BASE --adapter %s --to merged --out DIR makes a model of it",
-		flag, dir, dir)
+		flag, dir, shellWord(dir))
 }
 
 // readFullCheckpoint reads the weights of a checkpoint of m's training with trainable: full, by name. They are those of m by name and shape.

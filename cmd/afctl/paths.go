@@ -3,7 +3,9 @@ package main
 import (
 	"maps"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -45,4 +47,15 @@ func (c Config) withoutPaths() Config {
 		*p = "path"
 	}
 	return c
+}
+
+// plainWord matches what a shell takes for one word as it stands.
+var plainWord = regexp.MustCompile(`^[\pL\pN/._+=:,@%-]+$`)
+
+// shellWord is a path in a command that is told to be run: in quotes where a shell would not take it for one word.
+func shellWord(path string) string {
+	if plainWord.MatchString(path) {
+		return path
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 }

@@ -79,7 +79,7 @@ func train(cmd *cobra.Command, s *settings, resume bool) (err error) {
 		case isMissing(filepath.Join(dir, configFile)):
 			err = fmt.Errorf("the disk is full: %w; nothing is lost: once there is room, start it again", err)
 		default:
-			err = fmt.Errorf("the disk is full: %w; once there is room, afctl train --resume --run %s goes on", err, dir)
+			err = fmt.Errorf("the disk is full: %w; once there is room, afctl train --resume --run %s goes on", err, shellWord(dir))
 		}
 	}()
 	lock, err := ckpt.LockRun(dir)
@@ -103,7 +103,7 @@ func train(cmd *cobra.Command, s *settings, resume bool) (err error) {
 	defer func() { err = errors.Join(err, t.Close()) }()
 	t.view.Note(t.y.note())
 	if err = t.run(ctx); err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		t.view.Note(fmt.Sprintf("stopped; afctl train --resume --run %s goes on", dir))
+		t.view.Note(fmt.Sprintf("stopped; afctl train --resume --run %s goes on", shellWord(dir)))
 	}
 	if err != nil || t.before == nil || t.after == nil {
 		return err
