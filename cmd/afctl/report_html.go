@@ -198,7 +198,7 @@ func (p *reportPage) tiles() {
 		}
 	}
 	if p.Run.StepsDone > 0 {
-		p.Tiles = append(p.Tiles, reportTile{Label: "KL to the reference", pair: pair{After: valueText(float64(kl))}, Notes: []string{"nats per token, last step"}})
+		p.Tiles = append(p.Tiles, reportTile{Label: "KL to the reference", pair: pair{After: valueText(float64(kl))}, Notes: []string{"in nats, last step"}})
 		total, parts := 0.0, []string{}
 		for _, s := range p.Run.Seconds {
 			total += float64(s.Seconds)
