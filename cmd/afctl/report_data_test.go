@@ -5,6 +5,7 @@ import (
 	"iter"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"afctl/bench/eval"
@@ -199,6 +200,9 @@ func TestReportExamples(t *testing.T) {
 	if diff := cmp.Diff([][3]any{{"t2", phaseTrain, 2}, {"t2", phaseTrain, 2}, {"two", phaseEval, 0}, {"two", phaseEval, 2}}, shown); diff != "" {
 		t.Errorf("solves of the chosen tasks: %s", diff)
 	}
+	if slices.ContainsFunc(d.Notes, func(s string) bool { return strings.Contains(s, "no more than") }) {
+		t.Errorf("notes %q", d.Notes)
+	}
 	if u := d.Examples[0].Solves[0].Turns[0]; u.Prompt != "b" || u.Action != "e" {
 		t.Errorf("decoded %q and %q", u.Prompt, u.Action)
 	}
@@ -243,6 +247,25 @@ func TestReportOfPartsOfARun(t *testing.T) {
 			}
 			checkPage(t, d)
 		})
+	}
+}
+
+// Of a task that was solved often, the first solve and the last ones are shown, and a note says so.
+func TestReportOfManySolves(t *testing.T) {
+	in := inputOf()
+	in.chosen = []string{"two"}
+	var list []reportBatch
+	for step := range mostSolves + 5 {
+		list = append(list, reportBatch{phaseEval, step, []flow.Trajectory{solveOf("two", 0, 1, "Calc")}})
+	}
+	in.batches = batchesOf(list...)
+	d := mustReport(t, in)
+	solves := d.Examples[0].Solves
+	if len(solves) != mostSolves || solves[0].Step != 0 || solves[1].Step != 6 || solves[mostSolves-1].Step != mostSolves+4 {
+		t.Errorf("%d solves are shown, of the steps %d, %d, ... %d", len(solves), solves[0].Step, solves[1].Step, solves[len(solves)-1].Step)
+	}
+	if !slices.ContainsFunc(d.Notes, func(s string) bool { return strings.Contains(s, "no more than 32 solves") }) {
+		t.Errorf("notes %q", d.Notes)
 	}
 }
 

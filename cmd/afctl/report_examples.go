@@ -17,7 +17,7 @@ const (
 	mostPromptText = 4000
 	mostText       = 2000 // any other
 	mostFamilies   = 12   // that examples are chosen of
-	mostSolves     = 32   // of a task that was asked for
+	mostSolves     = 32   // of a task that was asked for: the first and the last ones
 )
 
 // reportExample is a task with solves of it, step by step.
@@ -86,9 +86,10 @@ func (b *reportBuilder) keepChosen(batch reportBatch) {
 				b.chosen[id] = slices.DeleteFunc(b.chosen[id], func(s reportSolve) bool { return s.Phase == phaseTrain })
 			}
 			fresh = false
-			if len(b.chosen[id]) < mostSolves {
-				b.chosen[id] = append(b.chosen[id], b.solve(batch, i))
+			if len(b.chosen[id]) == mostSolves {
+				b.chosen[id] = slices.Delete(b.chosen[id], 1, 2)
 			}
+			b.chosen[id] = append(b.chosen[id], b.solve(batch, i))
 		}
 	}
 }
@@ -101,6 +102,9 @@ func (b *reportBuilder) examples() []reportExample {
 		for _, id := range b.in.chosen {
 			if solves := b.chosen[id]; len(solves) > 0 {
 				list = append(list, b.example(id, solves...))
+			}
+			if len(b.chosen[id]) == mostSolves {
+				b.d.Notes = append(b.d.Notes, fmt.Sprintf("Of task %s no more than %d solves are shown: the first and the last ones.", clip(id, mostText), mostSolves))
 			}
 		}
 		return list
