@@ -35,8 +35,8 @@ race:
 
 # Held-out accuracy before and after, watched live; the report is $(RUN)/report.html.
 demo: build
-	$(BIN) train --config bench/configs/demo.yaml --run $(RUN) $(if $(STEPS),--steps $(STEPS))
-	$(BIN) report --run $(RUN)
+	$(BIN) train --config bench/configs/demo.yaml --run '$(RUN)' $(if $(STEPS),--steps $(STEPS))
+	$(BIN) report --run '$(RUN)'
 
 # Speed, with its share of what this machine is measured to reach in the same run: products in a step's shapes, whole steps, sampling.
 bench:
