@@ -39,10 +39,12 @@ type ChatTemplate struct {
 	tokens   map[string]string
 }
 
-// Bounds on a template, which is a program from outside: its length, what it may render and how large one of its values may be, how far range
+// Bounds on a template, which is a program from outside: its length, the brackets that the library's parser may go into (each takes up to 16 KiB of a
+// stack, whose end is the process's), what it may render and how large one of its values may be, how far range
 // counts, how often all its loops together go round, and the bytes of all values that it makes on the way.
 const (
 	maxTemplateBytes = 64 << 10
+	maxBrackets      = 16 << 10
 	maxRenderedBytes = 64 << 20
 	maxRange         = 1 << 16
 	maxIterations    = 1 << 21
@@ -63,6 +65,9 @@ func (e *TemplateRefusal) Error() string {
 func ParseChatTemplate(name, source string, tokens map[string]string) (*ChatTemplate, error) {
 	if len(source) > maxTemplateBytes {
 		return nil, fmt.Errorf("%s: a chat template of %d bytes, expected at most %d", name, len(source), maxTemplateBytes)
+	}
+	if n := strings.Count(source, "(") + strings.Count(source, "[") + strings.Count(source, "{"); n > maxBrackets {
+		return nil, fmt.Errorf("%s: found a chat template with %d opening brackets, expected at most %d", name, n, maxBrackets)
 	}
 	t := &ChatTemplate{tokens: maps.Clone(tokens)}
 	err := guard(func() (err error) {

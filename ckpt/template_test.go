@@ -267,6 +267,15 @@ func TestChatTemplateBounded(t *testing.T) {
 	}
 }
 
+// What the parser would go into until the stack ends, and the process with it, is not parsed.
+func TestChatTemplateBrackets(t *testing.T) {
+	for _, source := range []string{"{{ " + strings.Repeat("[", 60000), strings.Repeat("{{", 30000), "{{ " + strings.Repeat("a(", 30000)} {
+		if _, err := ParseChatTemplate("t.jinja", source, nil); err == nil || !strings.Contains(err.Error(), "opening brackets") {
+			t.Errorf("%.20s: %.200v", source, err)
+		}
+	}
+}
+
 // What measures the values of a template changes none of them.
 func TestChatTemplateMeteredValues(t *testing.T) {
 	for source, want := range map[string]string{
