@@ -168,8 +168,8 @@ func newTemplate(source string) (*exec.Template, error) {
 		ControlStructures: exec.NewControlStructureSet(statements),
 		Methods:           builtins.Methods,
 	})
-	if err != nil { // the library's error quotes the whole template
-		return nil, unsupported("%s", strings.Replace(err.Error(), source, "...", 1))
+	if err != nil { // the library's error quotes the whole template, and names every block that it is within
+		return nil, unsupported("%.1000s", strings.Replace(err.Error(), source, "...", 1))
 	}
 	return template, meterTree(template.Root())
 }
