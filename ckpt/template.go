@@ -64,7 +64,7 @@ func (e *TemplateRefusal) Error() string {
 // templates use, "bos_token", "eos_token", "pad_token" and so on.
 func ParseChatTemplate(name, source string, tokens map[string]string) (*ChatTemplate, error) {
 	if len(source) > maxTemplateBytes {
-		return nil, fmt.Errorf("%s: a chat template of %d bytes, expected at most %d", name, len(source), maxTemplateBytes)
+		return nil, fmt.Errorf("%s: found a chat template of %d bytes, expected at most %d", name, len(source), maxTemplateBytes)
 	}
 	if n := strings.Count(source, "(") + strings.Count(source, "[") + strings.Count(source, "{"); n > maxBrackets {
 		return nil, fmt.Errorf("%s: found a chat template with %d opening brackets, expected at most %d", name, n, maxBrackets)

@@ -186,15 +186,14 @@ void AF(words_product)(float *acc, int64_t ld, const uint32_t *panels, int64_t r
 		AF(product_of)(acc, ld, panels, room, m, s, 0, 0);
 }
 
-// Columns as rows of ld words; written in whole blocks of 16 x 16, past the end with 0.
+// Columns of words that are not paired, as rows of ld words; written in whole blocks of 16 x 16, past the end with 0.
 void AF(words_turned)(uint32_t *dst, int64_t ld, const struct words *s) {
-	int64_t rows = (s->rows + s->paired) >> s->paired;
 	for (int64_t c = 0; c < s->cols; c += 16)
-		for (int64_t r = 0; r < rows; r += 16)
+		for (int64_t r = 0; r < s->rows; r += 16)
 			for (int part = 0; part < PER * PER; part++) {
 				int64_t from = r + part / PER * VL, to = c + part % PER * VL;
 				vf v[VL];
-				for (int i = 0; i < VL; i++) v[i] = AF(words)(s, from + i, to, s->paired, s->x.dtype == AF_BF16);
+				for (int i = 0; i < VL; i++) v[i] = AF(words)(s, from + i, to, 0, s->x.dtype == AF_BF16);
 				vtranspose(v);
 				for (int i = 0; i < VL; i++) vstore((float *)dst + (to + i) * ld + from, v[i]);
 			}
