@@ -144,7 +144,7 @@ func newTemplate(source string) (*exec.Template, error) {
 	const name = "/chat_template"
 	cfg := config.New()
 	cfg.TrimBlocks, cfg.LeftStripBlocks = true, false
-	source = stripIndents(source)
+	source = bracketOperands(stripIndents(source), cfg)
 	loader, err := loaders.NewMemoryLoader(map[string]string{name: source})
 	if err != nil {
 		return nil, err
