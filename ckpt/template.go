@@ -155,8 +155,17 @@ func newTemplate(source string) (*exec.Template, error) {
 	for _, name := range overText {
 		filters[name] = overCharacters(filters[name])
 	}
+	for name, method := range methodFilters {
+		filters[name] = ofText(ownMethods[method])
+	}
+	for _, name := range endFilters {
+		filters[missingName+" "+name] = orMissingEnd(filters[name])
+	}
 	maps.Copy(filters, ownMethods)
 	tests := exec.NewTestSet(maps.Clone(missingTests)).Update(builtins.Tests)
+	if err := tests.Replace("sequence", testSequence); err != nil {
+		return nil, err
+	}
 	statements := map[string]parser.ControlStructureParser{"for": parseFor, "set": parseSet, "generation": parseGeneration}
 	for _, name := range []string{"if", "raw", "with", "filter", "do", "break", "continue"} {
 		statements[name], _ = builtins.ControlStructures.Get(name)

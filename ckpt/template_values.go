@@ -121,15 +121,20 @@ func asksForMissing(node any) {
 			}
 		}
 	case *nodes.FilteredExpression:
-		if first := n.Filters[0]; first.Name == "default" || first.Name == "d" {
-			if e := orMissing(n.Expression); e != nil {
-				n.Expression, first.Name = e, defaultName
+		for i, filter := range n.Filters {
+			if filter.Name != "default" && filter.Name != "d" {
+				continue
+			}
+			if i > 0 && slices.Contains(endFilters, n.Filters[i-1].Name) {
+				n.Filters[i-1].Name, filter.Name = missingName+" "+n.Filters[i-1].Name, defaultName
+			} else if e := orMissing(n.Expression); i == 0 && e != nil {
+				n.Expression, filter.Name = e, defaultName
 			}
 		}
 	}
 }
 
-// orMissing is a name, an attribute or an item, missing if it is not there; nil for other expressions.
+// orMissing is a name, an attribute, an item or an end of a list, missing if it is not there; nil for other expressions.
 func orMissing(e nodes.Expression) nodes.Expression {
 	literal := func(at *tokens.Token, s string) []nodes.Expression {
 		return []nodes.Expression{&nodes.String{Location: at, Val: s}}
@@ -142,6 +147,10 @@ func orMissing(e nodes.Expression) nodes.Expression {
 			return through(missingName, n.Node, append(literal(n.Location, n.Attribute), &nodes.Bool{Location: n.Location, Val: true}), nil)
 		}
 	case *nodes.FilteredExpression:
+		if last := n.Filters[len(n.Filters)-1]; slices.Contains(endFilters, last.Name) {
+			last.Name = missingName + " " + last.Name
+			return n
+		}
 		if len(n.Filters) == 1 && n.Filters[0].Name == itemName {
 			return through(missingName, n.Expression, append(slices.Clone(n.Filters[0].Args), &nodes.Bool{Location: n.Position(), Val: false}), nil)
 		}
@@ -173,6 +182,18 @@ func filterMissing(e *exec.Evaluator, in *exec.Value, params *exec.VarArgs) *exe
 	return v
 }
 
+// endFilters are filters that give an item of a list, which an empty one does not have.
+var endFilters = []string{"first", "last"}
+
+func orMissingEnd(f exec.FilterFunction) exec.FilterFunction {
+	return func(e *exec.Evaluator, in *exec.Value, params *exec.VarArgs) *exec.Value {
+		if !in.IsError() && in.Len() == 0 {
+			return exec.AsValue(missing{})
+		}
+		return f(e, in, params)
+	}
+}
+
 func isMissing(v *exec.Value) bool {
 	_, ok := v.Interface().(missing)
 	return ok
@@ -192,6 +213,11 @@ func testDefined(_ *exec.Context, in *exec.Value, _ *exec.VarArgs) (bool, error)
 
 func isThere(v *exec.Value) bool { return !v.IsError() && !isMissing(v) }
 
+// testSequence takes what has a length and items, so texts and mappings too.
+func testSequence(_ *exec.Context, in *exec.Value, _ *exec.VarArgs) (bool, error) {
+	return in.IsString() || in.IsList() || in.IsDict(), nil
+}
+
 // filterDefault is Jinja's default after what may be missing.
 func filterDefault(_ *exec.Evaluator, in *exec.Value, params *exec.VarArgs) *exec.Value {
 	args := arguments{params}
@@ -205,6 +231,19 @@ func filterDefault(_ *exec.Evaluator, in *exec.Value, params *exec.VarArgs) *exe
 		return exec.AsValue("")
 	}
 	return in
+}
+
+// methodFilters are filters that are methods of texts; the library's own go by other tables of characters than Python.
+var methodFilters = map[string]string{"trim": ".strip", "upper": ".upper", "lower": ".lower", "capitalize": ".capitalize"}
+
+// ofText makes a text of what is none before f sees it.
+func ofText(f exec.FilterFunction) exec.FilterFunction {
+	return func(e *exec.Evaluator, in *exec.Value, params *exec.VarArgs) *exec.Value {
+		if !in.IsError() && !in.IsString() {
+			in = exec.AsValue(in.String())
+		}
+		return f(e, in, params)
+	}
 }
 
 // overText are filters that go over the items of what they get, and would go over the bytes of a text.

@@ -88,10 +88,15 @@ snippets = [
     "{% for m in messages %}{{ loop.previtem is defined }}{{ loop.nextitem is defined }}{% endfor %}{{ (messages | selectattr('tool_calls', 'defined') | list | length) }}{{ (messages | first).role is defined }}",
     "{{ nothing | default('d') }}{{ nothing | default }}{{ '' | default('d') }}{{ '' | default('d', true) }}{{ messages[0].x | default('d') }}{{ messages[0].content | default('d') }}{{ nothing | d('e', boolean=true) }}{{ tools | default('d', true) }}",
     "{% if tools is defined and tools %}a{% elif tools is defined and tools is not none %}b{% else %}c{% endif %}{% if messages[1].reasoning_content is string %}a{% else %}b{% endif %}",
+    "{{ [] | first | default('d') }}{{ ['a'] | first | default('d') }}{{ '' | last | default('d') }}{{ [''] | last | d('d') }}{{ [] | first is defined }}{{ [0] | last is defined }}{{ [none] | first is none }}{{ [] | first is none }}",
+    "{{ messages | selectattr('role', 'equalto', 'system') | map(attribute='content') | first | default('no system') }}{{ (messages | selectattr('role', 'equalto', 'user') | list | first) is defined }}",
     # what "in" takes
     "{{ 'tool' in messages | map(attribute='role') | list }}{{ 'user' in messages | map(attribute='role') }}{{ 'b' not in 'b' | upper }}{{ 'ab' in 'a' ~ 'b' and 'c' in 'C' | lower }}{{ ('a' in 'b') | string | lower }}",
     "{% if 'x' in messages[0].tags | default(['x']) %}a{% endif %}{% for c in ['a', 'b'] | map('upper') if c in 'a' | upper %}{{ c }}{% else %}none{% endfor %}{% for k, v in {'a': 1} | items %}{{ k }}{{ v }}{% endfor %}",
     "{{ ['a' in 'A' | lower, 'é' in 'É' | lower] }}{{ {'in': 'a' in 'b' | upper}['in'] }}{{ 'T' if 'x' in 'X' | lower else 'F' }}{{ 'x' is in ['x'] }}{{ 'x' is not in ['x'] }}{{ ') in (' in ') in ' + '(' }}{% set b = 'a' in 'A' | lower -%}\n {{ b }}{% raw %}{{ a in b | c }}{% endraw %}",
+    # texts
+    "[{{ '\x1f a\x1c' | trim }}]{{ 'xax' | trim('x') }}{{ ' a ' | trim(chars=none) }}{{ nothing | trim }}{{ true | lower }}{{ 'straße' | upper }}{{ 'ΑΣ' | lower }}{{ 'ǆA' | capitalize }}{{ [' a', 'b '] | map('trim') | join }}{% filter trim %} a\x1f {% endfilter %}",
+    "{{ 'a' is sequence }}{{ [] is sequence }}{{ {} is sequence }}{{ 1 is sequence }}{% if messages[0].content is sequence and messages[0].content is not string %}parts{% else %}text{% endif %}",
 ]
 prefix = "{% for m in messages %}{{ m.content }}{% endfor %}|\n"
 messages = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "<think>a</think>b"}]
