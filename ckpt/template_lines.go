@@ -28,7 +28,7 @@ func stripIndents(source string) string {
 		end := tagEnd(tag)
 		if raw := rawBegin.FindStringSubmatchIndex(tag); raw != nil {
 			end = raw[1]
-			out.WriteString(tag[:end])
+			out.WriteString(spaceLines(tag[:end]))
 			if tag = tag[end:]; raw[2] == raw[3] && strings.HasPrefix(tag, "\n") {
 				out.WriteByte('\n') // the library eats the end of this line, and Jinja does not
 			}
@@ -45,13 +45,45 @@ func stripIndents(source string) string {
 				out.WriteString(body)
 			}
 		}
-		lineStarts = false
-		if end < len(tag) && tag[end] == '\n' && end > 2 && tag[end-2] != '}' && tag[end-3] != '+' {
-			lineStarts = true // a block's or comment's end takes the end of its line
+		out.WriteString(spaceLines(tag[:end]))
+		lineStarts = end < len(tag) && tag[end] == '\n' && end > 2 && tag[end-2] != '}' && tag[end-3] != '+'
+		if lineStarts { // a block's or comment's end takes the end of its line
+			out.WriteByte('\n')
 			end++
 		}
-		out.WriteString(tag[:end])
 		source = tag[end:]
+	}
+	return out.String()
+}
+
+// spaceLines returns a tag with spaces around the ends of its lines, and for those before its first word. The library takes an end of a line for a part
+// of what comes next, so that a name is another one and the - of "-%}" is none.
+func spaceLines(tag string) string {
+	if strings.HasPrefix(tag, "{#") || !strings.Contains(tag, "\n") {
+		return tag
+	}
+	var out strings.Builder
+	quote, begun := byte(0), false // of the string that it is in, and whether a word has come
+	for i := 0; i < len(tag); i++ {
+		c := tag[i]
+		if c == '\n' && quote == 0 {
+			if begun {
+				out.WriteString(" \n")
+			}
+			out.WriteByte(' ')
+			continue
+		}
+		out.WriteByte(c)
+		switch {
+		case quote != 0 && c == '\\' && i+1 < len(tag):
+			i++
+			out.WriteByte(tag[i])
+		case c == quote:
+			quote = 0
+		case quote == 0 && (c == '"' || c == '\''):
+			quote = c
+		}
+		begun = begun || i > 2 && c != ' ' && c != '\t'
 	}
 	return out.String()
 }

@@ -62,6 +62,9 @@ snippets = [
     "{{ '  {% if %}' }}\n  {% if true %}x{% endif %}", "{{ {'a': {'b': '}}'}}['a']['b'] }} {% if true %}x{% endif %}", "{% if '%}' %}\n  {% set x = 1 %}\n{{ x }}{% endif %}",
     "{% raw %}\n  {% if %}{{ x }}\n  {% endraw %}\ny", "a {% raw %} {# x {% endraw %} {% if true %}y{% endif %}", "  {% raw -%}\n x {%- endraw %}", "  {%+ raw %}x\n {%+ endraw %}",
     "{# {% raw %} #}\n  {% if true %}x{% endif %}", "a\r\n  {% if true %}x{% endif %}\r\n", "a\n\u00a0{% if true %}x{% endif %}", "{% set s = 'it\\'s' %} {% if true %}{{ s }}{% endif %}",
+    # tags of several lines
+    "{% if true %}{{ 'a'\n-}}\n\n b{% endif\n-%}\n c", "{%- if true and\n  not\nfalse\n-%}\n  x {%-\n\nendif\n%}\ny", "{% set x = [\n'a',\n  2,\nbos_token] %}{{\nx }}{{ x[\n1\n] }}{% for i in\nx\n%}\n{{ i }}{% endfor %}",
+    "{{ 'a\nb' ~\n\"c\\\"\n'd\" }}{{ 'it\\'s\n' |\nreplace(\n'\n', '-'\n) }}{% if 'a'\nin\n'A'\n|\nlower\n%}\nz{% endif %}", "{%\n  raw\n-%}\n {{ x\n}} {%-\nendraw\n%}\ny{#\n'\n-#}\n z",
     # items
     "{{ 'a'.split('</think>')[-1] }}", "{{ [1][-1] }}{{ [1, 2][-2] }}{{ [1, 2][1] }}{{ [1][1] }}{{ [1][-2] }}", "{{ 'é世'[0] }}{{ 'é世'[-1] }}{{ 'é世'[-2] }}{{ 'a'[1] }}{{ 'a'[-2] }}",
     "{{ messages[-1].content }}{{ messages[-(messages | length)]['content'] }}{{ messages[0]['role'] }}{{ messages[0]['nothing'] }}", "{{ {'a': 1, 2: 'b'}['a'] }}{{ {'a': 1, 2: 'b'}[2] }}",
