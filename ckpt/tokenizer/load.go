@@ -225,6 +225,7 @@ func (t *Tokenizer) put(id int32, tok token) {
 func (t *Tokenizer) loadAddedTokens(list []addedTokenJSON, vocab map[string]int32) error {
 	t.added = make(map[string]int32, len(list))
 	var raw, cooked []addedToken
+	next := int32(len(vocab)) // what Hugging Face's tokenizers gives a token that the vocabulary does not have, whatever the file says
 	for i, a := range list {
 		where := fmt.Sprintf("added_tokens/%d %.100q", i, a.Content)
 		switch {
@@ -248,6 +249,11 @@ func (t *Tokenizer) loadAddedTokens(list []addedTokenJSON, vocab map[string]int3
 				return fmt.Errorf("%s: id: found %d, which is %.100q", where, a.ID, bytes)
 			}
 		}
+		if !spelled && a.ID != next {
+			return fmt.Errorf("%s: id: found %d, expected %d, the next after the vocabulary and the added tokens before it: Hugging Face's tokenizers gives no other",
+				where, a.ID, next)
+		}
+		next = max(next, a.ID+1)
 		t.added[a.Content] = a.ID
 		t.put(a.ID, token{bytes: bytes, special: a.Special}) // one that spells bytes in the vocabulary stays those bytes, as in Hugging Face's
 		found := addedToken{id: a.ID, content: a.Content, special: a.Special}

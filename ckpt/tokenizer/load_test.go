@@ -104,6 +104,7 @@ func TestParseRefused(t *testing.T) {
 		"single word":        {func(raw, model map[string]any) { first(raw, "added_tokens")["single_word"] = true }, "added_tokens/0", true},
 		"added empty":        {func(raw, model map[string]any) { first(raw, "added_tokens")["content"] = "" }, "content: empty", false},
 		"added over another": {func(raw, model map[string]any) { first(raw, "added_tokens")["id"] = 7 }, "id: found 7", false},
+		"added beyond":       {func(raw, model map[string]any) { first(raw, "added_tokens")["id"] = 501 }, "id: found 501, expected 494", false},
 		"added elsewhere":    {func(raw, model map[string]any) { first(raw, "added_tokens")["content"] = "Ġthe" }, "the vocabulary has the token already", false},
 		"added twice": {func(raw, model map[string]any) {
 			raw["added_tokens"] = append(raw["added_tokens"].([]any), first(raw, "added_tokens"))
