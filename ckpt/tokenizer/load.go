@@ -250,7 +250,7 @@ func (t *Tokenizer) loadAddedTokens(list []addedTokenJSON, vocab map[string]int3
 			}
 		}
 		if !spelled && a.ID != next {
-			return fmt.Errorf("%s: id: found %d, expected %d, the next after the vocabulary and the added tokens before it: Hugging Face's tokenizers gives no other",
+			return fmt.Errorf("%s: id: found %d, expected %d, the next after the vocabulary and the added tokens before it: Hugging Face's tokenizers gives it no other; load the tokenizer in transformers and save it again",
 				where, a.ID, next)
 		}
 		next = max(next, a.ID+1)
