@@ -133,6 +133,7 @@ func TestOutOfMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 		seqs := randomSequences(rng, 6, m.Config.VocabSize)
+		u := randomUpdate(t, rng, m.Config.VocabSize, flow.DefaultObjective())
 		for _, op := range []struct {
 			name string
 			run  func() error
@@ -143,6 +144,13 @@ func TestOutOfMemory(t *testing.T) {
 			}},
 			{"score", func() error { _, err := e.Score(ctx, seqs, 1, true); return err }},
 			{"supervised step", func() error { _, err := e.SupervisedStep(ctx, seqs, DefaultOptimizer()); return err }},
+			{"update", func() error {
+				up, err := e.Begin(u)
+				if (up == nil) != (err != nil) {
+					t.Errorf("%s: an update %v beside the error %v", trainable, up, err)
+				}
+				return err
+			}},
 		} {
 			b.left = 0
 			if err := op.run(); !errors.Is(err, kernels.ErrMemory) || errors.Is(err, ErrBroken) {

@@ -16,14 +16,7 @@ import (
 func stepsOf(t *testing.T, m *ckpt.Model, o flow.Objective, budget int) (*Engine, *Update) {
 	t.Helper()
 	e := newEngine(t, m, 1, Options{MicroBatchTokens: budget})
-	if err := e.SetAdapter(randomAdapter(t, m.Config, 4, 3)); err != nil {
-		t.Fatal(err)
-	}
-	up, err := e.Begin(randomUpdate(t, rand.New(rand.NewPCG(2, 3)), m.Config.VocabSize, o))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return e, up
+	return e, begin(t, e, randomAdapter(t, m.Config, 4, 3), randomUpdate(t, rand.New(rand.NewPCG(2, 3)), m.Config.VocabSize, o))
 }
 
 // TestStepThatIsStopped: a step that ends with its context, before any of its passes, has changed nothing: taken again, it is that of an update which
@@ -113,20 +106,13 @@ func TestStepWithoutTargets(t *testing.T) {
 		o.KLEstimator, o.SkipZeroSignal = k, true
 		open := func() (*Engine, *Update) {
 			e := newEngine(t, m, 1, Options{})
-			if err := e.SetAdapter(randomAdapter(t, m.Config, 4, 3)); err != nil {
-				t.Fatal(err)
-			}
 			reward := 0.1
 			turn := flow.Turn{Prompt: []int32{1, 2}, Action: []int32{3, 4}}
 			u, err := flow.NewUpdate([]flow.Trajectory{{Group: "g", Reward: &reward, Turns: []flow.Turn{turn}}, {Group: "g", Sample: 1, Reward: &reward, Turns: []flow.Turn{turn}}}, o)
 			if err != nil {
 				t.Fatal(err)
 			}
-			up, err := e.Begin(u)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return e, up
+			return e, begin(t, e, randomAdapter(t, m.Config, 4, 3), u)
 		}
 		step := func(e *Engine, up *Update) *ckpt.Adapter {
 			mt, err := up.Step(t.Context(), opt)

@@ -89,13 +89,7 @@ func TestSplitsChangeNothing(t *testing.T) {
 			budget = 1 << 20
 		}
 		e := newEngine(t, m, c.threads, Options{MicroBatchTokens: budget})
-		if err := e.SetAdapter(a); err != nil {
-			t.Fatal(err)
-		}
-		up, err := e.Begin(randomUpdate(t, rand.New(rand.NewPCG(9, 9)), m.Config.VocabSize, o))
-		if err != nil {
-			t.Fatal(err)
-		}
+		up := begin(t, e, a, randomUpdate(t, rand.New(rand.NewPCG(9, 9)), m.Config.VocabSize, o))
 		got, err := up.Step(context.Background(), DefaultOptimizer())
 		if err != nil {
 			t.Fatal(err)
@@ -123,13 +117,7 @@ func TestThreadsSameBits(t *testing.T) {
 		for _, threads := range []int{1, 2, 3, 2} {
 			m := randomModel(t, tiny(true), ckpt.BF16, 3)
 			e := newEngine(t, m, threads, Options{DType: d, MicroBatchTokens: 60})
-			if err := e.SetAdapter(randomAdapter(t, m.Config, 4, 3)); err != nil {
-				t.Fatal(err)
-			}
-			up, err := e.Begin(randomUpdate(t, rand.New(rand.NewPCG(1, 9)), m.Config.VocabSize, flow.DefaultObjective()))
-			if err != nil {
-				t.Fatal(err)
-			}
+			up := begin(t, e, randomAdapter(t, m.Config, 4, 3), randomUpdate(t, rand.New(rand.NewPCG(1, 9)), m.Config.VocabSize, flow.DefaultObjective()))
 			for range 3 {
 				if _, err := up.Step(context.Background(), DefaultOptimizer()); err != nil {
 					t.Fatal(err)
@@ -148,18 +136,24 @@ func TestThreadsSameBits(t *testing.T) {
 	}
 }
 
+// begin begins an update of an engine from an adapter.
+func begin(t *testing.T, e *Engine, a *ckpt.Adapter, u *flow.Update) *Update {
+	t.Helper()
+	if err := e.SetAdapter(a); err != nil {
+		t.Fatal(err)
+	}
+	up, err := e.Begin(u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return up
+}
+
 // beginWith begins an update of random rollouts from an adapter.
 func beginWith(t *testing.T, m *ckpt.Model, a *ckpt.Adapter, o flow.Objective) (*Update, *Engine) {
 	t.Helper()
 	e := newEngine(t, m, 1, Options{})
-	if err := e.SetAdapter(a); err != nil {
-		t.Fatal(err)
-	}
-	up, err := e.Begin(randomUpdate(t, rand.New(rand.NewPCG(2, 2)), m.Config.VocabSize, o))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return up, e
+	return begin(t, e, a, randomUpdate(t, rand.New(rand.NewPCG(2, 2)), m.Config.VocabSize, o)), e
 }
 
 // TestResumeWithinUpdate (trap 27): steps taken from the constants of an interrupted update are those of the undisturbed one.
@@ -171,14 +165,7 @@ func TestResumeWithinUpdate(t *testing.T) {
 		m := randomModel(t, tiny(true), ckpt.F32, 5)
 		open := func() (*Engine, *Update) {
 			e := newEngine(t, m, 2, Options{MicroBatchTokens: 80})
-			if err := e.SetAdapter(randomAdapter(t, m.Config, 4, 3)); err != nil {
-				t.Fatal(err)
-			}
-			up, err := e.Begin(randomUpdate(t, rand.New(rand.NewPCG(2, 3)), m.Config.VocabSize, o))
-			if err != nil {
-				t.Fatal(err)
-			}
-			return e, up
+			return e, begin(t, e, randomAdapter(t, m.Config, 4, 3), randomUpdate(t, rand.New(rand.NewPCG(2, 3)), m.Config.VocabSize, o))
 		}
 		step := func(up *Update) flow.Metrics {
 			mt, err := up.Step(ctx, Optimizer{LR: 1e-2, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.01, MaxGradNorm: 1})
@@ -252,13 +239,7 @@ func TestDropoutIsNeverApplied(t *testing.T) {
 		e := newEngine(t, m, 1, Options{})
 		a := randomAdapter(t, m.Config, 4, 3)
 		a.Config.LoraDropout = dropout
-		if err := e.SetAdapter(a); err != nil {
-			t.Fatal(err)
-		}
-		up, err := e.Begin(randomUpdate(t, rand.New(rand.NewPCG(2, 3)), m.Config.VocabSize, flow.DefaultObjective()))
-		if err != nil {
-			t.Fatal(err)
-		}
+		up := begin(t, e, a, randomUpdate(t, rand.New(rand.NewPCG(2, 3)), m.Config.VocabSize, flow.DefaultObjective()))
 		for range 2 {
 			if mt, err := up.Step(context.Background(), DefaultOptimizer()); err != nil || up.epoch == 1 && mt.RatioMax != 1 {
 				t.Fatalf("dropout %v: largest ratio of the first step %v, error %v", dropout, mt.RatioMax, err)
@@ -388,13 +369,7 @@ func TestGradientDirection(t *testing.T) {
 func TestStepAllocatesNothing(t *testing.T) {
 	m := randomModel(t, tiny(true), ckpt.F32, 7)
 	e := newEngine(t, m, 2, Options{})
-	if err := e.SetAdapter(randomAdapter(t, m.Config, 4, 3)); err != nil {
-		t.Fatal(err)
-	}
-	up, err := e.Begin(randomUpdate(t, rand.New(rand.NewPCG(2, 3)), m.Config.VocabSize, flow.DefaultObjective()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	up := begin(t, e, randomAdapter(t, m.Config, 4, 3), randomUpdate(t, rand.New(rand.NewPCG(2, 3)), m.Config.VocabSize, flow.DefaultObjective()))
 	var sums kernels.LossSums
 	work := func() {
 		for i := range up.forests {
@@ -435,13 +410,7 @@ func TestOppositesCancel(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := newEngine(t, m, 1, Options{})
-	if err := e.SetAdapter(randomAdapter(t, m.Config, 4, 3)); err != nil {
-		t.Fatal(err)
-	}
-	up, err := e.Begin(u)
-	if err != nil {
-		t.Fatal(err)
-	}
+	up := begin(t, e, randomAdapter(t, m.Config, 4, 3), u)
 	if x, err := up.Step(t.Context(), DefaultOptimizer()); err != nil || x.GradNorm != 0 {
 		t.Errorf("gradient norm %v, %v", x.GradNorm, err)
 	}
