@@ -34,7 +34,7 @@ func BenchmarkSampler(b *testing.B) {
 }
 
 func benchDecode(b *testing.B, s benchShape, base bool, batch int) (tokensPerSecond float64) {
-	e, back := benchEngine(b, s)
+	e, back := benchEngine(b, s, LoRA)
 	smp, err := e.NewSampler(SamplerOptions{Base: base, CacheTokens: 8192})
 	if err != nil {
 		b.Fatal(err)

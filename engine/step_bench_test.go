@@ -95,14 +95,14 @@ func (w *benchWeights) File(string) string { return "" }
 func (w *benchWeights) Drop(string)        {}
 func (w *benchWeights) Close() error       { return nil }
 
-// benchEngine is a model of the shape with an adapter of rank 16 whose B is not zero, on as many threads as go test's -cpu says.
-func benchEngine(b *testing.B, s benchShape) (*Engine, *cpu.Backend) {
+// benchEngine is a model of the shape, trained whole or with an adapter of rank 16 whose B is not zero, on as many threads as go test's -cpu says.
+func benchEngine(b *testing.B, s benchShape, trainable Trainable) (*Engine, *cpu.Backend) {
 	b.Helper()
 	back, err := cpu.New(cpu.Options{Threads: runtime.GOMAXPROCS(0)})
 	if err != nil {
 		b.Fatal(err)
 	}
-	e, err := New(back, &ckpt.Model{Name: s.name, Config: s.cfg, Weights: newBenchWeights(&s.cfg)}, Options{DType: s.dtype})
+	e, err := New(back, &ckpt.Model{Name: s.name, Config: s.cfg, Weights: newBenchWeights(&s.cfg)}, Options{DType: s.dtype, Trainable: trainable})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -110,8 +110,10 @@ func benchEngine(b *testing.B, s benchShape) (*Engine, *cpu.Backend) {
 		e.Close()
 		back.Close()
 	})
-	if err := e.SetAdapter(randomAdapter(b, s.cfg, 16, 3)); err != nil {
-		b.Fatal(err)
+	if trainable == LoRA {
+		if err := e.SetAdapter(randomAdapter(b, s.cfg, 16, 3)); err != nil {
+			b.Fatal(err)
+		}
 	}
 	return e, back
 }
@@ -158,39 +160,73 @@ func benchUpdate(b *testing.B, vocab int, shared bool) *flow.Update {
 //
 // Not counted: weight gradients of frozen matrices (never computed), norms, rotary, SwiGLU, softmax, loss, AdamW.
 func usefulFLOP(c ckpt.ModelConfig, seqs []flow.Sequence, r int) float64 {
-	f := &flow.Forests(seqs, 1<<30)[0]
-	var T, S, X, XS float64
-	for _, p := range f.Positions {
-		T, X = T+1, X+float64(p)+1
-	}
-	for i, t := range f.Targets {
-		if i == 0 || t.Row != f.Targets[i-1].Row {
-			S, XS = S+1, XS+float64(f.Positions[t.Row])+1
-		}
-	}
-	sum := 3 * 2 * float64(c.VocabSize) * float64(c.HiddenSize) * S
+	w := workOf(seqs)
+	sum := 3 * 2 * float64(c.VocabSize) * float64(c.HiddenSize) * w.S
 	for layer := range c.NumHiddenLayers {
-		last, rowsX := layer == c.NumHiddenLayers-1, X
-		if last {
-			rowsX = XS
-		}
+		last := layer == c.NumHiddenLayers-1
 		for _, p := range ckpt.Projections {
 			in, out, _ := c.ProjectionSize(p)
-			P, L, rows := float64(in*out), float64(r*(in+out)), T
-			kv, qkv := p == ckpt.Projections[projK] || p == ckpt.Projections[projV], p == ckpt.Projections[projQ]
-			if last && !kv {
-				rows = S
-			}
+			P, L, rows := float64(in*out), float64(r*(in+out)), w.rows(p, last)
 			sum += rows * (2*P + 2*(P+L) + 4*L)
-			if layer > 0 || !(kv || qkv) {
+			if layer > 0 || !(keysOrValues(p) || p == ckpt.Projections[projQ]) {
 				sum += rows * 2 * P
 			} else {
 				sum -= rows * 2 * float64(r*in) // nor is their du A
 			}
 		}
-		sum += 18 * float64(c.HeadDim*c.NumAttentionHeads) * rowsX
+		sum += 18 * float64(c.HeadDim*c.NumAttentionHeads) * w.pairs(last)
 	}
 	return sum
+}
+
+// usefulFullFLOP is the same of a supervised step on all weights: three products of every matrix, and of the head.
+func usefulFullFLOP(c ckpt.ModelConfig, seqs []flow.Sequence) float64 {
+	w := workOf(seqs)
+	sum := 3 * 2 * float64(c.VocabSize) * float64(c.HiddenSize) * w.S
+	for layer := range c.NumHiddenLayers {
+		last := layer == c.NumHiddenLayers-1
+		for _, p := range ckpt.Projections {
+			in, out, _ := c.ProjectionSize(p)
+			sum += 6 * float64(in*out) * w.rows(p, last)
+		}
+		sum += 14 * float64(c.HeadDim*c.NumAttentionHeads) * w.pairs(last)
+	}
+	return sum
+}
+
+// work is T, S and X above of one forest of all sequences, and X of the rows that predict.
+type work struct{ T, S, X, XS float64 }
+
+func workOf(seqs []flow.Sequence) (w work) {
+	f := &flow.Forests(seqs, 1<<30)[0]
+	for _, p := range f.Positions {
+		w.T, w.X = w.T+1, w.X+float64(p)+1
+	}
+	for i, t := range f.Targets {
+		if i == 0 || t.Row != f.Targets[i-1].Row {
+			w.S, w.XS = w.S+1, w.XS+float64(f.Positions[t.Row])+1
+		}
+	}
+	return w
+}
+
+func keysOrValues(p string) bool {
+	return p == ckpt.Projections[projK] || p == ckpt.Projections[projV]
+}
+
+// rows that a projection has to be computed for, in the last layer or another.
+func (w work) rows(p string, last bool) float64 {
+	if last && !keysOrValues(p) {
+		return w.S
+	}
+	return w.T
+}
+
+func (w work) pairs(last bool) float64 {
+	if last {
+		return w.XS
+	}
+	return w.X
 }
 
 // BenchmarkStep is a whole optimizer step: reference pass, policy pass, loss, backward, clip and AdamW. %peak is of what a loop in registers
@@ -207,7 +243,7 @@ func BenchmarkStep(b *testing.B) {
 }
 
 func benchStep(b *testing.B, s benchShape, shared bool) {
-	e, back := benchEngine(b, s)
+	e, back := benchEngine(b, s, LoRA)
 	u := benchUpdate(b, s.cfg.VocabSize, shared)
 	up, err := e.Begin(u)
 	if err != nil {
@@ -229,18 +265,39 @@ func benchStep(b *testing.B, s benchShape, shared bool) {
 			b.Fatal(err)
 		}
 	}
+	b.ReportAllocs()
+	timeSteps(b, back, s, usefulFLOP(s.cfg, u.Sequences, 16), u.Sequences, step)
+}
+
+// BenchmarkFullStep is a supervised step on all weights, as `sft` takes with trainable: full; metrics as above.
+func BenchmarkFullStep(b *testing.B) {
+	for _, s := range []benchShape{benchToy, benchQ05x4} {
+		b.Run(s.name, func(b *testing.B) {
+			e, back := benchEngine(b, s, Full)
+			seqs := benchUpdate(b, s.cfg.VocabSize, true).Sequences
+			timeSteps(b, back, s, usefulFullFLOP(s.cfg, seqs), seqs, func() {
+				if _, err := e.SupervisedStep(b.Context(), seqs, DefaultOptimizer()); err != nil {
+					b.Fatal(err)
+				}
+			})
+		})
+	}
+}
+
+// timeSteps runs steps of so many useful floating-point operations and reports their rate.
+func timeSteps(b *testing.B, back *cpu.Backend, s benchShape, flop float64, seqs []flow.Sequence, step func()) {
+	b.Helper()
 	step() // memory is there from now on
 	peak := back.PeakGFLOPS(s.dtype == kernels.BF16, 0.3)
-	b.ReportAllocs()
 	b.ResetTimer()
 	for range b.N {
 		step()
 	}
 	b.StopTimer()
 	perSecond := float64(b.N) / b.Elapsed().Seconds()
-	gflops := usefulFLOP(s.cfg, u.Sequences, 16) * perSecond / 1e9
+	gflops := flop * perSecond / 1e9
 	rows := 0
-	for _, q := range u.Sequences {
+	for _, q := range seqs {
 		rows += q.Rows()
 	}
 	b.ReportMetric(gflops, "GFLOP/s")

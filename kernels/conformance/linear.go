@@ -129,7 +129,8 @@ func linearBackCase(kind linearKind, s linearShape, add bool, gap spare) Case {
 func gradientCases() []Case {
 	var cases []Case
 	shapes := []linearShape{{t: 0, n: 5, k: 4}, {t: 1, n: 1, k: 1}, {t: 2, n: 17, k: 3}, {t: 15, n: 63, k: 17}, {t: 65, n: 64, k: 16}, {t: 130, n: 100, k: 65}, {t: 49, n: 16, k: 130},
-		{t: 300, n: 257, k: 48}, {t: 129, n: 24, k: 300}, {t: 33, n: 9, k: 40}, {t: 31, n: 60, k: 31}}
+		{t: 300, n: 257, k: 48}, {t: 129, n: 24, k: 300}, {t: 33, n: 9, k: 40}, {t: 31, n: 60, k: 31},
+		{t: 3, n: 64, k: 64}, {t: 517, n: 300, k: 208}, {t: 40, n: 70, k: 1104}}
 	for i, s := range shapes {
 		for _, dy := range floats {
 			for _, x := range floats {

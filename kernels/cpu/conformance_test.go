@@ -2,6 +2,8 @@ package cpu_test
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"afctl/kernels"
@@ -48,6 +50,33 @@ func TestThreadsGiveTheSameBits(t *testing.T) {
 				}
 			}, bs...)
 		})
+	}
+}
+
+// A gradient by a weight has the same bits when it is formed as a whole and a narrow stretch of columns at a time.
+func TestGradWeightIsItsColumns(t *testing.T) {
+	const rows, n, k = 531, 70, 144
+	for _, level := range levels {
+		for _, d := range []kernels.DType{kernels.F32, kernels.BF16} {
+			t.Run(fmt.Sprintf("%v/%v", level, d), func(t *testing.T) {
+				b := open(t, level, 2)
+				e := &bench{TB: t, b: b, rng: rand.New(rand.NewPCG(1, 2))}
+				dy, x := e.tensor(d, rows, n), e.tensor(d, rows, k)
+				var got [2][]float32
+				for i, width := range []int{k, 48} {
+					dw := e.tensor(kernels.F32, n, k)
+					e.must(b.Zero(dw))
+					for from := 0; from < k; from += width {
+						e.must(b.GradWeight(dw.ColRange(from, from+width), dy, x.ColRange(from, from+width), 1))
+					}
+					got[i] = make([]float32, n*k)
+					e.must(b.Download(got[i], dw))
+				}
+				if !slices.Equal(got[0], got[1]) {
+					t.Error("found other bits by columns than as a whole, expected the same")
+				}
+			})
+		}
 	}
 }
 

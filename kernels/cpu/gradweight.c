@@ -1,8 +1,8 @@
 // Gradients by a weight: dw [N, K] += scale dy^T x, the sum over rows in order. Contracts in af.h.
 //
-// Of the wide side 16 columns are read as they lie, once, into a register; the narrow side, packed into panels of
-// 16 columns, is broadcast against them, and the 16 x 16 sums stay in registers. An element of either is a word of 32 bits: a float, or two rows of
-// bf16 as the dot product takes them.
+// Of a low-rank matrix the wide side's 16 columns are read as they lie, once, into a register; the narrow side, packed into panels of
+// 16 columns, is broadcast against them, and the 16 x 16 sums stay in registers. Where neither side is narrow, dy is turned and tile.c multiplies.
+// An element of either is a word of 32 bits: a float, or two rows of bf16 as the dot product takes them.
 #ifndef AF_LEVEL
 #define AF_SELF "gradweight.c"
 #include "pool.h"
@@ -12,6 +12,14 @@ enum {
 	WORDS = 128, // of the sum at a time: 128 rows, or 256 in pairs
 	BLOCK = 256, // rows and columns of dw that a task has
 };
+// Of a matrix that has LARGE rows and columns:
+enum {
+	LARGE = 64,
+	LARGE_COLS = 1024,              // columns of dw that a task has, with BLOCK rows
+	LARGE_WORDS = 256,              // of the sum at a time
+	LARGE_LD = LARGE_WORDS + 16,    // words from one turned column to the next: a power of two would put them all in the same sets of the cache
+	PANEL = 64,                     // columns of x at a time
+};
 
 #include "multi.h"
 
@@ -20,8 +28,11 @@ struct grad_args {
 	af_tensor dw, narrow, wide;
 	float scale;
 	int swapped; // dw's rows are the columns of the wide side
-	int64_t block, blocks;
+	int64_t rows, block, blocks; // a task's columns of the narrow and of the wide side; tasks along the wide one
 };
+
+// Whether rows are summed in pairs, by the dot product of bf16; else in f32.
+static int pairs(const struct grad_args *a) { return !af_widens(a->c) && a->narrow.dtype == AF_BF16 && a->wide.dtype == AF_BF16; }
 
 static float *dw_at(const struct grad_args *a, int64_t t, int64_t p) {
 	return (float *)a->dw.p + (a->swapped ? p * a->dw.stride + t : t * a->dw.stride + p);
@@ -30,11 +41,11 @@ static float *dw_at(const struct grad_args *a, int64_t t, int64_t p) {
 static void grad_task(void *arg, int64_t i, int thread) {
 	struct grad_args *a = arg;
 	af_ctx *c = a->c;
-	int64_t t0 = i / a->blocks * BLOCK, p0 = i % a->blocks * a->block;
-	int64_t m = min64(BLOCK, a->narrow.cols - t0), n = min64(a->block, a->wide.cols - p0), ld = pad16(n);
+	int64_t t0 = i / a->blocks * a->rows, p0 = i % a->blocks * a->block;
+	int64_t m = min64(a->rows, a->narrow.cols - t0), n = min64(a->block, a->wide.cols - p0), ld = pad16(n);
 	uint32_t *narrow = c->scratch[thread].p;
 	float *acc = (float *)(narrow + BLOCK * WORDS);
-	int paired = !af_widens(c) && a->narrow.dtype == AF_BF16 && a->wide.dtype == AF_BF16; // by the dot product; else widened
+	int paired = pairs(a);
 	// Floats are scaled before they are summed, on top of what is there; pairs cannot be.
 	float before = paired ? 1 : a->scale, after = paired ? a->scale : 1;
 	memset(acc, 0, (size_t)(pad16(m) * ld) * 4);
@@ -46,7 +57,7 @@ static void grad_task(void *arg, int64_t i, int thread) {
 	for (int64_t r = 0; r < a->wide.rows; r += step) {
 		nw.row = ww.row = r;
 		nw.rows = ww.rows = min64(step, a->wide.rows - r);
-		c->fn->words_panels(narrow, WORDS, &nw);
+		c->fn->words_panels(narrow, 16, WORDS * 16, &nw);
 		c->fn->words_product(acc, ld, narrow, WORDS, m, &ww);
 	}
 	for (int64_t t = 0; t < m; t++)
@@ -56,16 +67,49 @@ static void grad_task(void *arg, int64_t i, int thread) {
 		}
 }
 
+// A large matrix: dw's elements are the sums, dy's columns the rows of a product, x's columns its panels.
+static void large_task(void *arg, int64_t i, int thread) {
+	struct grad_args *a = arg;
+	af_ctx *c = a->c;
+	int64_t n0 = i / a->blocks * a->rows, k0 = i % a->blocks * a->block;
+	int64_t n = min64(a->rows, a->narrow.cols - n0), k1 = min64(k0 + a->block, a->wide.cols);
+	uint32_t *turned = c->scratch[thread].p, *panel = turned + BLOCK * LARGE_LD;
+	int paired = pairs(a), packed = a->wide.dtype == AF_BF16;
+	struct words dy = {.x = a->narrow, .col = n0, .cols = n, .paired = paired, .scale = a->scale};
+	struct words x = {.x = a->wide, .paired = paired, .scale = 1};
+	int64_t step = LARGE_WORDS << paired;
+	for (x.row = 0; x.row < a->wide.rows; x.row += step) {
+		dy.row = x.row;
+		dy.rows = x.rows = min64(step, a->wide.rows - x.row);
+		c->fn->words_turned(turned, LARGE_LD, &dy);
+		for (x.col = k0; x.col < k1; x.col += PANEL) {
+			x.cols = min64(PANEL, k1 - x.col);
+			if (packed) c->fn->words_panels(panel, x.cols, 16, &x);
+			c->fn->tile(paired ? TILE_B : TILE_F, n, x.cols, x.rows, turned, LARGE_LD << paired, packed ? (void *)panel : at(x.x, x.row, x.col),
+			            packed ? x.cols : x.x.stride, dw_at(a, n0, x.col), a->dw.stride, 1);
+		}
+	}
+}
+
 int af_grad_weight(af_ctx *c, af_tensor dw, af_tensor dy, af_tensor x, float scale) {
-	struct grad_args a = {.c = c, .dw = dw, .narrow = dy, .wide = x, .scale = scale, .swapped = dw.rows > dw.cols};
+	struct grad_args a = {.c = c, .dw = dw, .narrow = dy, .wide = x, .scale = scale, .rows = BLOCK};
+	// Sums of pairs cannot be scaled before, nor blocks of tile.c be cut.
+	int large = dw.rows >= LARGE && dw.cols >= LARGE && !(dw.cols & 15) && (scale == 1 || !pairs(&a));
+	a.swapped = !large && dw.rows > dw.cols;
 	if (a.swapped) a.narrow = x, a.wide = dy;
 	// Blocks of equal widths, and every thread gets some.
-	int64_t rows = (a.narrow.cols + BLOCK - 1) / BLOCK, cols = a.wide.cols;
-	int64_t blocks = max64((cols + BLOCK - 1) / BLOCK, (2 * c->threads + rows - 1) / rows);
+	int64_t most = BLOCK, least = 2 * c->threads;
+	if (large) {
+		int64_t parts = (dw.rows + BLOCK * c->threads - 1) / (BLOCK * c->threads) * c->threads;
+		a.rows = max64(32, pad16((dw.rows + parts - 1) / parts));
+		most = LARGE_COLS, least = c->threads;
+	}
+	int64_t rows = (a.narrow.cols + a.rows - 1) / a.rows, cols = a.wide.cols;
+	int64_t blocks = max64((cols + most - 1) / most, (least + rows - 1) / rows);
 	a.block = max64(64, pad16((cols + blocks - 1) / blocks));
 	a.blocks = (cols + a.block - 1) / a.block;
-	if (af_scratch_all(c, (BLOCK * WORDS + BLOCK * BLOCK) * 4)) return AF_NOMEM;
-	af_run(c, rows * a.blocks, grad_task, &a);
+	if (af_scratch_all(c, max64(BLOCK * WORDS + BLOCK * BLOCK, BLOCK * LARGE_LD + LARGE_WORDS * PANEL) * 4)) return AF_NOMEM;
+	af_run(c, rows * a.blocks, large ? large_task : grad_task, &a);
 	return AF_OK;
 }
 
@@ -117,12 +161,12 @@ AF_INLINE vf AF(words)(const struct words *s, int64_t r, int64_t c, int paired, 
 	return AF(whole_words)(at(s->x, s->row + row, s->col + c), s->x.stride, s->scale, paired, b16);
 }
 
-// Panels of 16 columns, each with its word rows one after another; room for `room` of them.
-void AF(words_panels)(uint32_t *dst, int64_t room, const struct words *s) {
+// Blocks of 16 columns, `block` words apart, and their word rows, `ld` words apart.
+void AF(words_panels)(uint32_t *dst, int64_t ld, int64_t block, const struct words *s) {
 	int64_t rows = (s->rows + s->paired) >> s->paired;
-	for (int64_t c = 0; c < s->cols; c += 16)
-		for (int64_t r = 0; r < rows; r++)
-			for (int v = 0; v < 16; v += VL) vstore((float *)dst + c * room + r * 16 + v, AF(words)(s, r, c + v, s->paired, s->x.dtype == AF_BF16));
+	for (int64_t r = 0; r < rows; r++)
+		for (int64_t c = 0; c < s->cols; c += 16)
+			for (int v = 0; v < 16; v += VL) vstore((float *)dst + c / 16 * block + r * ld + v, AF(words)(s, r, c + v, s->paired, s->x.dtype == AF_BF16));
 }
 
 #define PER (16 / VL) // vectors for 16 columns
@@ -186,14 +230,15 @@ void AF(words_product)(float *acc, int64_t ld, const uint32_t *panels, int64_t r
 		AF(product_of)(acc, ld, panels, room, m, s, 0, 0);
 }
 
-// Columns of words that are not paired, as rows of ld words; written in whole blocks of 16 x 16, past the end with 0.
+// Columns of words as rows of ld words; written in whole blocks of 16 x 16, past the end with 0.
 void AF(words_turned)(uint32_t *dst, int64_t ld, const struct words *s) {
-	for (int64_t c = 0; c < s->cols; c += 16)
-		for (int64_t r = 0; r < s->rows; r += 16)
+	int64_t rows = (s->rows + s->paired) >> s->paired;
+	for (int64_t r = 0; r < rows; r += 16)
+		for (int64_t c = 0; c < s->cols; c += 16)
 			for (int part = 0; part < PER * PER; part++) {
 				int64_t from = r + part / PER * VL, to = c + part % PER * VL;
 				vf v[VL];
-				for (int i = 0; i < VL; i++) v[i] = AF(words)(s, from + i, to, 0, s->x.dtype == AF_BF16);
+				for (int i = 0; i < VL; i++) v[i] = AF(words)(s, from + i, to, s->paired, s->x.dtype == AF_BF16);
 				vtranspose(v);
 				for (int i = 0; i < VL; i++) vstore((float *)dst + (to + i) * ld + from, v[i]);
 			}

@@ -25,7 +25,7 @@ struct words {
 #define AF_OPS(OP)                                                                                                     \
 	OP(void, tile, (int kind, int64_t m, int64_t n, int64_t k, const void *A, int64_t lda, const void *B, int64_t ldb, \
 	                float *C, int64_t ldc, int acc))                                                                   \
-	OP(void, words_panels, (uint32_t *dst, int64_t room, const struct words *s))                                       \
+	OP(void, words_panels, (uint32_t *dst, int64_t ld, int64_t block, const struct words *s))                          \
 	OP(void, words_product, (float *acc, int64_t ld, const uint32_t *panels, int64_t room, int64_t m, const struct words *s)) \
 	OP(void, words_turned, (uint32_t *dst, int64_t ld, const struct words *s))                                         \
 	OP(void, to_f32, (float *y, const bf16 *x, int64_t n))                                                           \
