@@ -15,10 +15,10 @@ enum {
 // Of a matrix that has LARGE rows and columns:
 enum {
 	LARGE = 64,
-	LARGE_COLS = 1024,              // columns of dw that a task has, with BLOCK rows
-	LARGE_WORDS = 256,              // of the sum at a time
-	LARGE_LD = LARGE_WORDS + 16,    // words from one turned column to the next: a power of two would put them all in the same sets of the cache
-	PANEL = 64,                     // columns of x at a time
+	LARGE_COLS = 1024,           // columns of dw that a task has, with BLOCK rows
+	LARGE_WORDS = 256,           // of the sum at a time
+	LARGE_LD = LARGE_WORDS + 16, // words from one turned column to the next: a power of two would put them all in the same sets of the cache
+	PANEL = 64,                  // columns of x at a time
 };
 
 #include "multi.h"

@@ -243,10 +243,7 @@ static void grad_weight_task(void *arg, int64_t i, int thread) {
 			int64_t first = a->first[rb + r], end = a->first[rb + r + 1];
 			for (int64_t t = first; t < end;) sum += gradient(a, &t, end);
 			c->fn->head_scale(zr, width, valid, a->inv_temp);
-			for (int64_t v = 0; v < valid; v++) {
-				float lp = zr[v] - lse, p = expf(lp);
-				zr[v] = -p * (sum + de * (lp + en)) * a->inv_temp;
-			}
+			c->fn->head_gradient(zr, width, lse, en, -sum * a->inv_temp, -de * a->inv_temp);
 			for (int64_t t = first; t < end;) {
 				int32_t token = a->tokens[t];
 				float g = gradient(a, &t, end);
@@ -404,6 +401,14 @@ double AF(head_weights)(const float *z, int64_t n, float m, float gap, float f, 
 	}
 	*tz = vsum(t);
 	return vsum(s);
+}
+
+// z = p (a + b (log p + entropy)) with log p = z - lse, p = exp(log p). n a multiple of 16.
+void AF(head_gradient)(float *z, int64_t n, float lse, float entropy, float a, float b) {
+	for (int64_t j = 0; j < n; j += VL) {
+		vf lp = vload(z + j) - lse;
+		vstore(z + j, vexp(lp) * (a + b * (lp + entropy)));
+	}
 }
 
 float AF(exp1)(float x) { return vexp(vset1(x))[0]; }

@@ -47,6 +47,7 @@ struct words {
 	                              void *scratch))                                                                      \
 	OP(double, head_weights, (const float *z, int64_t n, float m, float gap, float f, double *tz, void *p, void *q,     \
 	                          int is_bf16))                                                                            \
+	OP(void, head_gradient, (float *z, int64_t n, float lse, float entropy, float a, float b))                         \
 	OP(float, exp1, (float x))                                                                                         \
 	OP(float, head_scale, (float *z, int64_t n, int64_t valid, float inv_temp))                                        \
 	OP(void, scale, (float *y, float a, int64_t n))                                                                    \

@@ -1,4 +1,4 @@
-// The register-blocked product that every dense operation but the gradients by a weight is made of:
+// The register-blocked product that every dense operation but the gradients by a low-rank weight is made of:
 //
 //	C[m, n] (+)= sum_k A[m, k] B[k, n],  A row-major, B a panel, C f32
 //
