@@ -160,38 +160,19 @@ func benchUpdate(b *testing.B, vocab int, shared bool) *flow.Update {
 //
 // Not counted: weight gradients of frozen matrices (never computed), norms, rotary, SwiGLU, softmax, loss, AdamW.
 func usefulFLOP(c ckpt.ModelConfig, seqs []flow.Sequence, r int) float64 {
-	w := workOf(seqs)
-	sum := 3 * 2 * float64(c.VocabSize) * float64(c.HiddenSize) * w.S
-	for layer := range c.NumHiddenLayers {
-		last := layer == c.NumHiddenLayers-1
-		for _, p := range ckpt.Projections {
-			in, out, _ := c.ProjectionSize(p)
-			P, L, rows := float64(in*out), float64(r*(in+out)), w.rows(p, last)
-			sum += rows * (2*P + 2*(P+L) + 4*L)
-			if layer > 0 || !(keysOrValues(p) || p == ckpt.Projections[projQ]) {
-				sum += rows * 2 * P
-			} else {
-				sum -= rows * 2 * float64(r*in) // nor is their du A
-			}
+	return workOf(seqs).flop(c, 18, func(layer int, p string, in, out float64) float64 {
+		P, L := in*out, float64(r)*(in+out)
+		sum := 2*P + 2*(P+L) + 4*L
+		if layer == 0 && (keysOrValues(p) || p == ckpt.Projections[projQ]) {
+			return sum - 2*float64(r)*in // nor is their du A
 		}
-		sum += 18 * float64(c.HeadDim*c.NumAttentionHeads) * w.pairs(last)
-	}
-	return sum
+		return sum + 2*P
+	})
 }
 
 // usefulFullFLOP is the same of a supervised step on all weights: three products of every matrix, and of the head.
 func usefulFullFLOP(c ckpt.ModelConfig, seqs []flow.Sequence) float64 {
-	w := workOf(seqs)
-	sum := 3 * 2 * float64(c.VocabSize) * float64(c.HiddenSize) * w.S
-	for layer := range c.NumHiddenLayers {
-		last := layer == c.NumHiddenLayers-1
-		for _, p := range ckpt.Projections {
-			in, out, _ := c.ProjectionSize(p)
-			sum += 6 * float64(in*out) * w.rows(p, last)
-		}
-		sum += 14 * float64(c.HeadDim*c.NumAttentionHeads) * w.pairs(last)
-	}
-	return sum
+	return workOf(seqs).flop(c, 14, func(_ int, _ string, in, out float64) float64 { return 6 * in * out })
 }
 
 // work is T, S and X above of one forest of all sequences, and X of the rows that predict.
@@ -208,6 +189,20 @@ func workOf(seqs []flow.Sequence) (w work) {
 		}
 	}
 	return w
+}
+
+// flop is that of the head and of the layers: attention per element of Dh H and pair, products per row of a projection [out, in].
+func (w work) flop(c ckpt.ModelConfig, attention float64, products func(layer int, p string, in, out float64) float64) float64 {
+	sum := 3 * 2 * float64(c.VocabSize) * float64(c.HiddenSize) * w.S
+	for layer := range c.NumHiddenLayers {
+		last := layer == c.NumHiddenLayers-1
+		for _, p := range ckpt.Projections {
+			in, out, _ := c.ProjectionSize(p)
+			sum += w.rows(p, last) * products(layer, p, float64(in), float64(out))
+		}
+		sum += attention * float64(c.HeadDim*c.NumAttentionHeads) * w.pairs(last)
+	}
+	return sum
 }
 
 func keysOrValues(p string) bool {
