@@ -12,7 +12,8 @@ import (
 // its 95 % intervals, then accuracy, tool errors, stuck loops and turns of each family.
 func writeGain(w io.Writer, before, after *eval.Summary, steps int) error {
 	a, b := &before.All, &after.All
-	fmt.Fprintf(w, "held-out accuracy  %s -> %s  after %d steps, on %d tasks, with 95 %% intervals\n\n", intervalText(a.Accuracy), intervalText(b.Accuracy), steps, b.Tasks)
+	fmt.Fprintf(w, "held-out accuracy  %s -> %s  after %s, on %s, with 95 %% intervals\n\n", intervalText(a.Accuracy), intervalText(b.Accuracy),
+		counted(steps, "step"), counted(b.Tasks, "task"))
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "family\ttasks\taccuracy %\ttool errors %\tstuck %\tturns\t")
 	line := func(name string, a, b *eval.Stats) {

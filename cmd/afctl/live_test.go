@@ -359,6 +359,19 @@ func TestTimeLeft(t *testing.T) {
 	}
 }
 
+func TestFigureText(t *testing.T) {
+	for x, want := range map[float64]string{-1e-9: "0.00", 0: "0.00", -0.006: "-0.01", 1e6: "1000000.00", math.Inf(-1): "-"} {
+		if got := figureText("%.2f", x); got != want {
+			t.Errorf("%v: %q, expected %q", x, got, want)
+		}
+	}
+	for n, want := range map[int]string{0: "0 steps", 1: "1 step", 2: "2 steps"} {
+		if got := counted(n, "step"); got != want {
+			t.Errorf("%d: %q, expected %q", n, got, want)
+		}
+	}
+}
+
 func TestSparkline(t *testing.T) {
 	for _, c := range []struct {
 		values  []float64

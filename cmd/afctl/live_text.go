@@ -91,12 +91,24 @@ func intervalText(i eval.Interval) string {
 	return fmt.Sprintf("%.1f %% (%.1f - %.1f)", 100*i.Mean, 100*i.Low, 100*i.High)
 }
 
-// figureText formats a figure, one that is not known as "-".
+// figureText formats a figure: one that is not known as "-", one that rounds to nothing without a sign.
 func figureText(format string, x float64) string {
 	if math.IsNaN(x) || math.IsInf(x, 0) {
 		return "-"
 	}
-	return fmt.Sprintf(format, x)
+	text := fmt.Sprintf(format, x)
+	if strings.Trim(text, "-0.") == "" {
+		return strings.TrimPrefix(text, "-")
+	}
+	return text
+}
+
+// counted is a number of things, as "1 step" and "2 steps".
+func counted(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 func metricText(format string, x flow.Number) string { return figureText(format, float64(x)) }

@@ -132,11 +132,11 @@ func (p *reportPage) head() {
 	case r.of == ofUnfinished && e == nil:
 		p.Kind, p.Status = "Evaluation", "Not done"
 	case r.of != ofTraining && e != nil:
-		p.Kind, p.Status = "Evaluation", fmt.Sprintf("%d tasks, %d solves", e.Summary.All.Tasks, e.Summary.All.Requested)
+		p.Kind, p.Status = "Evaluation", counted(e.Summary.All.Tasks, "task")+", "+counted(e.Summary.All.Requested, "solve")
 	case r.StepsPlanned > 0:
-		p.Kind, p.Status = "Training run", fmt.Sprintf("Flow-GRPO, %d of %d steps", r.StepsDone, r.StepsPlanned)
+		p.Kind, p.Status = "Training run", fmt.Sprintf("Flow-GRPO, %d of %s", r.StepsDone, counted(r.StepsPlanned, "step"))
 	default:
-		p.Kind, p.Status = "Training run", fmt.Sprintf("Flow-GRPO, %d steps", r.StepsDone)
+		p.Kind, p.Status = "Training run", "Flow-GRPO, "+counted(r.StepsDone, "step")
 	}
 	add := func(label, value string) {
 		if value != "" {
@@ -165,7 +165,7 @@ func (p *reportPage) head() {
 		add("Skipped steps", fmt.Sprintf("%d, for a gradient that was not finite", r.SkippedSteps))
 	}
 	if r.InFlight != nil {
-		add("Under way", fmt.Sprintf("step %d, %d rollouts so far", r.InFlight.Step, r.InFlight.Rollouts))
+		add("Under way", fmt.Sprintf("step %d, %s so far", r.InFlight.Step, counted(r.InFlight.Rollouts, "rollout")))
 	}
 	if r.Written != nil {
 		add("Last step", r.Written.Format("2006-01-02 15:04 UTC"))

@@ -180,7 +180,7 @@ func (o *sftOptions) train(ctx context.Context, w io.Writer, e *engine.Engine, c
 			Seconds: flow.Number(time.Since(begin).Seconds()), SkippedSteps: skipped})
 	}
 	last := metrics[len(metrics)-1]
-	fmt.Fprintf(w, "%d completions, %d steps", len(data), step)
+	fmt.Fprintf(w, "%s, %s", counted(len(data), "completion"), counted(step, "step"))
 	if last.HeldOutLoss != nil {
 		fmt.Fprintf(w, ", held-out loss %.4g", float64(*last.HeldOutLoss))
 	} else {

@@ -42,10 +42,14 @@ func writeTrained[T any](s *session, d *ckpt.DirWriter, dtype ckpt.DType, metric
 // notFinite adds to an error of trained weights that are not finite what mends it.
 func notFinite(err error, c *OptimizerConfig) error {
 	var bad *ckpt.NonFiniteError
-	if errors.As(err, &bad) {
-		return fmt.Errorf("the optimizer's steps left weights that are not finite: %w; lower optimizer.lr (found %v)", err, c.LR)
+	if !errors.As(err, &bad) {
+		return err
 	}
-	return err
+	key, found := "lr", c.LR
+	if c.LR < 1 && c.LR*c.WeightDecay > 2 { // the decay by itself makes a weight grow from step to step
+		key, found = "weight_decay", c.WeightDecay
+	}
+	return fmt.Errorf("the optimizer's steps left weights that are not finite: %w; lower optimizer.%s (found %v)", err, key, found)
 }
 
 // storedDType is the type of a model's embedding, which is that of its matrices.

@@ -200,22 +200,23 @@ func TestBoardHasAccuracy(t *testing.T) {
 	}
 }
 
-// TestLearningRateTooHigh: weights that the steps made infinite are an error that names what to lower, and are not written.
-func TestLearningRateTooHigh(t *testing.T) {
+// TestStepTooLarge: weights that the steps made infinite are an error that names what to lower, and are not written.
+func TestStepTooLarge(t *testing.T) {
 	dir := t.TempDir()
 	model, run := gymLikeModel(t, filepath.Join(dir, "model")), filepath.Join(dir, "run")
-	const rate = "optimizer.lr=1e300"
+	const rate, lower = "optimizer.lr=1e300", "lower optimizer.lr (found 1e+300)"
 	for _, args := range [][]string{
 		{"update", "--trajectories", writeFile(t, "t.jsonl", strings.Join(tinyTrajectories(1, 2, 4), ""))},
 		{"sft", "--data", writeFile(t, "d.jsonl", `{"prompt":[1],"completion":[2]}`)},
 	} {
 		for _, trainable := range []string{"lora", "full"} {
 			out := filepath.Join(dir, "out")
-			fails(t, append(args, "--model", model, "--out", out, "--set", rate, "--set", "trainable="+trainable), "not finite", "lower optimizer.lr (found 1e+300)")
+			fails(t, append(args, "--model", model, "--out", out, "--set", rate, "--set", "trainable="+trainable), "not finite", lower)
 			checkOnly(t, dir, "model")
 		}
 	}
-	fails(t, smallTrain(run, model, "--steps", "1", "--set", "tasks.eval=", "--set", rate, "--set", "flow.entropy=0.1"), "not finite", "lower optimizer.lr (found 1e+300)")
+	fails(t, smallTrain(run, model, "--steps", "1", "--set", "tasks.eval=", "--set", rate, "--set", "flow.entropy=0.1"), "not finite", lower)
+	fails(t, smallTrain(run+"2", model, "--steps", "1", "--set", "tasks.eval=", "--set", "optimizer.weight_decay=1e300"), "not finite", "lower optimizer.weight_decay (found 1e+300)")
 }
 
 // TestTrainSaysWhatFailed: an accuracy of 0 for want of room is told from one of a planner that knows nothing, and so is a group that lacks rollouts.

@@ -168,7 +168,7 @@ func (p *rolloutPlaces) wrap(err error) error {
 // report says what of the file is trained on.
 func report(w io.Writer, u *flow.Update, lines int) {
 	c := &u.Counts
-	fmt.Fprintf(w, "%d groups, %d rollouts, %d turns, %d action tokens\n", c.Groups, c.Rollouts, c.Turns, c.ActionTokens)
+	fmt.Fprintf(w, "%s, %s, %s, %s\n", counted(c.Groups, "group"), counted(c.Rollouts, "rollout"), counted(c.Turns, "turn"), counted(c.ActionTokens, "action token"))
 	if failed := lines - c.Rollouts; failed > 0 {
 		var causes []string
 		for _, cause := range slices.Sorted(maps.Keys(c.Failed)) {
