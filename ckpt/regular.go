@@ -77,10 +77,15 @@ func openRegular(path string) (*os.File, error) {
 	return f, nil
 }
 
-// OpenWaiting opens a file for reading, of whatever kind. That of a named pipe waits for a writer, until ctx ends.
-func OpenWaiting(ctx context.Context, path string) (*os.File, error) {
+// OpenWaiting opens a file that is there, of whatever kind, for reading or writing (os.O_RDONLY, os.O_WRONLY). That of a named pipe waits for
+// its other end, until ctx ends.
+func OpenWaiting(ctx context.Context, path string, flag int) (*os.File, error) {
 	if info, err := os.Stat(path); err != nil || info.Mode()&fs.ModeNamedPipe == 0 {
-		return os.Open(path)
+		return os.OpenFile(path, flag, 0)
+	}
+	other := os.O_WRONLY
+	if flag == os.O_WRONLY {
+		other = os.O_RDONLY
 	}
 	type opened struct {
 		f   *os.File
@@ -88,7 +93,7 @@ func OpenWaiting(ctx context.Context, path string) (*os.File, error) {
 	}
 	done := make(chan opened, 1)
 	go func() {
-		f, err := os.Open(path)
+		f, err := os.OpenFile(path, flag, 0)
 		done <- opened{f, err}
 	}()
 	select {
@@ -96,8 +101,8 @@ func OpenWaiting(ctx context.Context, path string) (*os.File, error) {
 		return o.f, o.err
 	case <-ctx.Done():
 	}
-	for { // a writer of our own ends the waiting, once it has begun
-		if fd, err := unix.Open(path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0); err == nil {
+	for { // another end of our own ends the waiting, once it has begun
+		if fd, err := unix.Open(path, other|unix.O_NONBLOCK|unix.O_CLOEXEC, 0); err == nil {
 			unix.Close(fd)
 		}
 		select {

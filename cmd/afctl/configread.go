@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -100,7 +101,7 @@ func readSettings(ctx context.Context, s configSource) (*settings, error) {
 }
 
 func readConfigFile(ctx context.Context, path string) ([]byte, error) {
-	f, err := ckpt.OpenWaiting(ctx, path)
+	f, err := ckpt.OpenWaiting(ctx, path, os.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"os"
 
 	"afctl/ckpt"
 	"afctl/flow/strictjson"
@@ -29,7 +30,7 @@ func openInput(ctx context.Context, path string, stdin io.Reader) (r io.ReadClos
 	if path == "-" {
 		return io.NopCloser(&interruptible{ctx: ctx, r: stdin}), "stdin", nil
 	}
-	f, err := ckpt.OpenWaiting(ctx, path)
+	f, err := ckpt.OpenWaiting(ctx, path, os.O_RDONLY)
 	if err != nil {
 		return nil, path, err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,13 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"afctl/ckpt"
 )
 
 // writeOutput writes a file that appears complete or not at all; "-" is stdout, and what is no regular file (a pipe, a device) is
-// written to directly.
-func writeOutput(flag, path string, stdout io.Writer, write func(w io.Writer) error) error {
+// written to directly, until ctx ends.
+func writeOutput(ctx context.Context, flag, path string, stdout io.Writer, write func(w io.Writer) error) error {
 	if path == "-" {
 		return write(stdout)
 	}
@@ -22,11 +24,7 @@ func writeOutput(flag, path string, stdout io.Writer, write func(w io.Writer) er
 		if info.IsDir() {
 			return fmt.Errorf("--%s: %s: found a folder, expected a file", flag, path)
 		}
-		f, err := os.OpenFile(path, os.O_WRONLY, 0)
-		if err != nil {
-			return err
-		}
-		return errors.Join(write(struct{ io.Writer }{f}), f.Close()) // not to be closed by write
+		return writeWaiting(ctx, path, write)
 	}
 	if target, err := filepath.EvalSymlinks(path); err == nil {
 		path = target // a link stays one
@@ -38,6 +36,20 @@ func writeOutput(flag, path string, stdout io.Writer, write func(w io.Writer) er
 	})
 	if failed != nil {
 		return failed
+	}
+	return err
+}
+
+// writeWaiting writes to what is no regular file. It may have no reader, or a slow one.
+func writeWaiting(ctx context.Context, path string, write func(w io.Writer) error) error {
+	f, err := ckpt.OpenWaiting(ctx, path, os.O_WRONLY)
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { _ = f.SetWriteDeadline(time.Now()) })() // a file that has no deadlines never waits
+	err = write(struct{ io.Writer }{f})                                           // not to be closed by write
+	if err = errors.Join(err, f.Close()); errors.Is(err, os.ErrDeadlineExceeded) {
+		return context.Cause(ctx)
 	}
 	return err
 }

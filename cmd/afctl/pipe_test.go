@@ -92,6 +92,43 @@ func TestInterruptedWhileWaiting(t *testing.T) {
 	}
 }
 
+// TestInterruptedWhileNobodyReads: the same of an output that is a named pipe, which nobody has opened to read, or which is full.
+func TestInterruptedWhileNobodyReads(t *testing.T) {
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	for _, args := range [][]string{
+		{"score", "--model", tinyModel(t, true, ckpt.F32), "--in", writeFile(t, "s.jsonl", `{"tokens":[1,2],"start":1}`)},
+		{"rollout", "--model", gymLikeModel(t, filepath.Join(t.TempDir(), "planner")), "--tasks", "gym:heldout", "--n", "1", "--group", "1"},
+		{"report", "--run", runFolder(t, inputOf())},
+	} {
+		for _, full := range []bool{false, true} {
+			dir := t.TempDir()
+			pipe := filepath.Join(dir, "pipe")
+			if err := unix.Mkfifo(pipe, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if full {
+				fd, err := unix.Open(pipe, unix.O_RDWR|unix.O_NONBLOCK, 0)
+				for err == nil {
+					_, err = unix.Write(fd, make([]byte, 4096))
+				}
+				if !errors.Is(err, unix.EAGAIN) {
+					t.Fatal(err)
+				}
+				defer unix.Close(fd)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(200*time.Millisecond, cancel) // before or after it waits: it ends
+			var errs bytes.Buffer
+			if status := run(ctx, append(args, "--out", pipe), nil, io.Discard, &errs); status != exitFailed || !strings.HasSuffix(errs.String(), ": interrupted\n") {
+				t.Errorf("%s, a pipe that is full: %v: status %d, %s", args[0], full, status, errs.String())
+			}
+			checkOnly(t, dir, "pipe")
+		}
+	}
+	checkOnly(t, temp)
+}
+
 // TestInterruptedWhileWaitingForARun: the same where the pipe is in the place of a run's config.
 func TestInterruptedWhileWaitingForARun(t *testing.T) {
 	dir := runFolder(t, inputOf())

@@ -70,7 +70,7 @@ func (o *reportOptions) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if err := writeOutput("json", o.json, cmd.OutOrStdout(), func(w io.Writer) error {
+	if err := writeOutput(cmd.Context(), "json", o.json, cmd.OutOrStdout(), func(w io.Writer) error {
 		err := d.writeJSON(w)
 		if f, ok := w.(io.Closer); ok && err == nil {
 			err = f.Close() // both files are new, or neither: this one is durable before the other appears
@@ -78,7 +78,7 @@ func (o *reportOptions) run(cmd *cobra.Command) error {
 		if err != nil {
 			return err
 		}
-		return writeOutput("out", o.out, cmd.OutOrStdout(), d.writeHTML)
+		return writeOutput(cmd.Context(), "out", o.out, cmd.OutOrStdout(), d.writeHTML)
 	}); err != nil {
 		return err
 	}

@@ -141,7 +141,7 @@ func rollouts(cmd *cobra.Command, s *settings, out string) (err error) {
 		err = ckpt.RemoveTemps(out)
 	}
 	if err == nil {
-		err = writeOutput("out", out, cmd.OutOrStdout(), func(w io.Writer) error {
+		err = writeOutput(ctx, "out", out, cmd.OutOrStdout(), func(w io.Writer) error {
 			err := solveInto(ctx, l, store.Store, jobs, view)
 			view.Close() // what follows may go to the same terminal
 			if err != nil && kept && ctx.Err() != nil {

@@ -59,7 +59,7 @@ func newScoreCommand() *cobra.Command {
 			return fmt.Errorf("--in: %w", err)
 		}
 		defer input.Close()
-		return writeOutput("out", out, cmd.OutOrStdout(), func(w io.Writer) error {
+		return writeOutput(cmd.Context(), "out", out, cmd.OutOrStdout(), func(w io.Writer) error {
 			said := cmd.ErrOrStderr()
 			if out == "-" && onTerminal(cmd.OutOrStdout()) {
 				said = io.Discard // a bar would stand among the lines

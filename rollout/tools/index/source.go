@@ -58,7 +58,7 @@ func (s *sliceSource) Close() error                { return nil }
 // OpenSource opens a file of documents, by its name: JSON Lines (.jsonl) of {"title", "text", "url"}, url being
 // optional, id, _id and metadata read over and other keys refused, or a MediaWiki XML dump (.xml, .xml.bz2).
 func OpenSource(ctx context.Context, path string) (Source, error) {
-	f, err := ckpt.OpenWaiting(ctx, path)
+	f, err := ckpt.OpenWaiting(ctx, path, os.O_RDONLY)
 	if err != nil {
 		return nil, fmt.Errorf("index source: %w", err)
 	}
