@@ -8,8 +8,8 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// TokenSums are the sums and maxima over action tokens that a loss kernel returns for the targets it was given. Those
-// of micro-batches are combined by Add, so that no metric is a mean of means.
+// TokenSums are the sums and maxima over action tokens that metrics follow from. A loss kernel adds those of its targets to them, micro-batch
+// by micro-batch, so that no metric is a mean of means.
 type TokenSums struct {
 	Policy  float64 // sum of weight * w * policy
 	KL      float64 // sum of weight * kl
@@ -27,40 +27,27 @@ type TokenSums struct {
 	MismatchK3    float64 // sum of exp(d) - d - 1 with d = lo - ls
 }
 
-// Add adds the sums of further tokens.
-func (s *TokenSums) Add(t TokenSums) {
-	s.Policy += t.Policy
-	s.KL += t.KL
-	s.Entropy += t.Entropy
-	s.Tokens += t.Tokens
-	s.Ratio += t.Ratio
-	s.RatioMax = math.Max(s.RatioMax, t.RatioMax)
-	s.ClipLow += t.ClipLow
-	s.ClipHigh += t.ClipHigh
-	s.MismatchCount += t.MismatchCount
-	s.Mismatch += t.Mismatch
-	s.MismatchMax = math.Max(s.MismatchMax, t.MismatchMax)
-	s.MismatchK3 += t.MismatchK3
-}
-
-// Observe adds one token of the weight given: what Objective.Token made of in.
+// Observe adds one token of the weight given: what Objective.Token made of in. It is the reference of what a loss kernel adds.
 func (s *TokenSums) Observe(weight float64, in TokenIn, out TokenOut) {
-	one := TokenSums{
-		Policy: weight * out.Weight * out.Policy, KL: weight * out.KL, Entropy: weight * in.Entropy,
-		Tokens: 1, Ratio: out.Ratio, RatioMax: out.Ratio,
-	}
+	s.Policy += weight * out.Weight * out.Policy
+	s.KL += weight * out.KL
+	s.Entropy += weight * in.Entropy
+	s.Tokens++
+	s.Ratio += out.Ratio
+	s.RatioMax = math.Max(s.RatioMax, out.Ratio)
 	if out.ClipLow {
-		one.ClipLow = 1
+		s.ClipLow++
 	}
 	if out.ClipHigh {
-		one.ClipHigh = 1
+		s.ClipHigh++
 	}
 	if !math.IsNaN(in.LS) {
 		d := in.LO - in.LS
-		one.MismatchCount, one.Mismatch, one.MismatchMax = 1, d, math.Abs(d)
-		one.MismatchK3 = math.Expm1(d) - d
+		s.MismatchCount++
+		s.Mismatch += d
+		s.MismatchMax = math.Max(s.MismatchMax, math.Abs(d))
+		s.MismatchK3 += math.Expm1(d) - d
 	}
-	s.Add(one)
 }
 
 // Number is a float64 of a metrics line. What is not finite, or not known (NaN), is written as null; null is read as
