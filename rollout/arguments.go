@@ -27,6 +27,12 @@ func ParseArguments(text string) (args stdjson.RawMessage, calls int, err error)
 		return parseCalls(text)
 	}
 	for object := range jsonObjects(text) {
+		var command struct {
+			Command string `json:"command"`
+		}
+		if json.Unmarshal(object, &command) == nil && callStart.MatchString(command.Command) {
+			return parseCalls(command.Command) // AgentFlow's ToolCommand {analysis, explanation, command}
+		}
 		if calls++; calls == 1 {
 			if args = stdjson.RawMessage(object.Clone()); strings.Contains(text, toolCall) {
 				args = argumentsOf(args)

@@ -54,7 +54,7 @@ var looseLine = openingLine(looseLabels, "*_`\"'“”<>\\[\\]", `[:：=]|\s[-\x
 
 func openingLine(labels [nSections]string, marks, separator string) *regexp.Regexp {
 	marks = "[" + marks + "]*"
-	return regexp.MustCompile(`(?i)^[\s>]*(?:[-*+•]\s+)?(?:#{1,6}\s*)?` + marks + `(?:\(?\d{1,2}[.):]\s*)?` + marks + `\s*(?:` +
+	return regexp.MustCompile(`(?i)^[\s>]*(?:[-*+•–—]\s+|[\p{So}\x{FE0F}]+\s*|step\s+\d{1,2}\s*[-–—:.]\s*)?(?:#{1,6}\s*)?` + marks + `(?:\(?(?:\d{1,2}|[a-h])[.):]\s*)?` + marks + `\s*(?:` +
 		alternatives(labels[:]) + `)\s*` + marks + `\s*(?:` + separator + `)` + marks)
 }
 
@@ -83,7 +83,7 @@ var (
 // stands before it. A plan without a sub-goal or a tool name is an error that says which is missing; Plan then holds
 // what was there. The tool's name is not checked here: Plan.Tool is its line, without markdown.
 func ParsePlan(text string) (Plan, error) {
-	text = strings.ToValidUTF8(text, "\uFFFD")
+	text = strings.TrimPrefix(strings.ToValidUTF8(text, "\uFFFD"), "\uFEFF")
 	text = strings.ReplaceAll(text, "\r\n", "\n")
 	text = strings.ReplaceAll(text, "\r", "\n")
 	plan, err := assemble(sectionsByLine(labelLine, text))
@@ -251,6 +251,13 @@ func planFromJSON(text string) (Plan, bool) {
 		var fields map[string]jsontext.Value
 		if json.Unmarshal(object, &fields) != nil {
 			continue
+		}
+		for _, inner := range fields {
+			var within map[string]jsontext.Value
+			if len(fields) == 1 && json.Unmarshal(inner, &within) == nil { // {"next_step": {...}}
+				fields = within
+				break
+			}
 		}
 		if tool := firstLine(field(fields, planKeys[toolName]...)); tool != "" {
 			plan, ok = Plan{Justification: field(fields, planKeys[justification]...), Context: field(fields, planKeys[planContext]...),

@@ -11,7 +11,7 @@ import (
 	"afctl/flow"
 )
 
-// Choice gives 1 where the answer picks the right option, by its letter or by its text. The options are Task.Choices; the
+// Choice gives 1 where the answer picks the right option, by its letter, by its text or by its number in another notation. The options are Task.Choices; the
 // truth is a letter, a text, or "B. text". Twins, options with one text, are told apart by the letter. An answer is never
 // snapped to the nearest option: none found, or more than one (a letter and another option's text included), is wrong,
 // and the reason says which.
@@ -31,6 +31,9 @@ func Choice(task flow.Task, answer string) (Grade, error) {
 	}
 	found, origin := Extract(answer)
 	picked := options.pickMarked(found, origin)
+	if len(picked) == 0 {
+		picked = options.equal(found)
+	}
 	switch {
 	case len(picked) == 0:
 		return wrong("no option in %s, expected %s", excerpt(found), options.name(want)), nil
@@ -80,13 +83,16 @@ func newOptions(choices []string) options {
 // verbatim keeps all of a text but the length of its gaps.
 func verbatim(text string) string { return strings.Join(strings.Fields(text), " ") }
 
+// unstopped is a text without the stop of a sentence at its end.
+func unstopped(text string) string { return strings.TrimRight(text, ". ") }
+
 // written gives the options that the text is, letter for letter: what tells "L" from "l", and of many lines one option from what it quotes.
 func (o options) written(text string) []int {
 	text = verbatim(text)
 	for form := range 2 {
 		var out []int
 		for i, t := range o.texts {
-			if t[form] == text && text != "" {
+			if (t[form] == text || unstopped(t[form]) == unstopped(text)) && text != "" {
 				out = append(out, i)
 			}
 		}
@@ -134,6 +140,20 @@ var (
 	deniedList = regexp.MustCompile(`(?:[(\[]?\b[A-Z]\b[)\]]?(?:\s*,\s*(?:and|or)?|\s+(?:and|or))\s*)+[(\[]?[A-Z]\b[)\]]?\s+(?:is|are|were)\s+(?:all\s+|both\s+)?(?:not|wrong|incorrect|false|excluded|ruled out|impossible)\b`)
 	affirmed   = regexp.MustCompile(`\b([A-Z])\b[)\]]?\s+(?:is|could|may|might|can|would)\s+(?:also\s+|be\s+|equally\s+)*(?:correct|right|possible|true|valid|plausible|acceptable|the\s+(?:right|correct|best|answer))\b`)
 )
+
+// equal gives the options that are the same number as the text, which is one in another notation: \frac12 for 1/2.
+func (o options) equal(text string) []int {
+	var out []int
+	for i, t := range o.texts {
+		if !IsNumber(text) || !IsNumber(t[1]) {
+			continue
+		}
+		if g, err := Number(flow.Task{Answers: []string{t[1]}}, text); err == nil && g.Reward == 1 {
+			out = append(out, i)
+		}
+	}
+	return out
+}
 
 // pickMarked is pick for an answer whose mark is known.
 func (o options) pickMarked(text string, origin Origin) []int {

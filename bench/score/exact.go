@@ -18,6 +18,7 @@ import (
 //   - Mathematical symbols are words of their own (x > 5, ¬A → B), and with two of them brackets are; one letter or two keep a minus sign (A-, Cl-).
 //   - Between two figures a dash, "to" and "until" are one sign, and so are "&" and "and" between two words.
 //   - A date is one whatever the order of its parts, and however the month is shortened; of figures alone only year-month-day is one.
+//   - A unit has one name (5mm, 5 millimetres), and the last item of a list may have an "and".
 //   - An article stands before a word: "A" in "A, B", "A/B" or "A ∨ B" is none.
 func Exact(task flow.Task, answer string) (Grade, error) {
 	accepted, err := truths(task)
@@ -43,28 +44,32 @@ func sameWords(answer, truth string) bool {
 }
 
 var (
-	// decoration is a heading, a quotation, an arrow or a table's bar around an answer.
-	decoration = regexp.MustCompile(`^\s*(?:#{1,6}\s|>\s|(?:→|⇒|=>|->|=|\|)\s*)+|\s*\|\s*$`)
+	// decoration is a heading, a quotation, an arrow or a table's bar around an answer, and a citation behind it.
+	decoration = regexp.MustCompile(`^\s*(?:#{1,6}\s|>\s|(?:→|⇒|=>|->|=|\|)\s*)+|\s*\|\s*$|(?:\s*\[\d{1,2}\])+[\s.]*$`)
 	roughly    = regexp.MustCompile(`^\s*[~≈]\s*`)
+	// apart are a figure and what folding would join to it: 10⁶ is not 106, 1½ not 11/2.
+	apart      = regexp.MustCompile(`(\d)(?:([¼-¾⅐-⅞⁻⁰¹²³⁴-⁹])|\^([-−]?\d))`)
+	figureUnit = regexp.MustCompile(`(\d)\s*(\pL+)`)
 	// groups are thousands, or lakhs and crores, that commas part.
 	groups = regexp.MustCompile(`\d{1,3}(?:,\d{2,3})*,\d{3}(?:$|[^\d,]|,\D|,$)`)
 	// fromTo is what stands between two figures of a range, a result or a date. A dash behind a space and before a figure is its sign.
 	fromTo = regexp.MustCompile(`(\d[%)]?)(?:\s+(?:to|until|till)\s+|\s*\p{Pd}\s+|\p{Pd})([$€£(]?-?\d)`)
 	// plusWithin adds, other than that of C++ and A+.
 	plusWithin = regexp.MustCompile(`([\pL\pN)\]}])\+([\pL\pN(\[{\\])`)
-	oneSign    = strings.NewReplacer("−", "-", "⁄", "/", "<->", "↔", "<=>", "⇔", "->", "→", "=>", "⇒", "<=", "≤", ">=", "≥", "!=", "≠", " & ", " and ")
+	oneSign    = strings.NewReplacer("♭", " flat", "−", "-", "⁄", "/", "<->", "↔", "<=>", "⇔", "->", "→", "=>", "⇒", "<=", "≤", ">=", "≥", "!=", "≠", " & ", " and ")
 	// keepsMinus is a grade, a blood group or an ion.
 	keepsMinus = regexp.MustCompile(`^\W*([\pL]{1,2}-)\W*$`)
 )
 
 // exactForm is a text as Exact compares it.
 func exactForm(text string) string {
+	text = apart.ReplaceAllString(text, "$1 $2$3")
 	text = dates(roughly.ReplaceAllString(strings.ToLower(norm.NFKC.String(halfwidth(text))), ""))
 	text = groups.ReplaceAllStringFunc(text, func(s string) string {
 		last := strings.LastIndexFunc(s, unicode.IsDigit) + 1
 		return strings.ReplaceAll(s[:last], ",", "") + s[last:]
 	})
-	text = oneSign.Replace(text)
+	text = listed(quantities(oneSign.Replace(text)))
 	for range 2 { // a figure between two signs belongs to both
 		text = plusWithin.ReplaceAllString(fromTo.ReplaceAllString(text, "$1 $2"), "$1 + $2")
 	}
@@ -90,12 +95,13 @@ func exactForm(text string) string {
 const month = `(jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\b\.?`
 
 var (
-	monthFirst = regexp.MustCompile(`\b` + month + `\s*(\d{1,2})(?:st|nd|rd|th)?(?:\s*,\s*|\s+)(\d{3,4})\b`)
-	dayFirst   = regexp.MustCompile(`\b(?:the\s+)?(\d{1,2})(?:st|nd|rd|th)?\s+(?:of\s+)?` + month + `(?:\s*,\s*|\s+)(\d{3,4})\b`)
-	yearFirst  = regexp.MustCompile(`\b(\d{4})\p{Pd}(\d\d)\p{Pd}(\d\d)\b`)
+	dayOfMonth = regexp.MustCompile(`\b(?:(?:the\s+)?(\d{1,2})(?:st|nd|rd|th)?\s+(?:of\s+)?` + month + `|` + month + `\s*(\d{1,2})(?:st|nd|rd|th)?\b)` +
+		`(?:(?:\s*,\s*|\s+)(\d{1,4})\b)?`) // the year, if there is one
+	monthYear = regexp.MustCompile(`\b` + month + `(?:\s*,\s*|\s+)(\d{4})\b`)
+	yearFirst = regexp.MustCompile(`\b(\d{4})\p{Pd}(\d\d)\p{Pd}(\d\d)\b`)
 )
 
-// dates gives days one order: "July 4th, 1776", "the 4th of July, 1776" and 1776-07-04 are "4 jul 1776".
+// dates gives days one order: "July 4th, 1776", "the 4th of July, 1776" and 1776-07-04 are "4 jul 1776", and "July 4" is "4 jul".
 func dates(text string) string {
 	text = yearFirst.ReplaceAllStringFunc(text, func(s string) string {
 		m := yearFirst.FindStringSubmatch(s)
@@ -105,11 +111,33 @@ func dates(text string) string {
 		}
 		return strings.ToLower(day.Format("2 Jan 2006"))
 	})
-	text = monthFirst.ReplaceAllString(text, "$2 $1 $3")
-	return dayFirst.ReplaceAllStringFunc(text, func(s string) string {
-		m := dayFirst.FindStringSubmatch(s)
-		return strings.TrimPrefix(m[1], "0") + " " + m[2][:3] + " " + m[3]
+	text = dayOfMonth.ReplaceAllStringFunc(text, func(s string) string {
+		m := dayOfMonth.FindStringSubmatch(s)
+		return strings.TrimPrefix(m[1]+m[4], "0") + " " + (m[2] + m[3])[:3] + " " + m[5]
 	})
+	return monthYear.ReplaceAllStringFunc(text, func(s string) string {
+		m := monthYear.FindStringSubmatch(s)
+		return m[1][:3] + " " + m[2]
+	})
+}
+
+// quantities gives units one name: "5mm" and "5 millimetres" are "5 mm". An s behind a figure may be a decade's.
+func quantities(text string) string {
+	return figureUnit.ReplaceAllStringFunc(text, func(s string) string {
+		m := figureUnit.FindStringSubmatch(s)
+		if name := units[m[2]]; name != "" && m[2] != "s" {
+			return m[1] + " " + name
+		}
+		return s
+	})
+}
+
+// listed is a list without the "and" before its last item.
+func listed(text string) string {
+	if i := strings.LastIndex(text, " and "); i >= 0 && strings.Contains(text[:i], ",") {
+		return text[:i] + ", " + text[i+len(" and "):]
+	}
+	return text
 }
 
 // isSymbol maps symbols that are words of their own to "=", and all else to nothing. C++ and A+ have their plus.

@@ -18,12 +18,12 @@ const (
 )
 
 var (
-	openTag   = regexp.MustCompile(`(?i)<\s*answer\s*>`)
-	closeTag  = regexp.MustCompile(`(?i)<\s*/\s*answer\s*>`)
+	openTag   = regexp.MustCompile(`(?i)<\s*(?:final[_\s-]?)?answer\s*>`)
+	closeTag  = regexp.MustCompile(`(?i)<\s*/\s*(?:final[_\s-]?)?answer\s*>`)
 	boxCmd    = regexp.MustCompile(`\\f?boxed\s*\{|\\fbox\s*\{`)
 	wholeText = regexp.MustCompile(`^(?:[\s$]|\\\()*\\(?:text|mathrm|mathbf|textbf)\s*\{([^{}]*)\}(?:[\s$.]|\\\))*$`)
 	// announce ends where the answer begins, behind a heading on the next line. A negated announcement ("the answer is not 5") keeps its "not".
-	announce = regexp.MustCompile(`(?i)(?:\b(?:final\s+)?answer\**` + toQuestion + `|答案)\s*(?:\**\s*[:：=]|\bis\b\s*:?|\bwould be\b|\bmust be\b)\s*|` +
+	announce = regexp.MustCompile(`(?i)(?:(?:\b|_)(?:final[\s_]+)?answer["'*]*` + toQuestion + `|答案)\s*(?:\**\s*[:：=]|\s+[–—-]\s|\bis\b\s*:?|\bwould be\b|\bmust be\b)\s*|` +
 		`(?m:^)[ \t#]*(?:the[ \t]+)?(?:final[ \t]+)?answer[ \t]*\r?\n\s*`)
 	// remark is a sentence that judges an answer given elsewhere. Names, letters and figures behind "this answer is" are an answer.
 	remark = regexp.MustCompile(`(?i)` + sentence + `\b(?:(?:this|that|your|each|every)\s+(?:final\s+)?answer\s+is\s+(?-i:[a-z])|answer` + toQuestion + `\s+is\s+` +
@@ -33,6 +33,11 @@ var (
 	// correction is what goes on to a better answer: "my answer is wrong, it is 5", "the answer is exact: 5".
 	correction = regexp.MustCompile(`(?i)\b(?:wrong|incorrect|not\s+(?:correct|right))\b.*\w|answer\s+is\b.*[:=]`)
 	thisAnswer = regexp.MustCompile(`(?i)\bthis\s+(?:final\s+)?answer\b`)
+	// leadIn is all that may stand before the announcement of a text that is one.
+	leadIn = regexp.MustCompile(`(?i)^(?:so|thus|therefore|hence|the|my|correct|right|final|[\s,*#"'])*$`)
+	// explanation begins a line that speaks of the answer in the line before it.
+	explanation = regexp.MustCompile(`(?im)^\W*(?:explanation|reasoning|rationale|justification|sources?|confidence)\W*:`)
+	item        = regexp.MustCompile(`^[-•][ \t]+`)
 )
 
 // toQuestion is what may stand between "answer" and "is".
@@ -56,9 +61,12 @@ func Extract(text string) (string, Origin) {
 	} else if origin == Unmarked {
 		text = withoutRemarks(text)
 		if at := announce.FindAllStringIndex(text, -1); at != nil {
-			if line := lineFrom(text[at[len(at)-1][1]:]); line != "" {
+			if line := lineFrom(text, at[len(at)-1][1]); line != "" {
 				text, origin = line, Announced
 			}
+		}
+		if at := explanation.FindStringIndex(text); origin == Unmarked && at != nil && oneLine(text[:at[0]]) {
+			text = text[:at[0]]
 		}
 	}
 	return strings.Trim(wholeText.ReplaceAllString(text, "$1"), " \t\r\n*`"), origin
@@ -77,27 +85,49 @@ func tail(text string) string {
 var display = regexp.MustCompile("(?s)^(?:\\\\\\[[ \\t]*\\r?\\n(.*?)\\\\\\]|\\$\\$[ \\t]*\\r?\\n(.*?)\\$\\$|```\\w*[ \\t]*\\r?\\n(.*?)```|" +
 	`\\begin\{(?:align|equation|gather)\*?\}(.*?)\\end\{)`)
 
-// lineFrom is the first line that is not blank, or the formula that it opens.
-func lineFrom(text string) string {
-	text = strings.TrimLeft(text, " \t\r\n*")
-	if m := display.FindStringSubmatch(text); m != nil {
+// jsonText is a string among the members of an object.
+var jsonText = regexp.MustCompile(`^"((?:[^"\\\n]|\\.)*)"\s*[,}]`)
+
+// lineFrom is the first line from there on that is not blank, or the formula that it opens. A line of its own may have a bullet.
+func lineFrom(text string, from int) string {
+	const gaps = " \t\r\n*"
+	line := strings.TrimLeft(text[from:], gaps)
+	before := text[:len(text)-len(line)]
+	if strings.Contains(before[len(strings.TrimRight(before, gaps)):], "\n") {
+		line = item.ReplaceAllString(line, "")
+	}
+	if m := display.FindStringSubmatch(line); m != nil {
 		return strings.TrimSpace(m[1] + m[2] + m[3] + m[4])
 	}
-	line, _, _ := strings.Cut(text, "\n")
+	if m := jsonText.FindStringSubmatch(line); m != nil {
+		return m[1]
+	}
+	line, _, _ = strings.Cut(line, "\n")
 	return strings.TrimSpace(line)
 }
 
-// claims are what an answer may claim: what Extract finds in it. Beside a truth that reads like an announcement itself ("The Answer Is Never"),
-// also the whole, and what follows each announcement.
+// oneLine reports whether a text is one line, but for blank ones.
+func oneLine(text string) bool {
+	text = strings.TrimSpace(text)
+	return text != "" && !strings.Contains(text, "\n")
+}
+
+// claims are what an answer may claim: what Extract finds in it, and where that is an announcement itself (<answer>The answer is Paris</answer>),
+// what it announces. Beside a truth that reads like one ("The Answer Is Never"), also the whole, and what follows each announcement.
 func claims(answer, truth string) []string {
 	found, origin := Extract(answer)
+	if at := announce.FindStringIndex(found); origin < Announced && at != nil && leadIn.MatchString(found[:at[0]]) {
+		if line := lineFrom(found, at[1]); line != "" {
+			return []string{found, line}
+		}
+	}
 	if origin != Announced || !announce.MatchString(truth) {
 		return []string{found}
 	}
 	text := plain(tail(answer))
 	out := []string{found, strings.TrimSpace(text)}
 	for _, at := range announce.FindAllStringIndex(text, maxAnnouncements) {
-		out = append(out, lineFrom(text[at[1]:]))
+		out = append(out, lineFrom(text, at[1]))
 	}
 	return out
 }
@@ -120,14 +150,17 @@ func withoutRemarks(text string) string {
 	return text
 }
 
-// Emphasis begins behind a word or punctuation and ends before a space or punctuation: 2*3*4 and a_1 are none, nor is 4 *3* 2.
+// Emphasis begins behind a word, punctuation or a mark that begins a line, and ends before a space or punctuation: 2*3*4 and a_1 are none, nor
+// is 4 *3* 2. A bullet before it is no minus sign.
 var (
-	emphasis = regexp.MustCompile("(^|[\\n(\"'>|{]|[A-Za-z:.,;=$][ \\t]+)(?:\\*{1,3}([^\\s*](?:[^*\\n]*[^\\s*])?)\\*{1,3}\\B|_{1,3}([^\\s_](?:[^_\\n]*[^\\s_])?)_{1,3}\\b|`([^`\\n]+)`)")
-	htmlMark = regexp.MustCompile(`(?i)</?(?:b|i|u|em|strong|code|p|br)\s*/?>`)
+	emphasized = regexp.MustCompile("(?m)(^[ \\t]*)[-•][ \\t]+(\\*\\*|`)")
+	emphasis   = regexp.MustCompile("(^|[\\n(\"'>|{]|[A-Za-z:.,;=$][ \\t]+|(?m:^)[^\\w\\s$*_`\\\\(\\[{]{1,3}[ \\t]+)(?:\\*{1,3}([^\\s*](?:[^*\\n]*[^\\s*])?)\\*{1,3}\\B|_{1,3}([^\\s_](?:[^_\\n]*[^\\s_])?)_{1,3}\\b|`([^`\\n]+)`)")
+	htmlMark   = regexp.MustCompile(`(?i)</?(?:b|i|u|em|strong|code|p|br)\s*/?>`)
 )
 
 // plain leaves the marks of emphasis out, and those of other scripts as they are typed elsewhere.
 func plain(text string) string {
+	text = emphasized.ReplaceAllString(text, "$1$2")
 	return emphasis.ReplaceAllString(htmlMark.ReplaceAllString(halfwidth(text), " "), "$1$2$3$4")
 }
 

@@ -384,18 +384,32 @@ var (
 	latexNoise = regexp.MustCompile(`(\\\\)|\\(?:left|right|displaystyle|quad|qquad|[,;:!\s(\)\[\]])|[\s$~]`) // but for the breaks between rows
 	oneBrace   = regexp.MustCompile(`([\^_])\{(\w)\}`)                                                        // x^{2} is x^2
 	latexText  = regexp.MustCompile(`\\(?:text|mathrm|mathbf|textbf|textrm|mbox)\s*\{([^{}]*)\}`)
-	oneName    = strings.NewReplacer(`\dfrac`, `\frac`, `\tfrac`, `\frac`, `\geq`, `\ge`, `\leq`, `\le`, ">=", `\ge`, "<=", `\le`)
+	oneName    = strings.NewReplacer(`\neq`, `\ne`, `\varnothing`, `\emptyset`, "∅", `\emptyset`, "∪", `\cup`, "∩", `\cap`, `\surd `, `\sqrt`, `\surd`, `\sqrt`, `\dfrac`, `\frac`, `\tfrac`, `\frac`, `\geq`, `\ge`, `\leq`, `\le`, ">=", `\ge`, "<=", `\le`)
+)
+
+// Arguments of TeX commands without braces.
+var (
+	shortRoot = regexp.MustCompile(`\\sqrt\s*([0-9A-Za-z])`)
+	shortFrac = regexp.MustCompile(`\\frac(?:\s*([0-9])|\s+([A-Za-z]))`)
+	shortOver = regexp.MustCompile(`\\frac\s*\{([^{}]*)\}\s*([0-9A-Za-z])`)
+	assigned  = regexp.MustCompile(`^[\s$]*[A-Za-z]\s*=\s*`)
 )
 
 // sameText compares what is no number: as LaTeX without spacing, and plain words as Exact does.
 func sameText(a, b string) bool {
 	clean := func(s string) string {
 		s = readable(strings.TrimRight(s, ". "))
-		s = latexText.ReplaceAllString(s, "$1")
+		s = oneName.Replace(latexText.ReplaceAllString(s, "$1"))
+		s = shortRoot.ReplaceAllString(s, `\sqrt{$1}`)
+		s = shortFrac.ReplaceAllString(s, `\frac{$1$2}`)
+		s = shortOver.ReplaceAllString(s, `\frac{$1}{$2}`)
 		return oneBrace.ReplaceAllString(latexNoise.ReplaceAllString(oneName.Replace(s), "$1"), "$1$2")
 	}
 	if clean(a) == clean(b) {
 		return true
+	}
+	if named, other := assigned.FindString(a), assigned.FindString(b); (named == "") != (other == "") && clean(a[len(named):]) == clean(b[len(other):]) {
+		return true // y = 2x + 3 is 2x + 3
 	}
 	b = strings.Trim(latexText.ReplaceAllString(b, "$1"), "()")
 	words := strings.IndexFunc(b, func(r rune) bool { return !unicode.IsLetter(r) && r != ' ' }) < 0

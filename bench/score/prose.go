@@ -15,7 +15,7 @@ var (
 	// A sign in words, and one before a currency.
 	signInWords  = regexp.MustCompile(`(?i)\b(?:negative|minus)\s+([\\$€£¥(]*\d)`)
 	signOutside  = regexp.MustCompile(`[-−–](?:\\?\$|[€£¥])\s*(\d)`)
-	joy          = regexp.MustCompile(`!+(["'”’)*\s]*$|\s+[A-Z])`)
+	joy          = regexp.MustCompile(`!+(["'”’)*\s]*$|\s+[A-Z]|\s+\p{So})`)
 	environments = regexp.MustCompile(`\\(?:begin|end)\s*\{[^{}]*\}`)
 )
 

@@ -42,7 +42,7 @@ var (
 	// undecided is a text that gives no verdict, whatever words it holds, and either one that names both.
 	undecided = regexp.MustCompile(`\b(?:cannot|can not|cant|not|dont|wont|wouldnt|couldnt|didnt|wrong|hard|difficult|unable|impossible)` +
 		`(?: be| really| to| possible to| able to| enough to)? (?:say|tell|answer|claim|conclude|confirm|determined?|know|decide|sure|clear|certain|find)\b`)
-	either = regexp.MustCompile(`^(?:yes (?:or |and )?no|no (?:or |and )?yes)\b`)
+	either = regexp.MustCompile(`^(?:yes (?:or|and) no|no (?:or|and) yes)\b|^(?:yes no|no yes)$`)
 )
 
 // A clause ends at punctuation, or where a conclusion begins. What stands between commas ("it is not, in fact, true") is within one. A question
