@@ -30,6 +30,8 @@ func TestParseArguments(t *testing.T) {
 		"no tags":             {`{"name": "a", "arguments": {"b": 1}}`, `{"name": "a", "arguments": {"b": 1}}`, 1},
 		"call":                {`execution = tool.execute(q="a", k=3)`, `{"k":3,"q":"a"}`, 1},
 		"call bare":           {`tool.execute(q='a')`, `{"q":"a"}`, 1},
+		"call as a command":   {`{"analysis": "a", "explanation": "b", "command": "execution = tool.execute(q='a')"}`, `{"q":"a"}`, 1},
+		"command of the tool": {`{"command": "ls -l", "q": "a"}`, `{"command": "ls -l", "q": "a"}`, 1},
 		"call fenced":         {"Command:\n```python\nexecution = tool.execute(q=\"a\")\n```\nDone.", `{"q":"a"}`, 1},
 		"call lines":          {"execution = tool.execute(\n    q=\"a\",\n    k=3,\n)", `{"k":3,"q":"a"}`, 1},
 		"call triple":         {"execution = tool.execute(q=\"\"\"a\nb\"\"\")", `{"q":"a\nb"}`, 1},
