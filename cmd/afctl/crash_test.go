@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -123,6 +124,49 @@ func TestKillAndResume(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestStopKeepsTheStep: a run whose end is asked for keeps its last step, also within an update, and goes on from there to the bytes of the
+// undisturbed one.
+func TestStopKeepsTheStep(t *testing.T) {
+	dir := t.TempDir()
+	model := gymLikeModel(t, filepath.Join(dir, "model"))
+	begin := func(run string) []string {
+		return smallTrain(filepath.Join(dir, run), model, "--steps", "2", "--set", "flow.epochs=2", "--set", "flow.entropy=0.01", "--set", "tasks.eval_limit=2")
+	}
+	must(t, begin("whole")...)
+	for step := 1; step <= 3; step++ {
+		folder := filepath.Join(dir, fmt.Sprint("stopped", step))
+		ctx, cancel := context.WithCancel(t.Context())
+		said := &cancelAt{text: fmt.Sprintf("step %d/4", step), cancel: cancel}
+		if status := run(ctx, begin(filepath.Base(folder)), nil, io.Discard, said); status != exitFailed || !strings.Contains(said.said.String(), fmt.Sprintf("stopped after step %d; afctl train --resume", step)) {
+			t.Errorf("stopped at step %d: status %d\n%s", step, status, said.said.String())
+		}
+		if r := must(t, "train", "--resume", "--run", folder); strings.Contains(r.stderr, fmt.Sprintf("step %d/4", step)) || !strings.Contains(r.stderr, fmt.Sprintf("step %d/4", step+1)) {
+			t.Errorf("resumed after step %d:\n%s", step, r.stderr)
+		}
+		got := runContents(t, folder)
+		for name, w := range runContents(t, filepath.Join(dir, "whole")) {
+			if got[name] != w {
+				t.Errorf("stopped at step %d: %s differs from the undisturbed run's", step, name)
+			}
+		}
+	}
+}
+
+// cancelAt is what is said, and asks for the end once a text is.
+type cancelAt struct {
+	said   strings.Builder
+	text   string
+	cancel func()
+}
+
+func (c *cancelAt) Write(b []byte) (int, error) {
+	c.said.Write(b)
+	if strings.Contains(c.said.String(), c.text) {
+		c.cancel()
+	}
+	return len(b), nil
 }
 
 // runContents is all of a run that has to be the same, by name: checkpoints' files, metrics and trajectories without clock readings.

@@ -167,7 +167,7 @@ func (t *trainer) restore() error {
 			t.lr = v
 		}
 	}
-	t.state = then
+	t.state, t.kept, t.saved = then, then.Step, then.Step
 	t.state.Base.Path = now.Base.Path
 	return ckpt.Tidy(t.c.Run.Dir, then.Step, t.c.Checkpoint.Keep)
 }

@@ -103,7 +103,10 @@ func train(cmd *cobra.Command, s *settings, resume bool) (err error) {
 	defer func() { err = errors.Join(err, t.Close()) }()
 	t.view.Note(t.y.note())
 	if err = t.run(ctx); err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		t.view.Note(fmt.Sprintf("stopped; afctl train --resume --run %s goes on", shellWord(dir)))
+		if failed := t.stop(); failed != nil {
+			return failed
+		}
+		t.view.Note(fmt.Sprintf("stopped after step %d; afctl train --resume --run %s goes on", t.saved, shellWord(dir)))
 	}
 	if err != nil || t.before == nil || t.after == nil {
 		return err

@@ -44,8 +44,11 @@ type trainer struct {
 	before    *eval.Summary // of the held-out tasks before training
 	after     *eval.Summary // of the same now
 	state     ckpt.State
-	lo, lr    []float32 // of the update in flight, on resume
-	hash      string    // of the published policy's trained values: it made the rollouts of the update in flight
+	lo, lr    []float32      // of the update in flight, on resume
+	flight    *engine.Update // the update in flight, between its steps
+	kept      int            // the step whose metrics are kept
+	saved     int            // the step of the newest checkpoint
+	hash      string         // of the published policy's trained values: it made the rollouts of the update in flight
 	// Seconds of publishing and of checkpoints since the last line of metrics. A line is written before those of its own step, and has what came before it.
 	publishing, saving float64
 }
@@ -315,9 +318,12 @@ func (t *trainer) step(ctx context.Context, up *engine.Update, solving float64) 
 	if err := t.keep(ctx, m); err != nil {
 		return err
 	}
+	if t.kept, t.flight = st.Step, up; done {
+		t.flight = nil
+	}
 	last := done && st.PolicyVersion == t.c.Run.Steps
 	if st.Step%t.c.Checkpoint.Every == 0 || last {
-		if err := t.save(up); err != nil {
+		if err := t.save(); err != nil {
 			return err
 		}
 	}
@@ -347,8 +353,16 @@ func (t *trainer) keep(ctx context.Context, m flow.Metrics) error {
 	return t.board.Flush()
 }
 
+// stop keeps what is done of a run whose end was asked for: a checkpoint of the last step, if none is due there.
+func (t *trainer) stop() error {
+	if t.kept != t.state.Step || t.saved == t.state.Step { // the step was under way, or nothing is new
+		return nil
+	}
+	return t.save()
+}
+
 // save writes a checkpoint; within an update it holds lo and lr.
-func (t *trainer) save(up *engine.Update) error {
+func (t *trainer) save() error {
 	defer since(time.Now(), &t.saving)
 	s, err := t.s.engine.State()
 	if err != nil {
@@ -356,7 +370,7 @@ func (t *trainer) save(up *engine.Update) error {
 	}
 	c := &ckpt.Checkpoint{State: t.state, Adapter: s.Adapter, Weights: s.Weights, Moments: s.Moments}
 	if t.state.Epoch > 0 {
-		lo, lr := up.Constants()
+		lo, lr := t.flight.Constants()
 		for _, x := range []struct {
 			name string
 			v    []float32
@@ -368,7 +382,11 @@ func (t *trainer) save(up *engine.Update) error {
 			c.Update = append(c.Update, tensor)
 		}
 	}
-	return notFinite(ckpt.Save(t.c.Run.Dir, c, t.c.Checkpoint.Keep), &t.c.Optimizer)
+	if err := ckpt.Save(t.c.Run.Dir, c, t.c.Checkpoint.Keep); err != nil {
+		return notFinite(err, &t.c.Optimizer)
+	}
+	t.saved = t.state.Step
+	return nil
 }
 
 // rollouts returns the trajectories of the update in flight, each kept in the store before it is used. Those that are there are not solved
