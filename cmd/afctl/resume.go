@@ -142,9 +142,9 @@ func (t *trainer) restore() error {
 	now, then := t.state, found.State
 	switch {
 	case then.Base.Hash != now.Base.Hash:
-		return fmt.Errorf("--resume: the run trains %s, which is another model than it was", now.Base.Path)
+		return fmt.Errorf("--resume: the run trains %s, which is another model than it was; name the run's own by --model, or begin another run", now.Base.Path)
 	case then.ConfigHash != now.ConfigHash || then.Seed != now.Seed:
-		return errors.New("--resume: the checkpoint was made with another config than config.yaml says")
+		return fmt.Errorf("--resume: the checkpoint of step %d was made with another config than %s says: put it back as it was, or begin another run, by --adapter with the checkpoint to start from", then.Step, configFile)
 	case then.InputsHash != now.InputsHash:
 		return fmt.Errorf("--resume: %s are others than when the checkpoint was made", changedInput(then.InputsHash, now.InputsHash))
 	case then.Engine != now.Engine:

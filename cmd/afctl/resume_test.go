@@ -1,16 +1,20 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"maps"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"afctl/ckpt"
 	"afctl/flow"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // TestStateCounts (traps 27, 28): what a checkpoint counts. A step that is skipped moves the schedule and the data, but not Adam's bias
@@ -115,6 +119,7 @@ func TestResumeRefusesAnother(t *testing.T) {
 	// A key by its whole name, as there is a max_tokens in every module.
 	fails(t, []string{"train", "--resume", "--run", run, "--steps", "2", "--set", "optimizer.weight_decay=0.5"}, `found "optimizer.weight_decay: 0.5"`, "--adapter")
 	fails(t, []string{"train", "--resume", "--run", run, "--steps", "2", "--set", "rollout.planner.memory_tokens=7"}, `found "rollout.planner.memory_tokens: 7"`)
+	fails(t, []string{"train", "--resume", "--run", run, "--steps", "2", "--adapter", "elsewhere"}, `it had "adapter: \"\""`, `/elsewhere`)
 	good, _, err := ckpt.Latest(run)
 	if err != nil {
 		t.Fatal(err)
@@ -138,6 +143,59 @@ func TestResumeRefusesAnother(t *testing.T) {
 		}
 		fails(t, []string{"train", "--resume", "--run", run, "--steps", "2"}, c.want)
 	}
+}
+
+// TestRefusedResumeChangesNothing: neither the config, though other steps are asked for, nor what lies beside it.
+func TestRefusedResumeChangesNothing(t *testing.T) {
+	dir := t.TempDir()
+	model, whole := gymLikeModel(t, filepath.Join(dir, "model")), filepath.Join(dir, "whole")
+	must(t, smallTrain(whole, model, "--steps", "1", "--set", "tasks.eval=")...)
+	for name, spoil := range map[string]func(run string) error{
+		"run.db is gone":        func(run string) error { return os.Remove(filepath.Join(run, storeFile)) },
+		"run.db is gone, empty": func(run string) error { return os.Truncate(filepath.Join(run, storeFile), 0) },
+		"metrics.jsonl":         func(run string) error { return replaceByFolder(filepath.Join(run, metricsFile)) },
+		"tb":                    func(run string) error { return os.WriteFile(filepath.Join(run, boardDir), nil, 0o666) },
+	} {
+		run := filepath.Join(t.TempDir(), "run")
+		if err := os.CopyFS(run, os.DirFS(whole)); err != nil {
+			t.Fatal(err)
+		}
+		if name == "tb" {
+			if err := os.RemoveAll(filepath.Join(run, boardDir)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := spoil(run); err != nil {
+			t.Fatal(err)
+		}
+		before := listing(t, run)
+		what, _, _ := strings.Cut(name, ",")
+		fails(t, []string{"train", "--resume", "--run", run, "--steps", "77", "--set", "optimizer.schedule=constant"}, what)
+		if d := cmp.Diff(before, listing(t, run)); d != "" {
+			t.Errorf("%s: %s", name, d)
+		}
+	}
+}
+
+func replaceByFolder(path string) error {
+	return errors.Join(os.Remove(path), os.Mkdir(path, 0o777))
+}
+
+// listing is the names in a run folder, and what its config holds.
+func listing(t *testing.T, run string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	config, err := os.ReadFile(filepath.Join(run, configFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(names, string(config))
 }
 
 // TestResumeRefusesAnotherStore: the run.db of another run is refused before anything of it is dropped.

@@ -146,16 +146,22 @@ func checkResumed(ctx context.Context, c *Config) error {
 	if err := a.makeAbsolute(); err != nil {
 		return err
 	}
+	x, y := a, *c
 	if _, err := os.Stat(filepath.Join(dir, "checkpoints")); err == nil { // its hashes judge what the paths name
-		a, b = a.withoutPaths(), b.withoutPaths()
+		x, y = a.withoutPaths(), b.withoutPaths()
 	}
 	if x, y := a.Rollout.EvalMaxTurns, b.Rollout.EvalMaxTurns; x != y && a.Tasks.Eval != "" && b.Tasks.Eval != "" {
 		return fmt.Errorf("--resume: rollout.eval_max_turns: found %d, expected %d, with which the run has evaluated before", y, x)
 	}
-	if a, b := resultKeys(&a), resultKeys(&b); a != b {
-		return fmt.Errorf("--resume: the config differs from that of the run: %s; a run of another config is a new one: give it a folder of its own, and by --adapter a checkpoint to start from", firstDifference(a, b))
+	i := differentLine(resultKeys(&x), resultKeys(&y))
+	if i < 0 {
+		return nil
 	}
-	return nil
+	why, how := lineDifference(resultKeys(&a), resultKeys(&b), i), "a run of another config is a new one: give it a folder of its own, and by --adapter a checkpoint to start from"
+	if strings.Contains(why, "run.steps:") {
+		how = fmt.Sprintf("the learning rate goes by it with optimizer.schedule: %s; %s", c.Optimizer.Schedule, how)
+	}
+	return fmt.Errorf("--resume: the config differs from that of the run: %s; %s", why, how)
 }
 
 // writeRunConfig keeps the effective config in the run folder, whose lock the caller holds.
@@ -197,19 +203,32 @@ func resultKeys(c *Config) string {
 	return string(marshalConfig(&k, false, c.withoutResult()...))
 }
 
-// firstDifference is the first line in which two configs differ, each with the sections that it stands in.
+// firstDifference says what the first line is in which two configs differ, with the sections that it stands in.
 func firstDifference(before, now string) string {
-	a, b := strings.Split(before, "\n"), strings.Split(now, "\n")
-	for i := range min(len(a), len(b)) {
-		if a[i] != b[i] {
-			return fmt.Sprintf("it had %q, found %q", wholeKey(a, i), wholeKey(b, i))
-		}
-	}
-	return "its length"
+	return lineDifference(before, now, differentLine(before, now))
 }
 
-// wholeKey is line i of a config without its indentation, its key as --set takes it: optimizer.lr, not lr.
-func wholeKey(lines []string, i int) string {
+// differentLine is the index of the first line in which two configs differ, -1 where none does.
+func differentLine(before, now string) int {
+	a, b := strings.Split(before, "\n"), strings.Split(now, "\n")
+	for i := range max(len(a), len(b)) {
+		if i >= len(a) || i >= len(b) || a[i] != b[i] {
+			return i
+		}
+	}
+	return -1
+}
+
+func lineDifference(before, now string, i int) string {
+	return fmt.Sprintf("it had %q, found %q", wholeKey(before, i), wholeKey(now, i))
+}
+
+// wholeKey is line i of a config without its indentation, its key as --set takes it: optimizer.lr, not lr. Behind the last line it is empty.
+func wholeKey(config string, i int) string {
+	lines := strings.Split(config, "\n")
+	if i >= len(lines) {
+		return ""
+	}
 	depth := func(line string) int { return len(line) - len(strings.TrimLeft(line, " ")) }
 	key, at := strings.TrimSpace(lines[i]), depth(lines[i])
 	for _, line := range slices.Backward(lines[:i]) {

@@ -97,17 +97,24 @@ func newTrainer(ctx context.Context, c *Config, stderr io.Writer) (t *trainer, e
 	if t.state.AdapterHash, err = t.s.trainedHash(); err != nil {
 		return t, err
 	}
-	if err := writeRunConfig(c); err != nil { // not before restore: it may refuse what the paths name now
-		return t, err
+	begins := isMissing(filepath.Join(c.Run.Dir, configFile))
+	if begins {
+		err = writeRunConfig(c)
 	}
-	return t, t.open(ctx)
+	if err == nil {
+		err = t.open(ctx)
+	}
+	if err == nil && !begins { // of a run that goes on: what refuses it leaves its config as it was
+		err = writeRunConfig(c)
+	}
+	return t, err
 }
 
 // open opens store, log and event file, rewound to the state, and publishes the policy.
 func (t *trainer) open(ctx context.Context) (err error) {
 	dir, st := t.c.Run.Dir, &t.state
 	store := filepath.Join(dir, storeFile)
-	if _, err := os.Stat(store); errors.Is(err, fs.ErrNotExist) && (st.Step > 0 || st.Epoch > 0) { // before OpenStore makes an empty one
+	if info, err := os.Stat(store); st.Step > 0 && (errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0) { // before OpenStore makes one of it
 		return fmt.Errorf("--resume: %s is gone, which has the run's rollouts and metrics up to step %d: put it back, or begin another run", store, st.Step)
 	}
 	if t.store, err = ckpt.OpenStore(ctx, store); err != nil {
