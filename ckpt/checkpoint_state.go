@@ -2,6 +2,8 @@ package ckpt
 
 import (
 	"fmt"
+	"io"
+	"path/filepath"
 
 	"afctl/flow/strictjson"
 
@@ -108,3 +110,24 @@ func parseState(file string, data []byte) (s State, err error) {
 	}
 	return s, nil
 }
+
+// ReadState reads the state of a checkpoint; fs.ErrNotExist where the folder is none.
+func ReadState(dir string) (State, error) {
+	path := filepath.Join(dir, stateFile)
+	f, err := OpenRegular(path)
+	if err != nil {
+		return State{}, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxStateBytes+1))
+	if err != nil {
+		return State{}, err
+	}
+	if len(data) > maxStateBytes {
+		return State{}, fmt.Errorf("%s: more than %d bytes, too long for a state", path, maxStateBytes)
+	}
+	return parseState(path, data)
+}
+
+// maxStateBytes is far more than a state has.
+const maxStateBytes = 1 << 20

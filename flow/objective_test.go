@@ -58,7 +58,7 @@ func TestObjectiveValidate(t *testing.T) {
 	o.ClipLow, o.Epochs, o.Aggregation = -1, 0, "Rolout-mean"
 	const want = `flow.clip_low: found -1, expected 0 <= clip_low < 1
 flow.aggregation: found "Rolout-mean", expected one of flow, rollout-mean, turn-mean, token-mean, constant; did you mean "rollout-mean"?
-flow.epochs: found 0, expected at least 1`
+flow.epochs: found 0, expected a whole number from 1 to 2147483647`
 	if err := o.Validate(); err == nil || err.Error() != want {
 		t.Errorf("found:\n%v\nexpected:\n%s", err, want)
 	}

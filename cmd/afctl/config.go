@@ -11,6 +11,7 @@ import (
 
 	"afctl/bench/score"
 	"afctl/ckpt"
+	"afctl/cuda"
 	"afctl/engine"
 	"afctl/flow"
 	"afctl/flow/nearest"
@@ -164,6 +165,9 @@ func (c *Config) Validate() error {
 	atLeast("optimizer.warmup_steps", o.WarmupSteps, 0)
 
 	oneOf("engine.backend", c.Engine.Backend, backendNames...)
+	if err := cuda.Available(); err != nil {
+		check(c.Engine.Backend != cuda.Backend, "engine.backend", c.Engine.Backend, fmt.Sprintf("%s: %v", backendCPU, err))
+	}
 	oneOf("engine.dtype", c.Engine.DType, "f32", "bf16")
 	check(c.Engine.Threads >= 0 && c.Engine.Threads <= maxThreads, "engine.threads", c.Engine.Threads,
 		fmt.Sprintf("1 to %d, or 0 for all cores", maxThreads))
@@ -172,7 +176,7 @@ func (c *Config) Validate() error {
 	atLeast("engine.max_batch", c.Engine.MaxBatch, 1)
 
 	atLeast("lora.r", c.LoRA.R, 1)
-	check(c.LoRA.Alpha > 0, "lora.alpha", c.LoRA.Alpha, "alpha > 0")
+	check(c.LoRA.Alpha > 0 && c.LoRA.Alpha <= math.MaxFloat32, "lora.alpha", c.LoRA.Alpha, "alpha > 0, within float32")
 	check(len(c.LoRA.Targets) > 0, "lora.targets", "none", "some of "+strings.Join(ckpt.Projections, ", "))
 	for i, t := range c.LoRA.Targets {
 		oneOf("lora.targets", t, ckpt.Projections...)

@@ -128,6 +128,7 @@ func evaluate(cmd *cobra.Command, s *settings, repeats int, out, compare string,
 	if err != nil {
 		return err
 	}
+	report.Seed = c.Run.Seed // the one that is given; the streams' follow from it
 	if out != "" {
 		file := filepath.Join(out, evalReport)
 		if err := errors.Join(ckpt.RemoveTemps(file), ckpt.WriteFileAtomic(file, 0o666, report.WriteJSON)); err != nil {

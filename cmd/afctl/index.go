@@ -51,7 +51,7 @@ the other). The file is replaced when the index is whole, not before; what is no
 			return err
 		}
 		bar.end()
-		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %d documents, %d passages, %d without text skipped\n", out, last.Docs, last.Passages, last.Skipped)
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s, %s, %d without text skipped\n", out, counted(last.Docs, "document"), counted(last.Passages, "passage"), last.Skipped)
 		return nil
 	}
 	return cmd

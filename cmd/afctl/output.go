@@ -71,6 +71,9 @@ func checkOutDir(path string, may func(name string) bool) error {
 // be in the way is an error before any work.
 func writeOutDir(path string, work func(d *ckpt.DirWriter) error) (err error) {
 	parent := filepath.Dir(filepath.Clean(path))
+	if _, err := os.Lstat(parent); err != nil && !errors.Is(err, fs.ErrNotExist) { // such as a name that is too long as a whole, though no part of it is
+		return fmt.Errorf("--out: %w", err)
+	}
 	var made []string // by us, the lowest first
 	for dir := parent; isMissing(dir); dir = filepath.Dir(dir) {
 		made = append(made, dir)

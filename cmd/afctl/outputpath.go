@@ -61,10 +61,7 @@ func checkOutsideCheckpoints(flag, out string) error {
 // has says whether a file is the input, or one of those in it that are read, there or to be made.
 func (in *input) has(out string) bool {
 	info, err := os.Stat(in.path)
-	if err != nil {
-		return false
-	}
-	if !info.IsDir() {
+	if err != nil || !info.IsDir() {
 		return sameFile(out, in.path)
 	}
 	if dir, err := os.Stat(filepath.Dir(out)); err == nil && os.SameFile(dir, info) && in.reads(filepath.Base(out)) {
@@ -91,6 +88,13 @@ func sameFile(a, b string) bool {
 	x, errX = os.Stat(filepath.Dir(a))
 	y, errY = os.Stat(filepath.Dir(b))
 	return errX == nil && errY == nil && os.SameFile(x, y)
+}
+
+// sameFolder says whether two paths name one folder, there or to be made.
+func sameFolder(a, b string) bool {
+	x, errX := filepath.Abs(a)
+	y, errY := filepath.Abs(b)
+	return errX == nil && errY == nil && x == y
 }
 
 // isModelFile tells a file that belongs to a model or an adapter by its name.

@@ -129,6 +129,29 @@ func TestInterruptedWhileNobodyReads(t *testing.T) {
 	checkOnly(t, temp)
 }
 
+// TestInterruptedWhileStdoutIsFull: the same of a reader of stdout that takes nothing.
+func TestInterruptedWhileStdoutIsFull(t *testing.T) {
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	for _, args := range [][]string{
+		{"score", "--model", tinyModel(t, true, ckpt.F32), "--in", writeFile(t, "s.jsonl", `{"tokens":[1,2],"start":1}`)},
+		{"rollout", "--model", gymLikeModel(t, filepath.Join(t.TempDir(), "planner")), "--tasks", "gym:heldout", "--n", "1", "--group", "1"},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		full := &silent{reading: make(chan struct{}), ends: make(chan struct{})}
+		defer close(full.ends)
+		var errs bytes.Buffer
+		status := make(chan int, 1)
+		go func() { status <- run(ctx, args, nil, full, &errs) }()
+		<-full.reading
+		cancel()
+		if s := <-status; s != exitFailed || !strings.HasSuffix(errs.String(), ": interrupted\n") {
+			t.Errorf("%s: status %d, %s", args[0], s, errs.String())
+		}
+	}
+	checkOnly(t, temp)
+}
+
 // TestInterruptedWhileWaitingForARun: the same where the pipe is in the place of a run's config.
 func TestInterruptedWhileWaitingForARun(t *testing.T) {
 	dir := runFolder(t, inputOf())
@@ -169,8 +192,10 @@ func endsWhenAsked(t *testing.T, stdin io.Reader, begun func(), args ...string) 
 	checkOnly(t, dir)
 }
 
-// silent is an input that says when it is read, and gives nothing until it ends.
+// silent is an input that says when it is read, and gives nothing until it ends, or an output that takes as much.
 type silent struct{ reading, ends chan struct{} }
+
+func (s *silent) Write([]byte) (int, error) { return s.Read(nil) }
 
 func (s *silent) Read([]byte) (int, error) {
 	close(s.reading)

@@ -153,6 +153,9 @@ func (t *trainer) restore() error {
 	if done := then.PolicyVersion; t.c.Run.Steps < done {
 		return &valueError{"run.steps", fmt.Sprintf("found %d, expected at least %d, which are done", t.c.Run.Steps, done)}
 	}
+	if a := found.Adapter; a != nil && a.Config.BaseModelNameOrPath == then.Base.Path { // a fresh adapter's: the model may have moved
+		a.Config.BaseModelNameOrPath = now.Base.Path
+	}
 	if err := t.s.engine.SetState(engine.State{Adapter: found.Adapter, Weights: found.Weights, Moments: found.Moments, Step: then.AdamStep}); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -78,16 +79,29 @@ func load(ctx context.Context, c *Config) (l loaded, err error) {
 	if err != nil {
 		return l, err
 	}
+	version := 0
 	if a != nil {
 		l.adapterHash = a.Hash()
+		if version, err = policyVersion(c.Adapter, l.adapterHash); err != nil {
+			return l, errors.Join(err, s.Close())
+		}
 	}
 	if l.system, err = newSystem(ctx, c, s); err != nil {
 		return l, errors.Join(err, s.Close())
 	}
-	if err := l.policy.Publish(ctx, 0, l.adapterHash, s.engine.Adapter); err != nil {
+	if err := l.policy.Publish(ctx, version, l.adapterHash, s.engine.Adapter); err != nil {
 		return l, errors.Join(err, l.Close())
 	}
 	return l, nil
+}
+
+// policyVersion is the version that an adapter has where its folder is a checkpoint, 0 where it is none, or one within an update.
+func policyVersion(dir, hash string) (int, error) {
+	state, err := ckpt.ReadState(dir)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && (state.AdapterHash != hash || state.Epoch > 0) {
+		return 0, nil
+	}
+	return state.PolicyVersion, err
 }
 
 // Close releases system and model.
@@ -184,14 +198,17 @@ func solveInto(ctx context.Context, l loaded, store *ckpt.Store, jobs []rollout.
 		}
 	}
 	done := map[rolloutKey]bool{}
+	var have []flow.Trajectory
 	for t, err := range store.Trajectories(ctx, ckpt.Query{}) {
 		if err != nil {
 			return err
 		}
-		done[keyOf(t)] = !t.Failed() || t.Retries >= retries
+		if !t.Failed() || t.Retries >= retries {
+			done[keyOf(t)], have = true, append(have, *t)
+		}
 	}
+	view.BeginRollouts(len(jobs), have)
 	missing := slices.DeleteFunc(jobs, func(j rollout.Job) bool { return done[rolloutKey{j.Group, j.Sample}] })
-	view.BeginRollouts(len(missing), nil)
 	return solveJobs(ctx, l.solver(l.c.Rollout.MaxTurns, true), missing, retries, func(t flow.Trajectory) error {
 		view.Rollout(&t)
 		return store.PutTrajectory(ctx, place[t.Group], phaseTrain, &t)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"afctl/flow"
 	"afctl/flow/nearest"
 	"afctl/rollout"
 )
@@ -209,8 +210,8 @@ func (c *RolloutConfig) validate() (errs []error) {
 			bad(slot+".provider", "found %q, expected %s; did you mean %q?", m.Provider, strings.Join(names, " or "), nearest.Name(string(m.Provider), names))
 		}
 		whole(slot+".max_tokens", m.MaxTokens, 1)
-		if !(m.Temperature >= 0 && m.Temperature < math.Inf(1)) {
-			bad(slot+".temperature", "found %v, expected 0 (the likeliest token) or more", m.Temperature)
+		if m.Temperature != 0 && !flow.Divides(m.Temperature) {
+			bad(slot+".temperature", "found %v, expected 0 (the likeliest token), or more with an inverse that float32 holds", m.Temperature)
 		}
 	}
 	for i, t := range c.Tools.Use {

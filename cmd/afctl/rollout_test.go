@@ -28,6 +28,35 @@ func TestRolloutSaysWhatFailed(t *testing.T) {
 	}
 }
 
+// TestVersionOfACheckpoint: who solves with a checkpoint's adapter stamps the version that it has in its run; a copy of its files alone has none.
+func TestVersionOfACheckpoint(t *testing.T) {
+	dir := t.TempDir()
+	model, run := gymLikeModel(t, filepath.Join(dir, "model")), filepath.Join(dir, "run")
+	must(t, smallTrain(run, model, "--steps", "2", "--set", "tasks.eval=", "--set", "flow.entropy=0.01")...)
+	checkpoint, bare := filepath.Join(run, "checkpoints", "step-000002"), filepath.Join(dir, "bare")
+	must(t, "export", "--model", model, "--adapter", checkpoint, "--to", "peft", "--out", bare)
+	for adapter, version := range map[string]int{checkpoint: 2, bare: 0} {
+		out := filepath.Join(t.TempDir(), "out.jsonl")
+		must(t, "rollout", "--model", model, "--adapter", adapter, "--tasks", "gym:train", "--n", "1", "--group", "1", "--set", "flow.max_action_tokens=4", "--set", "engine.kv_tokens=20000", "--out", out)
+		for _, r := range readLines[flow.Trajectory](t, out) {
+			if r.PolicyVersion != version || r.AdapterHash == "" {
+				t.Errorf("%s: version %d of %.12s, expected %d", adapter, r.PolicyVersion, r.AdapterHash, version)
+			}
+		}
+	}
+	if a := adapterIn(t, bare); !filepath.IsAbs(a.Config.BaseModelNameOrPath) {
+		t.Errorf("the adapter is of %q, expected a path that other folders know, too", a.Config.BaseModelNameOrPath)
+	}
+	moved := filepath.Join(dir, "moved")
+	if err := os.Rename(model, moved); err != nil {
+		t.Fatal(err)
+	}
+	must(t, "train", "--resume", "--run", run, "--model", moved, "--steps", "3")
+	if a := adapterIn(t, filepath.Join(run, "checkpoints", "step-000003")); a.Config.BaseModelNameOrPath != moved {
+		t.Errorf("after the model moved to %s, the adapter is of %q", moved, a.Config.BaseModelNameOrPath)
+	}
+}
+
 // What is solved when rollout is stopped is taken over by the same command, whose file is that of one that was not stopped. Until then there is no file.
 func TestRolloutGoesOn(t *testing.T) {
 	dir := t.TempDir()
@@ -55,7 +84,9 @@ func TestRolloutGoesOn(t *testing.T) {
 		t.Fatalf("%d solves kept, --out: %v", len(before), err)
 	}
 	fails(t, args(out, "--set", "flow.temperature=0.5"), out+solvesSuffix, "another rollout", "temperature")
-	must(t, args(out)...)
+	if r := must(t, args(out)...); !strings.Contains(r.stderr, "20/20") { // those that were there counted
+		t.Errorf("found\n%s\nexpected it to end at 20/20", r.stderr)
+	}
 	after := readLines[flow.Trajectory](t, out)
 	for _, r := range before {
 		if !slices.ContainsFunc(after, func(x flow.Trajectory) bool { return keyOf(&x) == keyOf(&r) && x.TotalMS == r.TotalMS }) {

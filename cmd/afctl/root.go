@@ -1,12 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"afctl/cuda"
 	"afctl/flow/nearest"
@@ -46,7 +50,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root := newRoot()
 	root.SetArgs(args)
 	root.SetIn(stdin)
-	out := &output{Writer: stdout}
+	out := &output{ctx: ctx, Writer: stdout}
 	root.SetOut(out)
 	root.SetErr(stderr)
 	cmd, err := root.ExecuteContextC(ctx)
@@ -73,16 +77,38 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 
 // output is standard output; it remembers the first error for those who write without looking, such as the printer of help.
 type output struct {
+	ctx context.Context
 	io.Writer
 	err error
 }
 
+// patience is how long a write may still take once an end is asked for: a reader that takes nothing may never do.
+const patience = time.Second
+
 func (o *output) Write(p []byte) (int, error) {
-	n, err := o.Writer.Write(p)
-	if err != nil && o.err == nil {
-		o.err = fmt.Errorf("standard output: %w", err)
+	type outcome struct {
+		n   int
+		err error
 	}
-	return n, err
+	done, text := make(chan outcome, 1), bytes.Clone(p) // a write that is left to itself still reads it
+	go func() {
+		n, err := o.Writer.Write(text)
+		done <- outcome{n, err}
+	}()
+	var r outcome
+	select {
+	case r = <-done:
+	case <-o.ctx.Done():
+		select {
+		case r = <-done:
+		case <-time.After(patience):
+			return 0, context.Cause(o.ctx)
+		}
+	}
+	if r.err != nil && o.err == nil {
+		o.err = fmt.Errorf("standard output: %w", r.err)
+	}
+	return r.n, r.err
 }
 
 // oneLine is the error's text with the lines of joined errors put one after another.
@@ -157,8 +183,22 @@ func (v *onceValue) Set(s string) error {
 		return errTwice
 	}
 	v.given = true
+	if number := numbers[v.Type()]; number != nil {
+		if !number.MatchString(s) {
+			return strconv.ErrSyntax
+		}
+		s = leadingZeros.ReplaceAllString(s, "$1$2")
+	}
 	return v.Value.Set(s)
 }
+
+// numbers are written as in a config: without the prefixes and underscores of Go's, and 010 is ten.
+var (
+	numbers = map[string]*regexp.Regexp{
+		"int": regexp.MustCompile(`^[-+]?\d+$`), "uint64": regexp.MustCompile(`^\+?\d+$`), "float64": regexp.MustCompile(`^[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?$`),
+	}
+	leadingZeros = regexp.MustCompile(`^([-+]?)0+(\d)`)
+)
 
 // checkEmpty returns an error for a flag that is given an empty text, which means none of what it could.
 func checkEmpty(cmd *cobra.Command) (err error) {
@@ -209,7 +249,11 @@ func flagError(cmd *cobra.Command, err error) error {
 		if errors.Is(err, errTwice) {
 			return usagef("--%s: %w", f.Name, errTwice)
 		}
-		return usagef("--%s: found %q, expected %s", f.Name, value.GetValue(), flagValues[f.Value.Type()])
+		expected := flagValues[f.Value.Type()]
+		if errors.Is(err, strconv.ErrRange) {
+			expected += " of 64 bits"
+		}
+		return usagef("--%s: found %q, expected %s", f.Name, value.GetValue(), expected)
 	}
 	var unknown *pflag.NotExistError
 	if !errors.As(err, &unknown) || unknown.GetSpecifiedName() == "" || unknown.GetSpecifiedShortnames() != "" {

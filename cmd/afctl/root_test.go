@@ -48,6 +48,15 @@ func TestUsage(t *testing.T) {
 		{"sft --model x --data - --heldout - --out o", exitUsage, []string{"afctl sft:", "--data and --heldout"}},
 		{"update --model x --trajectories t --out o --set optimizer.eps=1e-46", exitUsage, []string{"--set optimizer.eps", "1e-46", "float32"}},
 		{"update --model x --trajectories t --out o --set optimizer.eps=1e300", exitUsage, []string{"--set optimizer.eps", "1e+300", "float32"}},
+		{"update --model x --trajectories t --out o --set flow.entropy=1e39", exitUsage, []string{"--set flow.entropy", "1e+39", "float32"}},
+		{"update --model x --trajectories t --out o --set lora.alpha=1e39", exitUsage, []string{"--set lora.alpha", "1e+39", "float32"}},
+		{"update --model x --trajectories t --out o --set flow.max_action_tokens=3", exitUsage, []string{"--set flow.max_action_tokens", "no effect", "flow.aggregation: flow"}},
+		{"update --model x --trajectories t --out o --steps 0x10", exitUsage, []string{"--steps", "0x10", "a whole number"}},
+		{"update --model x --trajectories t --out o --steps 1_0", exitUsage, []string{"--steps", "1_0", "a whole number"}},
+		{"update --model x --trajectories t --out o --steps 99999999999999999999", exitUsage, []string{"--steps", "a whole number of 64 bits"}},
+		{"score --model x --in i --temperature 1_0", exitUsage, []string{"--temperature", "1_0", "a number"}},
+		{"train --set flow.epochs=99999999999", exitUsage, []string{"--set flow.epochs", "from 1 to 2147483647"}},
+		{"eval --set rollout.verifier.provider=base --set rollout.verifier.temperature=1e-300", exitUsage, []string{"--set rollout.verifier.temperature", "float32"}},
 		{"update --model x --trajectories t --out o --set optimizer.max_grad_norm=1e-300", exitUsage, []string{"--set optimizer.max_grad_norm", "1e-300", "float32"}},
 		{"sft --model x --data d --out o --epochs 0", exitUsage, []string{"afctl sft:", "--epochs"}},
 		{"sft --model x --data d --out o --batch-size -1", exitUsage, []string{"afctl sft:", "--batch-size"}},
@@ -86,7 +95,7 @@ func TestUsage(t *testing.T) {
 	}
 	t.Run("backend", func(t *testing.T) {
 		r := afctl(t, "score", "--model", tinyModel(t, true, "F32"), "--set", "engine.backend=cuda", "--in", writeFile(t, "i", ""))
-		checkRefusal(t, r, exitFailed, "this build has no GPU engine")
+		checkRefusal(t, r, exitUsage, "engine.backend: found cuda, expected cpu: this build has no GPU engine")
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -37,7 +38,7 @@ func (f *modelFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.model, "model", "", `folder of the model (config.json, *.safetensors), or "gym"`)
 	cmd.Flags().StringVar(&f.adapter, "adapter", "", "PEFT folder of the adapter")
 	cmd.Flags().StringVar(&f.config, "config", "", "YAML `file`, as afctl init writes one")
-	cmd.Flags().StringArrayVar(&f.sets, "set", nil, "key=value: a key of the config, such as engine.threads=2 (repeatable)")
+	cmd.Flags().StringArrayVar(&f.sets, "set", nil, "key=value: a key of the config, such as engine.threads=2 (repeatable; the last of a key counts)")
 }
 
 // untrained is for commands that train nothing: with trainable: full in a config they take an adapter all the same, and hold the weights once.
@@ -99,7 +100,7 @@ func openModel(c *Config) (*ckpt.Model, error) {
 // products have the same bits on any number of threads; a library's need not.
 func openBackend(c *EngineConfig) (kernels.Backend, ckpt.EngineIdentity, error) {
 	if c.Backend == cuda.Backend {
-		return nil, ckpt.EngineIdentity{}, cuda.ErrNotBuilt
+		return nil, ckpt.EngineIdentity{}, cuda.Available()
 	}
 	b, err := cpu.New(cpu.Options{Threads: c.Threads})
 	if err != nil {
@@ -176,7 +177,10 @@ func startAdapter(c *Config, m *ckpt.Model) (*ckpt.Adapter, error) {
 		return nil, err
 	}
 	a.Config.BaseModelNameOrPath = m.Name
-	return a, nil
+	if c.Model != gymModel {
+		a.Config.BaseModelNameOrPath, err = filepath.Abs(m.Name) // who loads the adapter need not be in this folder
+	}
+	return a, err
 }
 
 // openAdapted is openSession with the adapter that find gives for the model, such as startAdapter; it returns that, too.

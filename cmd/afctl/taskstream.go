@@ -100,6 +100,14 @@ func (s *taskStream) task(i int) flow.Task {
 	return s.tasks[s.order[i%len(s.tasks)]]
 }
 
+// size is the number of tasks that the stream repeats, 0 where they are drawn without end.
+func (s *taskStream) size() int {
+	if s.draw != nil {
+		return 0
+	}
+	return len(s.tasks)
+}
+
 // among returns how many of some tasks the stream has. Where the gym draws both, they begin alike or have nothing in common.
 func (s *taskStream) among(tasks []flow.Task) (n int) {
 	if first := min(s.total, len(tasks)); s.draw != nil && first > 0 {

@@ -69,6 +69,9 @@ func train(cmd *cobra.Command, s *settings, resume bool) (err error) {
 		return err
 	}
 	dir := c.Run.Dir
+	if r := c.Rollout.Tools.Record; isRunFile(filepath.Base(r)) && sameFolder(filepath.Dir(r), dir) {
+		return usagef("rollout.tools.record: found %s, which the run writes itself; choose another name", r)
+	}
 	made, err := prepareRun(ctx, c, resume)
 	if err != nil {
 		return err

@@ -74,6 +74,12 @@ func newTrainer(ctx context.Context, c *Config, stderr io.Writer) (t *trainer, e
 			t.view.Note(fmt.Sprintf("%d of the %d tasks of tasks.eval are trained on: their accuracy is not that of new ones", n, len(t.evalTasks)))
 		}
 	}
+	if n := t.tasks.size(); n > 0 && n < c.Run.TasksPerStep {
+		t.view.Note(fmt.Sprintf("tasks.train has %s and run.tasks_per_step is %d: every update solves some of them in several groups", counted(n, "task"), c.Run.TasksPerStep))
+	}
+	if steps := c.Run.Steps * c.Flow.Epochs; c.Optimizer.WarmupSteps >= steps {
+		t.view.Note(fmt.Sprintf("optimizer.warmup_steps is %d of the run's %s: the learning rate does not reach %v", c.Optimizer.WarmupSteps, counted(steps, "step"), c.Optimizer.LR))
+	}
 	m, err := openModel(c)
 	if err != nil {
 		return t, err

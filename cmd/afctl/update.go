@@ -47,6 +47,9 @@ per step.`,
 		if err := required(cmd, "trajectories", "out"); err != nil {
 			return err
 		}
+		if at := s.origin["flow.max_action_tokens"]; strings.HasPrefix(at, "--set") && s.Flow.Aggregation != flow.AggregationConstant {
+			return usagef("%s has no effect with flow.aggregation: %s, as nothing is sampled", at, s.Flow.Aggregation)
+		}
 		switch epochs := s.origin["flow.epochs"]; {
 		case !cmd.Flags().Changed("steps"):
 			steps = s.Flow.Epochs
