@@ -63,6 +63,7 @@ func newEvalCommand() *cobra.Command {
 		},
 	}
 	f.add(cmd)
+	cmd.Flags().Lookup("adapter").Usage = adapterOrCheckpoint
 	cmd.Flags().StringVar(&o.suite, "suite", "", "suite or file of tasks (tasks.eval)")
 	cmd.Flags().IntVar(&o.n, "n", 0, "tasks to take (tasks.eval_limit); 0 takes all, of the gym 500")
 	cmd.Flags().IntVar(&o.repeats, "repeats", o.repeats, "solves of each task")

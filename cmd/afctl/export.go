@@ -22,12 +22,13 @@ func newExportCommand() *cobra.Command {
   --to merged    a model folder: base + scale * B A, computed in float64, in the base's type or --dtype; the tokenizer's files come along
 
 With --to merged, --adapter may also be a checkpoint of a run with trainable: full, made from --model: its weights become the model folder,
-which eval, score and rollout take as --model. --dtype f32 keeps them to the bit; a step of training may be less than shorter types can tell.`,
+which eval, score and rollout take as --model. --dtype f32 keeps them to the bit; a step of training may be less than shorter types can tell.
+The modules beside the planner that ask a model ask a merged one, too: for the figures of the run, give eval the checkpoint as --adapter.`,
 		Example: "  afctl export --model Qwen2.5-0.5B --adapter runs/first/checkpoints/step-000100 --to merged --out qwen-planner",
 	}
 	f.own = untrained // a run's own config may be given
 	f.add(cmd)
-	cmd.Flags().Lookup("adapter").Usage = "PEFT folder of the adapter, or a checkpoint of a run with trainable: full"
+	cmd.Flags().Lookup("adapter").Usage = adapterOrCheckpoint
 	cmd.Flags().StringVar(&to, "to", "", "peft or merged")
 	cmd.Flags().StringVar(&out, "out", "", "folder to make; it has to be absent or empty")
 	cmd.Flags().StringVar(&dtype, "dtype", "", "of merged weights: f32, bf16 or f16 (default: as the base's are stored)")
@@ -86,7 +87,7 @@ func export(ctx context.Context, s *settings, to string, out *ckpt.DirWriter, dt
 
 // exportFull writes the weights of a checkpoint of m's training with trainable: full as a model folder.
 func exportFull(ctx context.Context, dir string, m *ckpt.Model, out *ckpt.DirWriter, dtype ckpt.DType) error {
-	weights, err := readFullCheckpoint(dir, m)
+	_, weights, err := readFullCheckpoint(dir, m)
 	if err != nil {
 		return err
 	}

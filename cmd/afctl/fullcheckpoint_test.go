@@ -4,6 +4,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"afctl/ckpt"
@@ -44,6 +45,20 @@ func TestExportFull(t *testing.T) {
 	must(t, exported(filepath.Join(dir, "half"))...)
 	if x, err := openTestModel(t, filepath.Join(dir, "half")).Weights.Tensor("model.norm.weight"); err != nil || x.DType != ckpt.BF16 {
 		t.Errorf("without --dtype: %s, %v, expected the type of the model", x.DType, err)
+	}
+
+	// Solved with, the checkpoint plans and the other modules ask the model as it was: the planner's first turn is that of the exported model.
+	first := func(args ...string) flow.Trajectory {
+		solves := filepath.Join(t.TempDir(), "s.jsonl")
+		must(t, append([]string{"rollout", "--tasks", "gym:train", "--n", "1", "--group", "1", "--set", "flow.max_action_tokens=8", "--set", "engine.kv_tokens=20000", "--out", solves}, args...)...)
+		return readLines[flow.Trajectory](t, solves)[0]
+	}
+	a, b, base := first("--model", model, "--adapter", checkpoint), first("--model", out), first("--model", model)
+	if c, err := ckpt.ReadCheckpoint(checkpoint); err != nil || a.PolicyVersion != 1 || a.AdapterHash != c.State.AdapterHash {
+		t.Errorf("version %d of %.12s, %v; expected those of %s", a.PolicyVersion, a.AdapterHash, err, checkpoint)
+	}
+	if x := a.Turns[0].LogProbs; !slices.Equal(x, b.Turns[0].LogProbs) || slices.Equal(x, base.Turns[0].LogProbs) {
+		t.Errorf("log-probs %v with the checkpoint, %v of the model made of it, %v without", x, b.Turns[0].LogProbs, base.Turns[0].LogProbs)
 	}
 
 	refused := filepath.Join(dir, "refused")

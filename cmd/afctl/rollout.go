@@ -52,6 +52,7 @@ func newRolloutCommand() *cobra.Command {
 		},
 	}
 	f.add(cmd)
+	cmd.Flags().Lookup("adapter").Usage = adapterOrCheckpoint
 	cmd.Flags().StringVar(&o.tasks, "tasks", "", "suite or file of tasks (tasks.train)")
 	cmd.Flags().IntVar(&o.n, "n", 0, "tasks to take (tasks.limit); 0 takes all, of the gym 500")
 	cmd.Flags().IntVar(&o.group, "group", 0, "rollouts of each task (flow.group_size)")
@@ -66,25 +67,18 @@ var solving = []string{"model", "adapter", "flow.temperature", "flow.max_action_
 // loaded is a model with the agentic system around it.
 type loaded struct {
 	*system
-	adapterHash string // "" without one
+	adapterHash string // of what is trained; "" without an adapter
 }
 
-// load opens the model of a config with its adapter, if it names one, and the system around it.
+// load opens the model of a config with its adapter, if it names one, or the weights of a checkpoint, and the system around it.
 func load(ctx context.Context, c *Config) (l loaded, err error) {
 	m, err := openModel(c)
 	if err != nil {
 		return l, err
 	}
-	s, a, err := openAdapted(c, m, readAdapter)
+	s, version, err := l.openPlanner(c, m)
 	if err != nil {
 		return l, err
-	}
-	version := 0
-	if a != nil {
-		l.adapterHash = a.Hash()
-		if version, err = policyVersion(c.Adapter, l.adapterHash); err != nil {
-			return l, errors.Join(err, s.Close())
-		}
 	}
 	if l.system, err = newSystem(ctx, c, s); err != nil {
 		return l, errors.Join(err, s.Close())
@@ -95,8 +89,30 @@ func load(ctx context.Context, c *Config) (l loaded, err error) {
 	return l, nil
 }
 
+// openPlanner opens what plans, and sets its hash; version is the one that it has in its run.
+func (l *loaded) openPlanner(c *Config, m *ckpt.Model) (s *session, version int, err error) {
+	var a *ckpt.Adapter
+	if ckpt.IsFullCheckpoint(c.Adapter) {
+		if s, err = openFull(c, m); err == nil {
+			l.adapterHash, err = s.trainedHash()
+		}
+	} else if s, a, err = openAdapted(c, m, readAdapter); a != nil {
+		l.adapterHash = a.Hash()
+	}
+	if err == nil && l.adapterHash != "" {
+		version, err = policyVersion(c.Adapter, l.adapterHash)
+	}
+	if err != nil && s != nil {
+		err = errors.Join(err, s.Close())
+	}
+	return s, version, err
+}
+
 // policyVersion is the version that an adapter has where its folder is a checkpoint, 0 where it is none, or one within an update.
 func policyVersion(dir, hash string) (int, error) {
+	if isMissing(filepath.Join(dir, "SHA256SUMS")) {
+		return 0, nil
+	}
 	state, err := ckpt.ReadState(dir)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && (state.AdapterHash != hash || state.Epoch > 0) {
 		return 0, nil

@@ -115,7 +115,11 @@ func train(cmd *cobra.Command, s *settings, resume bool) (err error) {
 		return err
 	}
 	t.view.Close() // what follows may go to the same terminal
-	return writeGain(cmd.OutOrStdout(), t.before, t.after, t.state.Step)
+	if err := writeGain(cmd.OutOrStdout(), t.before, t.after, t.state.Step); err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "the run is in %s; afctl report --run %s shows it\n", dir, shellWord(dir))
+	return nil
 }
 
 // prepareRun makes the run folder of a new run, if it is not there yet, or checks that the one of a resumed run is of this config.
