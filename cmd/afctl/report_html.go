@@ -58,12 +58,12 @@ type reportTile struct {
 
 // familyRow is a line of the tables by family.
 type familyRow struct {
-	Name        string
-	Tasks       int
-	Cells       []pair
-	Before      []barPart // shares of tools
-	After       []barPart
-	HasB4, HasA bool
+	Name                string
+	Tasks               int
+	Cells               []pair
+	Before              []barPart // shares of tools
+	After               []barPart
+	HasBefore, HasAfter bool
 }
 
 // barPart is a part of a bar.
@@ -267,7 +267,7 @@ func (p *reportPage) families() {
 		if b == nil && a == nil {
 			continue
 		}
-		row := familyRow{Name: clip(name, 60), HasB4: b != nil, HasA: a != nil, Before: p.bar(b), After: p.bar(a)}
+		row := familyRow{Name: clip(name, 60), HasBefore: b != nil, HasAfter: a != nil, Before: p.bar(b), After: p.bar(a)}
 		if name == "" {
 			row.Name = "all"
 		}

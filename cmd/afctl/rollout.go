@@ -151,7 +151,7 @@ func rollouts(cmd *cobra.Command, s *settings, out string) (err error) {
 	view.Note(l.note())
 	jobs := stream.jobs(0, c.Flow.GroupSize, c.Run.Seed)
 	dir, kept := out+solvesSuffix, true
-	if info, missing := os.Stat(out); out == "-" || missing == nil && !info.Mode().IsRegular() { // with nothing beside it
+	if info, err := os.Stat(out); out == "-" || err == nil && !info.Mode().IsRegular() { // with nothing beside it
 		if dir, err = os.MkdirTemp("", "afctl-rollout-"); err != nil {
 			return err
 		}

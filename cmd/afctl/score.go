@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"slices"
 	"strconv"
 
 	"afctl/ckpt"
@@ -154,22 +153,6 @@ func (l *scoreLine) sequence(c *ckpt.ModelConfig) (flow.Sequence, error) {
 		return flow.Sequence{}, err
 	}
 	return flow.Sequence{Tokens: l.Tokens, Start: int(*l.Start)}, checkLength("tokens", len(l.Tokens), c)
-}
-
-// checkIDs returns an error for the first id that the model's vocabulary does not have.
-func checkIDs(field string, ids []int32, c *ckpt.ModelConfig) error {
-	if i := slices.IndexFunc(ids, func(id int32) bool { return id < 0 || int(id) >= c.VocabSize }); i >= 0 {
-		return fmt.Errorf("%s[%d]: found id %d, expected 0 <= id < %d, the size of the model's vocabulary", field, i, ids[i], c.VocabSize)
-	}
-	return nil
-}
-
-// checkLength returns an error for a sequence that is longer than the model's positions.
-func checkLength(field string, n int, c *ckpt.ModelConfig) error {
-	if n > c.MaxPositionEmbeddings {
-		return fmt.Errorf("%s: found %d tokens, expected at most %d, the model's max_position_embeddings", field, n, c.MaxPositionEmbeddings)
-	}
-	return nil
 }
 
 // writeLogProbs writes {"logprobs":[...]}, each number with the digits that give its float32 back.

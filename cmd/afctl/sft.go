@@ -37,9 +37,6 @@ type sftOptions struct {
 	seed                          uint64
 }
 
-// saveDTypes are the names of --save-dtype.
-var saveDTypes = map[string]ckpt.DType{"": "", "f32": ckpt.F32, "bf16": ckpt.BF16, "f16": ckpt.F16}
-
 func newSFTCommand() *cobra.Command {
 	var f modelFlags
 	var o sftOptions

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 
 	"afctl/ckpt"
@@ -39,18 +38,8 @@ func writeTrained[T any](s *session, d *ckpt.DirWriter, dtype ckpt.DType, metric
 	return ckpt.WriteModelFiles(d, s.model.Config, tensors, s.model.Files)
 }
 
-// notFinite adds to an error of trained weights that are not finite what mends it.
-func notFinite(err error, c *OptimizerConfig) error {
-	var bad *ckpt.NonFiniteError
-	if !errors.As(err, &bad) {
-		return err
-	}
-	key, found := "lr", c.LR
-	if c.LR < 1 && c.LR*c.WeightDecay > 2 { // the decay by itself makes a weight grow from step to step
-		key, found = "weight_decay", c.WeightDecay
-	}
-	return fmt.Errorf("the optimizer's steps left weights that are not finite: %w; lower optimizer.%s (found %v)", err, key, found)
-}
+// saveDTypes are the dtypes that weights are written in, by their names in --save-dtype and --dtype; "" is the model's own.
+var saveDTypes = map[string]ckpt.DType{"": "", "f32": ckpt.F32, "bf16": ckpt.BF16, "f16": ckpt.F16}
 
 // storedDType is the type of a model's embedding, which is that of its matrices.
 func storedDType(m *ckpt.Model) (ckpt.DType, error) {

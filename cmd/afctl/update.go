@@ -217,9 +217,6 @@ func warnOffPolicy(w io.Writer, s *session, ts []flow.Trajectory) error {
 	return nil
 }
 
-// errNothingFinite says that training changed nothing.
-var errNothingFinite = errors.New("every step was skipped, since its gradient was not finite: nothing was trained; expected weights, an adapter and a scale of ordinary size")
-
 // takeSteps takes the optimizer steps of an update, lo and lr fixed by the first, and returns a line of metrics for each.
 func takeSteps(ctx context.Context, w io.Writer, e *engine.Engine, u *flow.Update, o *OptimizerConfig, steps int) ([]flow.Metrics, error) {
 	up, err := e.Begin(u)
@@ -241,15 +238,4 @@ func takeSteps(ctx context.Context, w io.Writer, e *engine.Engine, u *flow.Updat
 		bar.addf(1, "loss %.4g, grad norm %.3g", float64(m.Loss), float64(m.GradNorm))
 	}
 	return metrics, checkSkipped(w, skipped, steps)
-}
-
-// checkSkipped warns of steps that were skipped; that all were is an error.
-func checkSkipped(w io.Writer, skipped, steps int) error {
-	if skipped == steps {
-		return errNothingFinite
-	}
-	if skipped > 0 {
-		fmt.Fprintf(w, "warning: %d of %d steps skipped: the gradient was not finite\n", skipped, steps)
-	}
-	return nil
 }

@@ -7,9 +7,6 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is set by the linker (-X main.version=...) in releases.
-var version = ""
-
 func newVersionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "version",
@@ -24,13 +21,10 @@ func newVersionCommand() *cobra.Command {
 
 // buildInfo is one line: version, revision, Go and platform.
 func buildInfo() string {
-	v, revision, modified, platform := version, "", "", ""
+	revision, modified, platform := "", "", ""
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return "afctl " + v
-	}
-	if v == "" {
-		v = info.Main.Version
+		return "afctl"
 	}
 	for _, s := range info.Settings {
 		switch s.Key {
@@ -46,5 +40,5 @@ func buildInfo() string {
 			platform += "/" + s.Value
 		}
 	}
-	return fmt.Sprintf("afctl %s%s%s, %s, %s", v, revision, modified, info.GoVersion, platform)
+	return fmt.Sprintf("afctl %s%s%s, %s, %s", info.Main.Version, revision, modified, info.GoVersion, platform)
 }
