@@ -150,7 +150,7 @@ func parseYAML(where string, data []byte) (ast.Node, error) {
 		var syntax yaml.Error
 		if errors.As(err, &syntax) && syntax.GetToken() != nil {
 			p := syntax.GetToken().Position
-			return nil, fmt.Errorf("%s:%d:%d: not YAML: %s", where, p.Line, p.Column, syntax.GetMessage())
+			return nil, fmt.Errorf("%s:%d:%d: not YAML: %s", where, p.Line, p.Column, strings.ReplaceAll(syntax.GetMessage(), "\t", `\t`)) // a tab looks like a space
 		}
 		return nil, fmt.Errorf("%s: not YAML: %w", where, err)
 	}
@@ -283,9 +283,9 @@ func (s *settings) located(e *valueError) error {
 func (s *settings) checkEffects(idle map[string]string) error {
 	var errs []error
 	for _, k := range configKeys() {
-		origin, given := s.origin[k.path]
+		_, given := s.origin[k.path]
 		if with := cmp.Or(idle[k.path], s.ineffective(k.path)); given && with != "" {
-			errs = append(errs, fmt.Errorf("%s: %s has no effect with %s: leave one of the two out", origin, k.path, with))
+			errs = append(errs, s.located(&valueError{k.path, fmt.Sprintf("has no effect with %s: leave one of the two out", with)}))
 		}
 	}
 	return errors.Join(errs...)

@@ -234,7 +234,7 @@ func (t *trainer) rewind(ctx context.Context) error {
 			filepath.Join(t.c.Run.Dir, storeFile), st.PolicyVersion, st.Step)
 	}
 	if n := len(lines); n > 0 && st.Step == 0 {
-		t.view.Note(fmt.Sprintf("no checkpoint yet: the run begins again, and what %s has (%s) is taken again", storeFile, counted(lines[n-1].Step, "step")))
+		t.view.Note(fmt.Sprintf("no checkpoint: the run begins again, and what %s has (%s) is taken again", storeFile, counted(lines[n-1].Step, "step")))
 	}
 	if _, err := t.store.Rewind(ctx, ckpt.Policy{Version: st.PolicyVersion, AdapterHash: t.hash, Step: st.Step}); err != nil {
 		return err

@@ -145,9 +145,11 @@ func setText(v reflect.Value, text string) error {
 		v.SetString(text)
 		return nil
 	}
-	n, err := parseYAML("value", []byte(text))
+	const where = "value" // of no use in a message: it is one line
+	n, err := parseYAML(where, []byte(text))
 	if err != nil {
-		return err
+		_, problem, _ := strings.Cut(err.Error(), ": ")
+		return fmt.Errorf("found %q: %s", shorten(text), problem)
 	}
 	if n == nil {
 		return errors.New("found no value")
