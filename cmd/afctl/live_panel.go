@@ -99,7 +99,7 @@ func (s *runState) panel(columns int, now time.Time, ended bool) []panelLine {
 			failed = fmt.Sprintf("failed %d", f.failures)
 		}
 		rate := ""
-		if x := figureText("%.0f tokens/s", f.tokensPerSecond()); f.tokens > 0 && x != "-" {
+		if x := figureText("sampled %.0f tokens/s", f.tokensPerSecond()); f.tokens > 0 && x != "-" {
 			rate = x
 		}
 		p.add("solves", plainCell("turns "+figureText("%.2f", f.meanTurns())), plainCell("errors "+percentText("%.1f %%", f.errorRate())), cell{failed, sgrRed}, plainCell(rate))
@@ -110,7 +110,7 @@ func (s *runState) panel(columns int, now time.Time, ended bool) []panelLine {
 			skipped = fmt.Sprintf("skipped %d", m.SkippedSteps)
 		}
 		p.add(fmt.Sprintf("step %d", m.Step), plainCell("kl "+metricText("%.4f", m.KL)), plainCell(fmt.Sprintf("ratio %s (max %s)", metricText("%.2f", m.RatioMean), metricText("%.2f", m.RatioMax))),
-			cell{skipped, sgrRed}, plainCell("entropy "+metricText("%.3f", m.Entropy)), plainCell(metricText("%.0f tokens/s", m.TokensPerSecond)))
+			cell{skipped, sgrRed}, plainCell("entropy "+metricText("%.3f", m.Entropy)), plainCell(metricText("trained %.0f tokens/s", m.TokensPerSecond)))
 	}
 	return p.lines
 }
@@ -155,16 +155,16 @@ func (s *runState) addHeldOut(p *panelLayout, ended bool) {
 		p.add("held-out", soFar)
 		return
 	}
-	at := plainCell(fmt.Sprintf("at step %d", s.now.step))
+	at, bounds := plainCell(fmt.Sprintf("at step %d", s.now.step)), plainCell(boundsText(s.now.accuracy)) // which a narrow terminal has no room for
 	if s.now.step == s.before.step {
-		p.add("held-out", plainCell(intervalText(s.now.accuracy)), at, soFar)
+		p.add("held-out", plainCell(percentText("%.1f %%", s.now.accuracy.Mean)), bounds, at, soFar)
 		return
 	}
 	color := sgrGreen
 	if s.now.accuracy.Mean < s.before.accuracy.Mean {
 		color = sgrRed
 	}
-	p.add("held-out", plainCell(percentText("%.1f %%", s.before.accuracy.Mean)+" ->"), cell{intervalText(s.now.accuracy), color}, at, soFar)
+	p.add("held-out", plainCell(percentText("%.1f %%", s.before.accuracy.Mean)+" ->"), cell{percentText("%.1f %%", s.now.accuracy.Mean), color}, bounds, at, soFar)
 }
 
 // barText draws how much of total is done, in a bar so wide.

@@ -91,31 +91,31 @@ func TestLivePanel(t *testing.T) {
 evaluate    50% ███████████████░░░░░░░░░░░░░░░ (1/2)  1s  eta 1s
 held-out  so far 100.0 %
 tools     Search 100%
-solves    turns 1.00  errors 0.0 %  100 tokens/s
+solves    turns 1.00  errors 0.0 %  sampled 100 tokens/s
 `,
 		"rollouts": `run         33% █████████░░░░░░░░░░░░░░░░░░░░░ (1/3)  5s  eta 3s
 solve       50% ███████████████░░░░░░░░░░░░░░░ (2/4)  1s  eta 0s
 reward    0.25  ▃  so far 0.50
-held-out  40.0 % (30.0 - 50.0)  at step 0
+held-out  40.0 %  (30.0 - 50.0)  at step 0
 tools     Search 100%
-solves    turns 1.50  errors 33.3 %  200 tokens/s
-step 1    kl 0.0031  ratio 1.00 (max 1.25)  entropy 0.500  9123 tokens/s
+solves    turns 1.50  errors 33.3 %  sampled 200 tokens/s
+step 1    kl 0.0031  ratio 1.00 (max 1.25)  entropy 0.500  trained 9123 tokens/s
 `,
 		"update": `run         33% █████████░░░░░░░░░░░░░░░░░░░░░ (1/3)  6s  eta 2s
 update    step 2 of 3  1s
 reward    0.25  ▃
-held-out  40.0 % (30.0 - 50.0)  at step 0
+held-out  40.0 %  (30.0 - 50.0)  at step 0
 tools     Search 70%  Calculator 20%  Python 10%
-solves    turns 2.50  errors 30.0 %  failed 1  182 tokens/s
-step 1    kl 0.0031  ratio 1.00 (max 1.25)  entropy 0.500  9123 tokens/s
+solves    turns 2.50  errors 30.0 %  failed 1  sampled 182 tokens/s
+step 1    kl 0.0031  ratio 1.00 (max 1.25)  entropy 0.500  trained 9123 tokens/s
 `,
 		"end": `update 2: a [31mwarning[0m�
 run        100% ██████████████████████████████ (3/3)  9s
 reward    0.75  ▃▅▇
-held-out  40.0 % ->  80.0 % (70.0 - 90.0)  at step 3
+held-out  40.0 % ->  80.0 %  (70.0 - 90.0)  at step 3
 tools     Search 100%
-solves    turns 1.00  errors 0.0 %  100 tokens/s
-step 3    kl 0.0031  ratio 1.00 (max 1.25)  entropy 0.500  9123 tokens/s
+solves    turns 1.00  errors 0.0 %  sampled 100 tokens/s
+step 3    kl 0.0031  ratio 1.00 (max 1.25)  entropy 0.500  trained 9123 tokens/s
 `,
 	}
 	synctest.Test(t, func(t *testing.T) {

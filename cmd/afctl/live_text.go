@@ -88,8 +88,10 @@ func toolText(t eval.ToolStats) string {
 }
 
 func intervalText(i eval.Interval) string {
-	return fmt.Sprintf("%.1f %% (%.1f - %.1f)", 100*i.Mean, 100*i.Low, 100*i.High)
+	return fmt.Sprintf("%.1f %% %s", 100*i.Mean, boundsText(i))
 }
+
+func boundsText(i eval.Interval) string { return fmt.Sprintf("(%.1f - %.1f)", 100*i.Low, 100*i.High) }
 
 // figureText formats a figure: one that is not known as "-", one that rounds to nothing without a sign.
 func figureText(format string, x float64) string {
