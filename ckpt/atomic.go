@@ -38,9 +38,14 @@ func WriteFileAtomic(path string, perm fs.FileMode, write func(w io.Writer) erro
 }
 
 func writeFile(d disk, path string, perm fs.FileMode, write func(w io.Writer) error) error {
+	return publishFile(d, path, func(temp string) error { return writeTempFile(d, temp, perm, write) })
+}
+
+// publishFile hands a temporary name beside path to write, which leaves a whole and durable file there, and gives that its own.
+func publishFile(d disk, path string, write func(temp string) error) error {
 	path = filepath.Clean(path)
 	temp := tempPath(path)
-	err := writeTempFile(d, temp, perm, write)
+	err := write(temp)
 	if err == nil {
 		err = d.rename(temp, path)
 	}

@@ -7,10 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math/rand/v2"
 	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 
 	_ "modernc.org/sqlite" // the "sqlite" driver
@@ -43,72 +40,28 @@ type Progress struct {
 // progressEvery is how many documents lie between two reports.
 const progressEvery = 1000
 
-// BuildIndex reads all documents of src, which stays the caller's to close, into a new index at dst. It is written
-// beside dst, synced and renamed over it at the end: whatever fails, a former index at dst stays as it was and nothing
-// else is left. What is there already must be a regular file, and not the one that src reads. progress may be nil; it is
-// called now and then, and at the end.
-func BuildIndex(ctx context.Context, dst string, src Source, progress func(Progress)) (err error) {
+// BuildIndex reads all documents of src, which stays the caller's to close, into a new index at dst, which it replaces when
+// the new one is whole and durable: whatever fails, a former index at dst stays as it was and nothing else is left. What is
+// there already must be a regular file, and not the one that src reads. progress may be nil; it is called now and then, and
+// at the end.
+func BuildIndex(ctx context.Context, dst string, src Source, progress func(Progress)) error {
 	if err := checkTarget(dst, src); err != nil {
 		return fmt.Errorf("build index %s: %w", dst, err)
 	}
-	dir := filepath.Dir(dst)
-	tmp, err := createTemp(dir, "."+filepath.Base(dst)+".building-")
+	err := ckpt.ReplaceFile(dst, func(temp string) error {
+		db, err := openDB(fileDSN(temp, ""), 1)
+		if err != nil {
+			return err
+		}
+		if err = fill(ctx, db, src, progress); err != nil && ctx.Err() != nil {
+			err = ctx.Err() // the database says only that its statements were closed
+		}
+		return errors.Join(err, db.Close())
+	})
 	if err != nil {
 		return fmt.Errorf("build index: %w", err)
 	}
-	defer tmp.Close()
-	name := tmp.Name()
-	defer func() {
-		if err != nil {
-			os.Remove(name)
-			os.Remove(name + "-journal")
-			err = fmt.Errorf("build index %s: %w", dst, err)
-		}
-	}()
-	db, err := openDB(fileDSN(name, ""), 1)
-	if err != nil {
-		return err
-	}
-	if err = fill(ctx, db, src, progress); err != nil && ctx.Err() != nil {
-		err = ctx.Err() // the database says only that its statements were closed
-	}
-	if err = errors.Join(err, db.Close()); err != nil {
-		return err
-	}
-	if err := syncFile(name); err != nil {
-		return err
-	}
-	if err := os.Rename(name, dst); err != nil {
-		return err
-	}
-	return syncFile(dir)
-}
-
-// createTemp makes a file of that prefix and locks it while it is open. Those that nobody locks are removed: their builders were killed. Where a file
-// system has no locks, they stay.
-func createTemp(dir, prefix string) (*os.File, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), prefix) {
-			continue
-		}
-		name := filepath.Join(dir, e.Name())
-		if old, err := ckpt.OpenRegular(name); err == nil {
-			if ckpt.Lock(old) == nil {
-				os.Remove(name)
-			}
-			old.Close()
-		}
-	}
-	name := filepath.Join(dir, prefix+strconv.FormatUint(rand.Uint64(), 36)) // os.CreateTemp would not go by the umask
-	tmp, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
-	if err == nil {
-		_ = ckpt.Lock(tmp)
-	}
-	return tmp, err
+	return nil
 }
 
 // checkTarget says before any work what must not be replaced.
@@ -127,14 +80,6 @@ func checkTarget(dst string, src Source) error {
 		return errors.New("found the file of the documents, expected another: the index would replace them")
 	}
 	return nil
-}
-
-func syncFile(name string) error {
-	f, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }
 
 // BuildMemory builds an index that lives in memory until it is closed.
