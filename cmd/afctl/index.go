@@ -28,7 +28,7 @@ the other). The file is replaced when the index is whole, not before; what is no
 		if out == "-" {
 			return usagef("--out: found -, expected the name of a file: an index cannot be a stream")
 		}
-		if err := checkFileOut("out", out, nil); err != nil { // the rest is BuildIndex's to refuse
+		if err := checkFileOut("out", out, nil); err != nil { // the rest is index.Build's to refuse
 			return err
 		}
 		src, err := index.OpenSource(cmd.Context(), in)
@@ -39,7 +39,7 @@ the other). The file is replaced when the index is whole, not before; what is no
 		bar := newProgress(cmd.ErrOrStderr(), "index", "documents", -1)
 		defer bar.end()
 		var last index.Progress
-		err = index.BuildIndex(cmd.Context(), out, src, func(p index.Progress) {
+		err = index.Build(cmd.Context(), out, src, func(p index.Progress) {
 			percent := ""
 			if p.Total > 0 {
 				percent = fmt.Sprintf(", %d %% of the file", 100*p.Done/p.Total)

@@ -40,11 +40,11 @@ type Progress struct {
 // progressEvery is how many documents lie between two reports.
 const progressEvery = 1000
 
-// BuildIndex reads all documents of src, which stays the caller's to close, into a new index at dst, which it replaces when
+// Build reads all documents of src, which stays the caller's to close, into a new index at dst, which it replaces when
 // the new one is whole and durable: whatever fails, a former index at dst stays as it was and nothing else is left. What is
 // there already must be a regular file, and not the one that src reads. progress may be nil; it is called now and then, and
 // at the end.
-func BuildIndex(ctx context.Context, dst string, src Source, progress func(Progress)) error {
+func Build(ctx context.Context, dst string, src Source, progress func(Progress)) error {
 	if err := checkTarget(dst, src); err != nil {
 		return fmt.Errorf("build index %s: %w", dst, err)
 	}

@@ -32,7 +32,7 @@ func (f *failing) Next(ctx context.Context) (Doc, error) {
 func TestBuildIsAtomic(t *testing.T) {
 	dir := t.TempDir()
 	dst := filepath.Join(dir, "wiki.db")
-	if err := BuildIndex(t.Context(), dst, Docs(manyDocs(3)), nil); err != nil {
+	if err := Build(t.Context(), dst, Docs(manyDocs(3)), nil); err != nil {
 		t.Fatal(err)
 	}
 	canceled, cancel := context.WithCancel(t.Context())
@@ -59,7 +59,7 @@ func TestBuildIsAtomic(t *testing.T) {
 		"no text":  {t.Context(), Docs([]Doc{{Title: "a", Text: "  "}}), "1 without"},
 		"no title": {t.Context(), Docs([]Doc{{Title: "a", Text: "b"}, {Text: "c"}}), "document 2 has no title"},
 	} {
-		err := BuildIndex(c.ctx, dst, c.src, nil)
+		err := Build(c.ctx, dst, c.src, nil)
 		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), dst) {
 			t.Errorf("%s: %v, expected %q", name, err, c.want)
 		}
@@ -75,7 +75,7 @@ func TestBuildIsAtomic(t *testing.T) {
 	if ix.Docs() != 3 {
 		t.Errorf("%d documents, expected the former 3", ix.Docs())
 	}
-	if err := BuildIndex(t.Context(), filepath.Join(dir, "absent", "x.db"), Docs(manyDocs(1)), nil); err == nil {
+	if err := Build(t.Context(), filepath.Join(dir, "absent", "x.db"), Docs(manyDocs(1)), nil); err == nil {
 		t.Error("built in a folder that does not exist")
 	}
 }
@@ -94,7 +94,7 @@ func TestBuildInterrupted(t *testing.T) {
 			}
 			return docs.Next(ctx)
 		})
-		err := BuildIndex(ctx, filepath.Join(t.TempDir(), "x.db"), src, nil)
+		err := Build(ctx, filepath.Join(t.TempDir(), "x.db"), src, nil)
 		cancel(nil)
 		if !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "sql") {
 			t.Errorf("interrupted after %d documents: %v, expected %v", n, err, context.Canceled)
@@ -117,7 +117,7 @@ func TestBuildOfALongName(t *testing.T) {
 	if err := os.WriteFile(dead, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := BuildIndex(t.Context(), dst, Docs(manyDocs(1)), nil); err != nil {
+	if err := Build(t.Context(), dst, Docs(manyDocs(1)), nil); err != nil {
 		t.Fatal(err)
 	}
 	if files := listing(t, dir); len(files) != 1 {
@@ -151,7 +151,7 @@ func TestBuildRefusesTargets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := BuildIndex(t.Context(), at(name), src, nil); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), at(name)) {
+		if err := Build(t.Context(), at(name), src, nil); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), at(name)) {
 			t.Errorf("%s: %v, expected %q", name, err, want)
 		}
 		src.Close()
@@ -183,7 +183,7 @@ func listing(t *testing.T, dir string) (files []string) {
 func TestBuildGoesByTheUmask(t *testing.T) {
 	dst := filepath.Join(t.TempDir(), "x.db")
 	before := unix.Umask(0o077)
-	err := BuildIndex(t.Context(), dst, Docs(manyDocs(1)), nil)
+	err := Build(t.Context(), dst, Docs(manyDocs(1)), nil)
 	unix.Umask(before)
 	if err != nil {
 		t.Fatal(err)
@@ -196,7 +196,7 @@ func TestBuildGoesByTheUmask(t *testing.T) {
 func TestBuildProgress(t *testing.T) {
 	var seen []Progress
 	docs := append(manyDocs(2500), Doc{Title: "empty"})
-	if err := BuildIndex(t.Context(), t.TempDir()+"/x.db", Docs(docs), func(p Progress) { seen = append(seen, p) }); err != nil {
+	if err := Build(t.Context(), t.TempDir()+"/x.db", Docs(docs), func(p Progress) { seen = append(seen, p) }); err != nil {
 		t.Fatal(err)
 	}
 	if last := seen[len(seen)-1]; len(seen) != 3 || seen[0].Docs != 1000 || last.Docs != 2500 || last.Skipped != 1 || last.Passages != 2500 {
@@ -207,7 +207,7 @@ func TestBuildProgress(t *testing.T) {
 func TestOpenRefuses(t *testing.T) {
 	dir := t.TempDir()
 	good := filepath.Join(dir, "good.db")
-	if err := BuildIndex(t.Context(), good, Docs(manyDocs(500)), nil); err != nil {
+	if err := Build(t.Context(), good, Docs(manyDocs(500)), nil); err != nil {
 		t.Fatal(err)
 	}
 	whole, err := os.ReadFile(good)

@@ -7,7 +7,7 @@
 // Lines or a MediaWiki XML dump.
 //
 //	src, err := index.OpenSource(ctx, "enwiki-latest-pages-articles.xml.bz2")
-//	err = index.BuildIndex(ctx, "wiki.db", src, func(p index.Progress) { log.Print(p.Docs) })
+//	err = index.Build(ctx, "wiki.db", src, func(p index.Progress) { log.Print(p.Docs) })
 //	ix, err := index.Open("wiki.db")
 //	defer ix.Close()
 //	passages, err := ix.Search(ctx, "longest river of Albania", 3)

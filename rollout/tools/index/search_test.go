@@ -219,7 +219,7 @@ func TestQuerySyntaxIsData(t *testing.T) {
 
 func TestSearchConcurrently(t *testing.T) {
 	path := t.TempDir() + "/a b%20?#.db"
-	if err := BuildIndex(t.Context(), path, Docs(manyDocs(300)), nil); err != nil {
+	if err := Build(t.Context(), path, Docs(manyDocs(300)), nil); err != nil {
 		t.Fatal(err)
 	}
 	file, err := Open(path)
