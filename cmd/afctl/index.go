@@ -16,7 +16,8 @@ func newIndexCommand() *cobra.Command {
 		Short: "Build the local index that Wikipedia_Search reads",
 		Long: `index builds a search index (BM25 over SQLite's FTS5, one file) from documents: JSON Lines {"title","text","url"?} (id, _id and
 metadata, as published corpora have them, are read over), or a MediaWiki XML dump (.xml, .xml.bz2; several that were joined are read one after
-the other). The file is replaced when the index is whole, not before; what is no regular file, and the file of the documents, is refused.`,
+the other). A dump's redirects are further names of the documents that they lead to. The file is replaced when the index
+is whole, not before; what is no regular file, and the file of the documents, is refused.`,
 		Example: "  afctl index --in enwiki-latest-pages-articles.xml.bz2 --out wiki.db",
 	}
 	cmd.Flags().StringVar(&in, "in", "", "file of documents: .jsonl, .xml or .xml.bz2")
@@ -51,7 +52,8 @@ the other). The file is replaced when the index is whole, not before; what is no
 			return err
 		}
 		bar.end()
-		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s, %s, %d without text skipped\n", out, counted(last.Docs, "document"), counted(last.Passages, "passage"), last.Skipped)
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s (%s), %s; skipped: %d without text, %s to no document\n", out, counted(last.Docs, "document"),
+			counted(last.Names, "further name"), counted(last.Passages, "passage"), last.Skipped, counted(last.Lost, "redirect"))
 		return nil
 	}
 	return cmd

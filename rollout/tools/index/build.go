@@ -15,16 +15,17 @@ import (
 	"afctl/ckpt"
 )
 
-// formatVersion stands in the file's user_version: 2 since words are folded as they are now; appID marks the file as an index ("afix").
+// formatVersion stands in the file's user_version: 3 since documents have further names; appID marks the file as an index ("afix").
 const (
-	formatVersion = 2
+	formatVersion = 3
 	appID         = 0x61666978
 )
 
-// The layout: passages belong to documents; terms is a full-text index over the folded words of title and body, of
+// The layout: passages belong to documents; names are further names of documents; terms is a full-text index over the folded words of title and body, of
 // which it keeps no copy; vocabulary gives the number of passages of a term.
 const layout = `
 CREATE TABLE documents(id INTEGER PRIMARY KEY, title TEXT NOT NULL, url TEXT NOT NULL, title_key TEXT NOT NULL, lead INTEGER NOT NULL);
+CREATE TABLE names(title_key TEXT NOT NULL, title TEXT NOT NULL, document INTEGER NOT NULL);
 CREATE TABLE passages(id INTEGER PRIMARY KEY, document INTEGER NOT NULL, section TEXT NOT NULL, body TEXT NOT NULL);
 CREATE VIRTUAL TABLE terms USING fts5(title, body, content='', tokenize="unicode61 remove_diacritics 0");
 CREATE VIRTUAL TABLE vocabulary USING fts5vocab(terms, row);
@@ -34,6 +35,8 @@ CREATE VIRTUAL TABLE vocabulary USING fts5vocab(terms, row);
 type Progress struct {
 	Docs, Passages int
 	Skipped        int   // documents without text
+	Names          int   // further names of documents; known at the end
+	Lost           int   // redirects that are none: they lead to no document, in a circle, or over too many others; known at the end
 	Done, Total    int64 // bytes of the source's file; 0 where there is none
 }
 
@@ -122,7 +125,7 @@ func fill(ctx context.Context, db *sql.DB, src Source, progress func(Progress)) 
 		if err != nil {
 			return err
 		}
-		if progress != nil && (w.Docs+w.Skipped)%progressEvery == 0 {
+		if progress != nil && w.taken()%progressEvery == 0 {
 			w.Done, w.Total = src.Offset()
 			progress(w.Progress)
 		}
@@ -134,8 +137,13 @@ func fill(ctx context.Context, db *sql.DB, src Source, progress func(Progress)) 
 		}
 		return fmt.Errorf("no document with text in %s (%d without), expected at least one", name, w.Skipped)
 	}
-	const finish = "CREATE INDEX documents_by_key ON documents(title_key); INSERT INTO terms(terms) VALUES('optimize')"
-	if _, err := tx.ExecContext(ctx, finish); err != nil {
+	if _, err := tx.ExecContext(ctx, "CREATE INDEX documents_by_key ON documents(title_key)"); err != nil {
+		return err
+	}
+	if err := w.follow(ctx, tx); err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, "INSERT INTO terms(terms) VALUES('optimize')"); err != nil { // uses again the space of the redirects
 		return err
 	}
 	if err := tx.Commit(); err != nil {
@@ -151,10 +159,17 @@ func fill(ctx context.Context, db *sql.DB, src Source, progress func(Progress)) 
 // writer adds documents within one transaction.
 type writer struct {
 	Progress
-	document, passage, terms *sql.Stmt
+	redirects                          int // taken
+	document, passage, terms, redirect *sql.Stmt
 }
 
+// taken is how many documents and redirects the source has given.
+func (w *writer) taken() int { return w.Docs + w.Skipped + w.redirects }
+
 func newWriter(ctx context.Context, tx *sql.Tx) (*writer, error) {
+	if _, err := tx.ExecContext(ctx, redirects); err != nil {
+		return nil, err
+	}
 	w := &writer{}
 	for _, s := range []struct {
 		stmt **sql.Stmt
@@ -163,6 +178,7 @@ func newWriter(ctx context.Context, tx *sql.Tx) (*writer, error) {
 		{&w.document, "INSERT INTO documents(id, title, url, title_key, lead) VALUES(?, ?, ?, ?, ?)"},
 		{&w.passage, "INSERT INTO passages(id, document, section, body) VALUES(?, ?, ?, ?)"},
 		{&w.terms, "INSERT INTO terms(rowid, title, body) VALUES(?, ?, ?)"},
+		{&w.redirect, "INSERT INTO redirects(title_key, title, target_key, target) VALUES(?, ?, ?, ?)"},
 	} {
 		var err error
 		if *s.stmt, err = tx.PrepareContext(ctx, s.text); err != nil {
@@ -175,7 +191,13 @@ func newWriter(ctx context.Context, tx *sql.Tx) (*writer, error) {
 func (w *writer) add(ctx context.Context, d Doc) error {
 	d.Title = strings.ToValidUTF8(strings.TrimSpace(d.Title), "\uFFFD")
 	if d.Title == "" {
-		return fmt.Errorf("document %d has no title", w.Docs+w.Skipped+1)
+		return fmt.Errorf("document %d has no title", w.taken()+1)
+	}
+	if d.Redirect != "" {
+		w.redirects++
+		target := strings.ToValidUTF8(d.Redirect, "\uFFFD")
+		_, err := w.redirect.ExecContext(ctx, key(d.Title), d.Title, key(target), target)
+		return err
 	}
 	d.Text = strings.ToValidUTF8(d.Text, "\uFFFD")
 	passages := Split(d)

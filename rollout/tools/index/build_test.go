@@ -235,7 +235,7 @@ func TestOpenRefuses(t *testing.T) {
 			}
 		} else if !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: %v, expected ErrFormat with the path", name, err)
-		} else if name == "older" && !strings.Contains(err.Error(), "version 1, expected 0x61666978 and 2; build it anew") {
+		} else if name == "older" && !strings.Contains(err.Error(), "version 2, expected 0x61666978 and 3; build it anew") {
 			t.Errorf("%s: %v, expected both versions and what mends it", name, err)
 		}
 	}
@@ -280,14 +280,14 @@ func TestJSONLSource(t *testing.T) {
 	}
 	long := strings.Repeat("x", 3<<20)
 	docs, err := read("{\"title\": \"A\", \"text\": \"a {x}\", \"url\": \"u\"}\n\n{\"title\":\"B\",\"text\":\"" + long + "\"}\r\n{\"title\":\"C\"}")
-	if err != nil || len(docs) != 3 || docs[0] != (Doc{"A", "a {x}", "u"}) || docs[1].Text != long || docs[2].Title != "C" {
+	if err != nil || len(docs) != 3 || docs[0] != (Doc{Title: "A", Text: "a {x}", URL: "u"}) || docs[1].Text != long || docs[2].Title != "C" {
 		t.Errorf("%d documents, %v", len(docs), err)
 	}
 	if docs, err = read("\ufeff{\"title\": \"A\"}\n"); err != nil || len(docs) != 1 {
 		t.Errorf("after a byte order mark: %d documents, %v", len(docs), err)
 	}
 	numbered := `{"id": "12", "url": "u", "title": "A", "text": "a"}` + "\n" + `{"_id": 7, "title": "B", "text": "b", "metadata": {"url": "v"}}`
-	if docs, err = read(numbered); err != nil || !slices.Equal(docs, []Doc{{"A", "a", "u"}, {"B", "b", ""}}) {
+	if docs, err = read(numbered); err != nil || !slices.Equal(docs, []Doc{{Title: "A", Text: "a", URL: "u"}, {Title: "B", Text: "b"}}) {
 		t.Errorf("numbered documents: %+v, %v", docs, err)
 	}
 	for name, c := range map[string]struct{ line, want string }{

@@ -4,7 +4,8 @@
 // A document (a title, a text, maybe an address) is cut into passages of about 150 words along its sections and
 // sentences. Words are compared without case, accents and plural s; the title counts more than the body. The main types
 // are Index, which is opened and searched, Passage, what a search gives, and Source, where documents come from: JSON
-// Lines or a MediaWiki XML dump.
+// Lines or a MediaWiki XML dump. The redirects of a dump are further names of its documents: who searches for one finds
+// the document that it leads to, as by its title.
 //
 //	src, err := index.OpenSource(ctx, "enwiki-latest-pages-articles.xml.bz2")
 //	err = index.Build(ctx, "wiki.db", src, func(p index.Progress) { log.Print(p.Docs) })

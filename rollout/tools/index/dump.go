@@ -9,11 +9,13 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"afctl/ckpt"
 )
 
-// dump reads a MediaWiki XML export: its pages of namespace 0 that are no redirects, without markup. Of a page with
+// dump reads a MediaWiki XML export: its pages of namespace 0, without markup, and of redirects where they lead. Of a page with
 // several revisions the last one stands. Exports that follow one another in a file, as the parts of a large one do when
 // they are joined, are read as one.
 type dump struct {
@@ -23,6 +25,7 @@ type dump struct {
 	budget *budgetReader
 	base   string   // address that a title is appended to; empty if the dump names none
 	spaces []string // what the wiki calls its files and categories, in lower case
+	exact  bool     // titles may begin with a small letter
 	page   string   // title of the page in hand, for messages
 	opened bool     // within a root element
 	roots  int      // root elements that have ended
@@ -44,7 +47,7 @@ func (d *dump) Next(ctx context.Context) (Doc, error) {
 		if err := ctx.Err(); err != nil {
 			return Doc{}, err
 		}
-		doc, article, err := d.nextPage()
+		doc, kept, err := d.nextPage()
 		if err == io.EOF {
 			return Doc{}, io.EOF
 		}
@@ -56,14 +59,14 @@ func (d *dump) Next(ctx context.Context) (Doc, error) {
 			}
 			return Doc{}, fmt.Errorf("%s: %w", where, err)
 		}
-		if article {
+		if kept {
 			return doc, nil
 		}
 	}
 }
 
-// nextPage reads one page; article tells whether it is one.
-func (d *dump) nextPage() (doc Doc, article bool, err error) {
+// nextPage reads one page; kept tells whether it is an article or a redirect.
+func (d *dump) nextPage() (doc Doc, kept bool, err error) {
 	d.page = ""
 	for {
 		t, err := d.token()
@@ -85,6 +88,12 @@ func (d *dump) nextPage() (doc Doc, article bool, err error) {
 				if err := d.siteBase(); err != nil {
 					return doc, false, err
 				}
+			case "case":
+				text, err := d.text("case")
+				if err != nil {
+					return doc, false, err
+				}
+				d.exact = text == "case-sensitive"
 			case "namespace":
 				if err := d.namespace(e); err != nil {
 					return doc, false, err
@@ -107,7 +116,7 @@ func (d *dump) between(t xml.Token) error {
 		if e.Name.Local != "mediawiki" {
 			return fmt.Errorf("the root element is <%s>, expected <mediawiki>", e.Name.Local)
 		}
-		d.opened, d.base, d.spaces = true, "", nil
+		d.opened, d.base, d.spaces, d.exact = true, "", nil, false
 	case xml.EndElement:
 		return fmt.Errorf("</%s> without a start", e.Name.Local)
 	case xml.CharData:
@@ -157,12 +166,23 @@ func (d *dump) namespace(e xml.StartElement) error {
 	return err
 }
 
-// redirect is the text of a page that leads to another, in any wiki's language: older dumps have no element for it.
-var redirect = regexp.MustCompile(`^#(?:(?i:redirect)|\p{Lu}{4,}|\p{Lo}{2,}) ?:?\s*\[\[[^\]\n]*\]\]`)
+// redirect is the text of a page that leads to another, in any wiki's language: older dumps have no element for it. Its group is the other's title.
+var redirect = regexp.MustCompile(`^#(?:(?i:redirect)|\p{Lu}{4,}|\p{Lo}{2,}) ?:?\s*\[\[([^\]\n]*)\]\]`)
 
-func (d *dump) readPage() (doc Doc, article bool, err error) {
+// target is the title of the page that a link leads to: without a section, and written as titles are.
+func (d *dump) target(link string) string {
+	link, _, _ = strings.Cut(link, "|")
+	link, _, _ = strings.Cut(link, "#")
+	link = strings.Join(strings.Fields(strings.ReplaceAll(strings.TrimLeft(link, ": "), "_", " ")), " ")
+	if first, size := utf8.DecodeRuneInString(link); !d.exact && size > 0 {
+		link = string(unicode.ToUpper(first)) + link[size:]
+	}
+	return link
+}
+
+func (d *dump) readPage() (doc Doc, kept bool, err error) {
 	d.budget.renew()
-	article = true
+	article, leads := true, false
 	var source string
 	for {
 		t, err := d.token()
@@ -184,7 +204,12 @@ func (d *dump) readPage() (doc Doc, article bool, err error) {
 				}
 				article = article && ns == "0"
 			case "redirect":
-				article = false
+				leads = true
+				for _, a := range e.Attr {
+					if a.Name.Local == "title" {
+						doc.Redirect = d.target(a.Value)
+					}
+				}
 			case "revision":
 				d.budget.renew() // the one before it is let go
 			case "text":
@@ -199,8 +224,14 @@ func (d *dump) readPage() (doc Doc, article bool, err error) {
 			if doc.Title == "" {
 				return doc, false, errors.New("a <page> without <title>")
 			}
-			if !article || redirect.MatchString(source) {
+			if !article {
 				return doc, false, nil
+			}
+			if m := redirect.FindStringSubmatch(source); m != nil || leads {
+				if doc.Redirect == "" && m != nil {
+					doc.Redirect = d.target(m[1])
+				}
+				return doc, true, nil
 			}
 			doc.Text = plain(source, d.spaces...)
 			if d.base != "" {

@@ -21,6 +21,7 @@ func TestDump(t *testing.T) {
 			Text: "Karvon (Karvôn) is a city in the land of Bel on the river Miro. It has 41,300 inhabitants & a harbour of 5 km.\n" +
 				"## History\nFounded in 1702 by Ada Lume, see her page.\nThe first bridge, 1750",
 		},
+		{Title: "Carvon", Redirect: "Karvon"},
 		{Title: "Miro (river)", URL: "https://wiki.example.org/wiki/Miro_%28river%29", Text: "The Miro is a river of 310 km."},
 	}
 	for _, name := range []string{"mini.xml", "mini.xml.bz2"} {
@@ -59,7 +60,7 @@ func TestDumpJoined(t *testing.T) {
 		}
 		docs, err := readAll(t, path)
 		switch {
-		case c.want == "" && (err != nil || len(docs) != 4 || docs[0] != docs[2]):
+		case c.want == "" && (err != nil || len(docs) != 6 || docs[0] != docs[3]):
 			t.Errorf("%s: %d documents, %v", c.name, len(docs), err)
 		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), path)):
 			t.Errorf("%s: %v, expected %q", c.name, err, c.want)
@@ -86,7 +87,8 @@ func TestDumpOfAnotherLanguage(t *testing.T) {
 	d := dumpOf("<mediawiki>" + info + page("Berg", "[[Datei:b.jpg|mini|Ein [[Bild]]]]Ein Berg ist [[hoch]].[[Diskussion:Berg|Mehr]] [[ kategorie :Gelände]][[File:x.png]][[:Kategorie:Alpen|Alpen]]") +
 		page("Hügel", "#WEITERLEITUNG [[Berg]]") + page("Anhöhe", "#redirect[[Berg]] {{x}}") + page("山", "#重定向 [[Berg]]") + page("Liste", "#Berg [[a]]\n#[[b]]") + "</mediawiki>" +
 		"<mediawiki>" + page("Hill", "[[Datei:b.jpg|seen]]") + "</mediawiki>")
-	for _, want := range []Doc{{Title: "Berg", URL: "https://de.example.org/wiki/Berg", Text: "Ein Berg ist hoch.Mehr Alpen"}, {Title: "Liste", URL: "https://de.example.org/wiki/Liste", Text: "Berg a\nb"},
+	for _, want := range []Doc{{Title: "Berg", URL: "https://de.example.org/wiki/Berg", Text: "Ein Berg ist hoch.Mehr Alpen"},
+		{Title: "Hügel", Redirect: "Berg"}, {Title: "Anhöhe", Redirect: "Berg"}, {Title: "山", Redirect: "Berg"}, {Title: "Liste", URL: "https://de.example.org/wiki/Liste", Text: "Berg a\nb"},
 		{Title: "Hill", Text: "seen"}} {
 		if got, err := d.Next(t.Context()); err != nil || got != want {
 			t.Errorf("found %+v, %v, expected %+v", got, err, want)
@@ -105,7 +107,7 @@ func TestDumpRefuses(t *testing.T) {
 	page := func(inner string) string { return "<mediawiki><page>" + inner + "</page></mediawiki>" }
 	for name, c := range map[string]struct{ text, want string }{
 		"torn":         {"<mediawiki><page><title>A</title><ns>0</ns><revision><text>half a", `page "A"`},
-		"no end":       {"<mediawiki><page><title>A</title><redirect/></page>", "torn"},
+		"no end":       {"<mediawiki><page><title>A</title><ns>1</ns></page>", "torn"},
 		"empty":        {"", "torn"},
 		"another root": {"<html><body></body></html>", "expected <mediawiki>"},
 		"no xml":       {"title,text\na,b", "outside of <mediawiki>"},

@@ -102,7 +102,10 @@ func (ix *Index) prepare() error {
 		stmt **sql.Stmt
 		text string
 	}{
-		{&ix.exact, "SELECT lead FROM documents WHERE title_key = ?1 ORDER BY title = ?2 DESC, lower(title) = lower(?2) DESC, id LIMIT ?3"},
+		{&ix.exact, `SELECT lead FROM (
+				SELECT lead, title, 0 AS further FROM documents WHERE title_key = ?1
+				UNION ALL SELECT d.lead, n.title, 1 FROM names n JOIN documents d ON d.id = n.document WHERE n.title_key = ?1)
+			GROUP BY lead ORDER BY max(title = ?2) DESC, max(lower(title) = lower(?2)) DESC, min(further), lead LIMIT ?3`},
 		{&ix.df, "SELECT doc FROM vocabulary WHERE term = ?"},
 		{&ix.match, fmt.Sprintf("SELECT rowid, -bm25(terms, %g, 1.0) AS score FROM terms WHERE terms MATCH ? ORDER BY score DESC, rowid LIMIT ?", titleWeight)},
 		{&ix.passage, "SELECT d.title, d.url, p.section, p.body FROM passages p JOIN documents d ON d.id = p.document WHERE p.id = ?"},

@@ -24,7 +24,7 @@ type hit struct {
 	score float64
 }
 
-// Search gives the best k passages for a query, best first: the lead of every document whose title the query is, then
+// Search gives the best k passages for a query, best first: the lead of every document whose title, or further name, the query is, then
 // by BM25, the title counting more; ties go by the order in which documents were added. Passages that carry too little
 // of what the query says are not found, so that the result may be empty. Any text is a query, and none is an error.
 func (ix *Index) Search(ctx context.Context, text string, k int) ([]Passage, error) {
@@ -69,7 +69,7 @@ func (ix *Index) Search(ctx context.Context, text string, k int) ([]Passage, err
 	return found, nil
 }
 
-// leads are the first passages of the documents whose title the text is; the title that it is to the letter comes first (C, not C++).
+// leads are the first passages of the documents whose title or further name the text is; the title that it is to the letter comes first (C, not C++).
 func (ix *Index) leads(ctx context.Context, text string, k int) ([]hit, error) {
 	text = strings.TrimSpace(text[:min(len(text), maxQueryBytes)])
 	rows, err := ix.exact.QueryContext(ctx, key(text), text, k)

@@ -23,6 +23,8 @@ type Doc struct {
 	Title string `json:"title"`
 	Text  string `json:"text"`
 	URL   string `json:"url,omitempty"`
+	// Redirect, where it is set, makes Title a further name of the document of that title, which may come before or after it. Text and URL do not count.
+	Redirect string `json:"-"`
 }
 
 // MaxDocBytes bounds one document as it stands in its source: a JSON line, or one revision of a page of a dump.
@@ -30,7 +32,7 @@ const MaxDocBytes = 16 << 20
 
 // Source gives documents one after the other.
 type Source interface {
-	// Next gives the next document; io.EOF after the last. A document without text may come: it is skipped, and counted.
+	// Next gives the next document, or a further name of one; io.EOF after the last. A document without text may come: it is skipped, and counted.
 	Next(ctx context.Context) (Doc, error)
 	// Offset is how many bytes of how many have been taken from the file; both 0 where there is none.
 	Offset() (done, total int64)
