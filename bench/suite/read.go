@@ -52,8 +52,11 @@ func readFile(path string) ([]row, error) {
 	if err != nil {
 		return nil, fmt.Errorf("suite: %w", err)
 	}
-	if !info.Mode().IsRegular() || info.Size() > maxFile {
-		return fail(fmt.Errorf("%w: found %d bytes, mode %v, expected a regular file of at most %d bytes", ErrFormat, info.Size(), info.Mode(), int64(maxFile)))
+	if err := ckpt.CheckRegular(info); err != nil {
+		return fail(fmt.Errorf("%w: %w", ErrFormat, err))
+	}
+	if info.Size() > maxFile {
+		return fail(fmt.Errorf("%w: found %d bytes, expected at most %d", ErrFormat, info.Size(), int64(maxFile)))
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -87,7 +90,7 @@ func readJSON(r io.Reader) ([]row, error) {
 	d := jsontext.NewDecoder(r)
 	open, err := d.ReadToken()
 	if err != nil {
-		return nil, jsonError(err)
+		return nil, jsonError(err, "file")
 	}
 	if open.Kind() != '[' {
 		return nil, fmt.Errorf("%w: found %s at the start, expected an array of objects: [{...}, ...]", ErrFormat, strictjson.KindName(open.Kind()))
@@ -99,7 +102,7 @@ func readJSON(r io.Reader) ([]row, error) {
 		}
 		value, err := d.ReadValue()
 		if err != nil {
-			return nil, fmt.Errorf("row %d: %w", len(rows)+1, jsonError(err))
+			return nil, fmt.Errorf("row %d: %w", len(rows)+1, jsonError(err, "file"))
 		}
 		one, err := readRow(value, len(rows)+1)
 		if err != nil {
@@ -108,7 +111,7 @@ func readJSON(r io.Reader) ([]row, error) {
 		rows = append(rows, one)
 	}
 	if _, err := d.ReadToken(); err != nil {
-		return nil, jsonError(err)
+		return nil, jsonError(err, "file")
 	}
 	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%w: found more after the array at byte %d, expected the end of the file", ErrFormat, d.InputOffset())
@@ -118,11 +121,26 @@ func readJSON(r io.Reader) ([]row, error) {
 
 var errTooMany = fmt.Errorf("%w: more than %d rows", ErrFormat, maxRows)
 
-func jsonError(err error) error {
+// jsonError says in words what is wrong with the JSON of a file, or of a line.
+func jsonError(err error, whole string) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("%w: the file ends within a value: it is cut off", ErrFormat)
+		return fmt.Errorf("%w: the %s ends within a value: it is cut off", ErrFormat, whole)
 	}
-	return fmt.Errorf("%w: %w", ErrFormat, err)
+	var at *strictjson.Error
+	if !errors.As(strictjson.Explain(err), &at) {
+		return fmt.Errorf("%w: %w", ErrFormat, err)
+	}
+	pointer := at.Pointer
+	if whole == "file" { // which is a list: the message has the row already
+		_, inner, _ := strings.Cut(strings.TrimPrefix(string(pointer), "/"), "/")
+		if pointer = ""; inner != "" {
+			pointer = jsontext.Pointer("/" + inner)
+		}
+	}
+	if pointer == "" {
+		return fmt.Errorf("%w: %w", ErrFormat, at.Err)
+	}
+	return fmt.Errorf("%w: %w", ErrFormat, &strictjson.Error{Pointer: pointer, Offset: at.Offset, Err: at.Err})
 }
 
 // readJSONL reads one object a line; blank lines are skipped, but count.
@@ -157,7 +175,7 @@ func readRow(value []byte, n int) (row, error) {
 	}
 	var fields map[string]any
 	if err := json.Unmarshal(value, &fields, json.WithUnmarshalers(keepNumbers)); err != nil {
-		return row{}, fmt.Errorf("row %d: %w: %w", n, ErrFormat, err)
+		return row{}, fmt.Errorf("row %d: %w", n, jsonError(err, "line")) // in a list, it was read as JSON before
 	}
 	maps.DeleteFunc(fields, unread)
 	return row{n: n, fields: fields}, nil

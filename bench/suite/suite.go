@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"afctl/flow"
 )
@@ -97,10 +98,14 @@ func (r Reader) Named(name, dir string) (*Suite, error) {
 		switch {
 		case err == nil && info.Mode().IsRegular():
 			return r.load(name, path)
-		case err != nil && !errors.Is(err, fs.ErrNotExist):
+		case err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR):
 			return nil, fmt.Errorf("suite %s: %w", name, err)
 		}
 		tried = append(tried, name+tail)
+	}
+	if info, err := os.Stat(filepath.Join(dir, name)); err == nil && !info.IsDir() {
+		return nil, fmt.Errorf("suite: found the file %s, whose name tells no format, expected one that ends in %s: rename it",
+			filepath.Join(dir, name), strings.Join(extensions, ", "))
 	}
 	return nil, fmt.Errorf("suite %s: %w in folder %s; looked for %s (the suite gym is built in)", name, fs.ErrNotExist, dir, strings.Join(tried, ", "))
 }

@@ -300,9 +300,9 @@ func TestFaultyFiles(t *testing.T) {
 		{"not an object", ".json", `[1]`, "row 1: unusable rows: found a number, expected an object", ErrFormat},
 		{"late byte order mark", ".jsonl", "{\"question\":\"q\",\"answer\":\"a\"}\n\ufeff{}", "row 2: unusable rows: found no JSON", ErrFormat},
 		{"only a byte order mark", ".jsonl", "\ufeff", "found no rows", ErrFormat},
-		{"duplicate key", ".json", `[{"question":"q","question":"r","answer":"a"}]`, "duplicate", ErrFormat},
-		{"duplicate key in a line", ".jsonl", `{"question":"q","question":"r","answer":"a"}`, "duplicate", ErrFormat},
-		{"duplicate key deep", ".json", `[{"question":"q","answer":"a","x":{"y":1,"y":2}}]`, "duplicate", ErrFormat},
+		{"duplicate key", ".json", `[{"question":"q","question":"r","answer":"a"}]`, "row 1: unusable rows: question: found twice, expected once", ErrFormat},
+		{"duplicate key in a line", ".jsonl", `{"question":"q","question":"r","answer":"a"}`, "row 1: unusable rows: question: found twice, expected once", ErrFormat},
+		{"duplicate key deep", ".json", `[{"question":"q","answer":"a","x":{"y":1,"y":2}}]`, "row 1: unusable rows: x.y: found twice, expected once", ErrFormat},
 		{"invalid UTF-8", ".json", "[{\"question\":\"\xff\",\"answer\":\"a\"}]", "UTF-8", ErrFormat},
 		{"wrong case", ".json", `[{"Question":"q","answer":"a"}]`, `found key "Question", expected "question"`, ErrFormat},
 		{"another case, another value", ".json", `[{"Answer":"b","question":"q","answer":"a"}]`, `found key "Answer" with another value than "answer"`, ErrFormat},
@@ -330,7 +330,9 @@ func TestFaultyFiles(t *testing.T) {
 		{"unfit scorer", ".json", `[{"question":"q","answer":"maybe","scorer":"yesno"}]`, "expected yes or no", ErrFormat},
 		{"game of words", ".json", `[{"question":["one"],"answer":"a"}]`, "question[0]", ErrFormat},
 		{"row named", ".json", `[{"question":"q","answer":"a"},{"question":"r","answer":""}]`, "row 2: answer", ErrFormat},
-		{"line named", ".jsonl", "{\"question\":\"q\",\"answer\":\"a\"}\n\n{\"question\"", "row 3", ErrFormat},
+		{"line named", ".jsonl", "{\"question\":\"q\",\"answer\":\"a\"}\n\n{\"question\"", "row 3: unusable rows: the line ends within a value: it is cut off", ErrFormat},
+		{"no JSON", ".json", `[{"question":"q","answer":a}]`, "row 1: unusable rows: answer: not JSON: invalid character 'a'", ErrFormat},
+		{"no JSON in a line", ".jsonl", `{"question":"q","answer":a}`, "row 1: unusable rows: answer: not JSON: invalid character 'a'", ErrFormat},
 		{"same content", ".json", `[{"question":"q","answer":"a"},{"question":"r","answer":"a"},{"question":"q","answer":"a"}]`, "in rows 1, 3", ErrDuplicate},
 		{"same id", ".json", `[{"pid":7,"question":"q","answer":"a"},{"pid":"7","question":"r","answer":"a"}]`, "id 7 in rows 1, 2", ErrDuplicate},
 		{"extension", ".csv", "question,answer\n", `extension ".csv"`, ErrFormat},
@@ -386,13 +388,28 @@ func TestByteOrderMark(t *testing.T) {
 	}
 }
 
-func TestPipeIsRefused(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "s.json")
-	if err := syscall.Mkfifo(path, 0o600); err != nil {
+func TestIrregularFilesAreRefused(t *testing.T) {
+	dir := t.TempDir()
+	pipe, folder := filepath.Join(dir, "pipe.json"), filepath.Join(dir, "folder.json")
+	if err := errors.Join(syscall.Mkfifo(pipe, 0o600), os.Mkdir(folder, 0o700)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := plainReader.Load(path); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "regular file") {
-		t.Errorf("%v", err)
+	for path, want := range map[string]string{pipe: "found a named pipe, expected a regular file", folder: "found a folder, expected a regular file"} {
+		if _, err := plainReader.Load(path); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, expected %q", err, want)
+		}
+	}
+}
+
+// A file's name tells its format: one that does not is named, with those that would.
+func TestFileWithoutExtension(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "t"), []byte("[]"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := "found the file " + filepath.Join(dir, "t") + ", whose name tells no format, expected one that ends in .json, .jsonl, .ndjson, .parquet"
+	if _, err := plainReader.Named("t", dir); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, expected %q", err, want)
 	}
 }
 
