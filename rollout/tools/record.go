@@ -172,14 +172,17 @@ func (r *Recorder) record(key string, e entry) (rollout.Result, error) {
 // Replayer answers calls from a record. It is safe for concurrent use.
 type Replayer struct{ known map[string]entry }
 
-// NewReplayer reads a record.
+// NewReplayer reads a record, which has its first line at least.
 func NewReplayer(path string) (*Replayer, error) {
 	f, err := ckpt.OpenRegular(path)
 	if err != nil {
 		return nil, fmt.Errorf("tool record: %w", err)
 	}
 	defer f.Close()
-	known, _, err := readRecord(path, f)
+	known, whole, err := readRecord(path, f)
+	if err == nil && whole <= int64(len(recordHead)) {
+		err = fmt.Errorf("%s: found no whole line, expected %s, with which a record begins: record into it first", path, recordHead)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("tool record: %w", err)
 	}

@@ -182,9 +182,10 @@ func TestRecordFaults(t *testing.T) {
 	} {
 		write(other)
 		read := second(NewReplayer(path))
+		unread := want == "" || !strings.Contains(other, "\n") // what has no whole line can be gone on with, but not replayed
 		rec, err := NewRecorder(path)
 		content, _ := os.ReadFile(path)
-		if want == "" && (err == nil || read == nil || string(content) != other) || want != "" && (err != nil || read != nil || string(content) != want) {
+		if want == "" && (err == nil || string(content) != other) || want != "" && (err != nil || string(content) != want) || unread != (read != nil) {
 			t.Errorf("%q: %v, %v, and %q is left", other, read, err, content)
 		}
 		if err == nil {
