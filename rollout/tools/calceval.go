@@ -24,6 +24,8 @@ func calculate(ctx context.Context, expression string) (quantity, error) {
 	}
 	if t := p.next(); t.number != nil {
 		return v, unreadable(t.at, "a number without an operator before it")
+	} else if t.name == "," {
+		return v, unreadable(t.at, unexpectedComma)
 	} else if t.name != "" {
 		return v, unreadable(t.at, "%q is not expected here", t.name)
 	}
@@ -239,6 +241,8 @@ func (p *parser) primary() (quantity, error) {
 	switch {
 	case t.number != nil:
 		return bounded(quantity{r: t.number})
+	case t.name == "round" && p.next().name == "(":
+		return p.round()
 	case f != nil:
 		v, err := p.primary()
 		if err == nil {
@@ -247,15 +251,61 @@ func (p *parser) primary() (quantity, error) {
 		return v, err
 	case t.name == "(":
 		v, err := p.sum()
-		if end := p.next(); err == nil && end.name != ")" {
-			return v, unreadable(end.at, "expected a closing bracket")
+		if err == nil {
+			err = p.closing()
 		}
-		p.advance()
 		return v, err
 	case t.name == "":
 		return quantity{}, unreadable(t.at, "the expression ends, expected a number")
 	}
 	return quantity{}, unreadable(t.at, "%q is not expected here, expected a number", t.name)
+}
+
+const unexpectedComma = "a comma is not expected here: thousands are in groups of three, and round alone takes a second argument, as in round(2.345, 2)"
+
+func (p *parser) closing() error {
+	switch end := p.next(); end.name {
+	case ")":
+		p.advance()
+		return nil
+	case ",":
+		return unreadable(end.at, unexpectedComma)
+	default:
+		return unreadable(end.at, "expected a closing bracket")
+	}
+}
+
+// round reads the arguments of round, in brackets: a number, and maybe how many decimals are kept.
+func (p *parser) round() (quantity, error) {
+	p.advance()
+	v, err := p.sum()
+	if err != nil {
+		return v, err
+	}
+	scale := big.NewRat(1, 1)
+	if comma := p.next(); comma.name == "," {
+		p.advance()
+		digits, err := p.sum()
+		if err != nil {
+			return v, err
+		}
+		most := big.NewRat(maxDigits, 1)
+		if digits.approx || !digits.r.IsInt() || new(big.Rat).Abs(digits.r).Cmp(most) > 0 {
+			return v, unreadable(comma.at, "round to %s decimals, expected an integer from -%d to %d", brief(digits.r.RatString()), maxDigits, maxDigits)
+		}
+		ten, err := raise(quantity{r: big.NewRat(10, 1)}, digits.r.Num())
+		if err != nil {
+			return v, err
+		}
+		scale = ten.r
+	}
+	if err := p.closing(); err != nil {
+		return v, err
+	}
+	if v, err = functions["round"](quantity{new(big.Rat).Mul(v.r, scale), v.approx}); err != nil {
+		return v, err
+	}
+	return bounded(quantity{v.r.Quo(v.r, scale), v.approx})
 }
 
 // functions of one argument, written before it.

@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 
 	"afctl/rollout"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // token is a number, an exponent in superscript, or an operator or function by its plain name; at the end of the
@@ -29,6 +31,7 @@ var (
 	// Zero times something is no product that anyone writes like this.
 	hexadecimal = regexp.MustCompile(`^0[xX][0-9a-fA-F]+`)
 	superscript = regexp.MustCompile(`^[⁺⁻]?[⁰¹²³⁴-⁹]+`)
+	vulgar      = regexp.MustCompile(`^(\d+)⁄(\d+)$`) // what ½ is folded to
 )
 
 // raised writes a superscript on the line.
@@ -36,26 +39,53 @@ var raised = strings.NewReplacer("⁰", "0", "¹", "1", "²", "2", "³", "3", "�
 
 // signs are the characters that stand for an operator.
 var signs = map[rune]string{
-	'+': "+", '-': "-", '−': "-", '–': "-", '*': "*", '×': "*", '·': "*", '⋅': "*", '∙': "*", '/': "/", '÷': "/", '∕': "/",
+	'+': "+", '-': "-", '−': "-", '–': "-", '*': "*", '×': "*", '·': "*", '⋅': "*", '∙': "*", '/': "/", '÷': "/", '∕': "/", '⁄': "/",
 	'^': "^", '!': "!", '%': "%", '(': "(", ')': ")", '[': "(", ']': ")", '√': "sqrt",
 }
 
-// names are the words that mean something; x between numbers is a times sign.
+// names are the words that mean something, in any case; x between numbers is a times sign.
 var names = map[string]string{
-	"sqrt": "sqrt", "abs": "abs", "floor": "floor", "ceil": "ceil", "round": "round", "mod": "mod", "of": "*", "x": "*", "X": "*",
+	"sqrt": "sqrt", "abs": "abs", "floor": "floor", "ceil": "ceil", "round": "round", "mod": "mod", "of": "*", "x": "*",
 }
 
 func unreadable(at int, format string, a ...any) error {
 	return fail(rollout.KindBadArgs, fmt.Sprintf("at character %d: ", at+1)+fmt.Sprintf(format, a...))
 }
 
+// plainForm is a character of another width or style as it is usually written: ３ is 3. What is raised or lowered keeps its meaning, and its form.
+func plainForm(c rune) rune {
+	if c < utf8.RuneSelf || superscript.MatchString(string(c)) || c >= '⁰' && c <= '₟' {
+		return c
+	}
+	folded := norm.NFKC.String(string(c))
+	if one, size := utf8.DecodeRuneInString(folded); size == len(folded) {
+		return one
+	}
+	return c
+}
+
+// vulgarFraction is the value of a character such as ½, nil of others.
+func vulgarFraction(c rune) *big.Rat {
+	if c < utf8.RuneSelf {
+		return nil
+	}
+	m := vulgar.FindStringSubmatch(norm.NFKC.String(string(c)))
+	if m == nil {
+		return nil
+	}
+	r, _ := new(big.Rat).SetString(m[1] + "/" + m[2])
+	return r
+}
+
 // lex cuts an expression into tokens.
 func lex(s string) ([]token, error) {
+	s = strings.Map(plainForm, s)
 	s = strings.TrimSpace(strings.TrimRight(strings.TrimSpace(s), "=? "))
 	var out []token
 	at, apart := 0, false
+	whole := false // the token before is a number of digits alone
 	put := func(t token) {
-		t.at, t.apart, apart = at, apart, false
+		t.at, t.apart, apart, whole = at, apart, false, false
 		out = append(out, t)
 	}
 	take := func(n int) {
@@ -74,7 +104,16 @@ func lex(s string) ([]token, error) {
 				return nil, err
 			}
 			put(token{number: number})
+			whole = !strings.ContainsAny(s[:n], ".eE")
 			take(n)
+		case vulgarFraction(c) != nil:
+			if part := vulgarFraction(c); whole { // 1½
+				last := &out[len(out)-1]
+				last.number, whole = part.Add(last.number, part), false
+			} else {
+				put(token{number: part})
+			}
+			take(size)
 		case strings.HasPrefix(s, "**"):
 			put(token{name: "^"})
 			take(2)
@@ -87,12 +126,15 @@ func lex(s string) ([]token, error) {
 		case signs[c] != "":
 			put(token{name: signs[c]})
 			take(size)
+		case c == ',':
+			put(token{name: ","})
+			take(size)
 		case unicode.IsLetter(c):
 			n := strings.IndexFunc(s, func(c rune) bool { return !unicode.IsLetter(c) })
 			if n < 0 {
 				n = len(s)
 			}
-			name := names[s[:n]]
+			name := names[strings.ToLower(s[:n])]
 			if name == "" {
 				return nil, unreadable(at, "%q means nothing here: expected numbers, + - * / ^, brackets, sqrt, abs, floor, ceil, round or mod", brief(s[:n]))
 			}
@@ -119,8 +161,10 @@ func lexNumber(s string, at int) (*big.Rat, int, error) {
 		return nil, 0, unreadable(at, "a point without digits")
 	}
 	rest := s[len(text):]
-	if strings.HasPrefix(rest, ",") || strings.HasPrefix(rest, ".") || grouped.MatchString(text) && rest != "" && '0' <= rest[0] && rest[0] <= '9' {
-		return nil, 0, unreadable(at, "%s is no number: expected decimals after one point, thousands in groups of three", brief(text+rest[:1]))
+	// A comma parts two arguments where it cannot be one of a number: before a space, or behind decimals.
+	comma := strings.HasPrefix(rest, ",") && !strings.Contains(text, ".") && len(rest) > 1 && '0' <= rest[1] && rest[1] <= '9'
+	if comma || strings.HasPrefix(rest, ".") || grouped.MatchString(text) && rest != "" && '0' <= rest[0] && rest[0] <= '9' {
+		return nil, 0, unreadable(at, "%s is no number: expected decimals after one point, thousands in groups of three, a space before the digits of round", brief(text+rest[:1]))
 	}
 	n := len(text)
 	plain := strings.NewReplacer(",", "", "_", "").Replace(text)

@@ -27,9 +27,11 @@ const NameCalculator = "Calculator"
 //	postfix = primary { "!" | "%" | superscript }        50% = 1/2, 10²³ = 10^23, 10⁻³ = 1/1000
 //	primary = number | "(" sum ")" | function "(" sum ")" | "√" primary
 //
-// Functions are sqrt, abs, floor, ceil and round (half away from zero). Other signs for the same: × · ⋅ x for "*"; ÷ for
+// Functions are sqrt, abs, floor, ceil and round (half away from zero, to as many decimals as a second argument says, as in round(2.345, 2)), in any
+// case. Other signs for the same: × · ⋅ x for "*"; ÷ for
 // "/"; − – for "-"; ** for "^"; "%" between two operands is mod, whose result has the sign of the divisor (before a sign
-// the space around it decides, see parser.percent). Numbers have decimals and exponents (1.5e6), and thousands in groups of three (1,234,567 or 1_234_567). An "=" at the end is
+// the space around it decides, see parser.percent). Numbers have decimals and exponents (1.5e6), and thousands in groups of three (1,234,567 or 1_234_567); ½ is 1/2, 1½ is 3/2, and
+// characters of another width count as the usual ones. An "=" at the end is
 // ignored.
 //
 // Exponents are integers. Results are exact: an integer, a decimal that ends, or else a fraction and its first 12 digits, which stand alone where it is too

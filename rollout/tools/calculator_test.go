@@ -48,7 +48,11 @@ func TestCalculator(t *testing.T) {
 		"1001!": "too_large", "99999999999999999999!": "too_large", "1000!": "too_large", "1e9999": "too_large", "1e-9999": "too_large", "10^1000": "too_large", "(1+0.07/12)^(12*30)": "≈ 8.11649747536", "10^999": "1" + strings.Repeat("0", 999),
 		"sqrt(-1)": "undefined", "4^(1/2)": "undefined", "(1/2)!": "undefined", "(-3)!": "undefined", "2^sqrt(2)": "undefined",
 		"2(3)": "bad_args", "2 3": "bad_args", "": "bad_args", "()": "bad_args", "(1": "bad_args", "1)": "bad_args", "1 +": "bad_args", "* 2": "bad_args", "1.5.2": "bad_args", ".": "bad_args",
-		"x = 3": "bad_args", "pi": "bad_args", "3 > 2": "bad_args", "1; 2": "bad_args", "__import__('os')": "bad_args", "2e": "bad_args", "½": "bad_args", "{1}": "bad_args",
+		"3⁄4": "0.75", "３＋４": "7", "（１，２３４．５％）": "12.345", "½": "0.5", "1½": "1.5", "1 ½ * 2": "3", "-1½": "-1.5", "1½²": "2.25", "2^½": "undefined", "½5": "bad_args", "1.5½": "bad_args", "1e2½": "bad_args", "½½": "bad_args", "1½½": "bad_args", "2²½": "bad_args",
+		"𝟑+x₂": "bad_args", "5₂": "bad_args", "Sqrt(16)": "4", "SQRT 16": "4", "Round(2.5) MOD 2": "1", "50% OF 8": "4", "3 X 4": "12",
+		"round(3.14159, 2)": "3.14", "round(3.14159,2)": "3.14", "round(2.345, 2)": "2.35", "round(-2.345, 2)": "-2.35", "round(1,234.5, -2)": "1200", "round((2/3) , 3)": "0.667", "round(sqrt(2), 3)": "≈ 1.414", "2 * round(1.26, 1)^2": "3.38", "round(50%, 0)": "1",
+		"round(12,5)": "bad_args", "round(1.5, 0.5)": "bad_args", "round(1.5, 1001)": "bad_args", "round(1.5, sqrt(2))": "bad_args", "round(1.5, 2, 3)": "bad_args", "round(1.5,)": "bad_args", "round(, 2)": "bad_args", "sqrt(4, 2)": "bad_args", "1, 2": "bad_args",
+		"x = 3": "bad_args", "pi": "bad_args", "3 > 2": "bad_args", "1; 2": "bad_args", "__import__('os')": "bad_args", "2e": "bad_args", "{1}": "bad_args",
 		strings.Repeat("(", 500) + "1" + strings.Repeat(")", 500): "bad_args", strings.Repeat("-", 1000) + "1": "bad_args", strings.Repeat("1+", 1500) + "1": "bad_args",
 	} {
 		got, err := compute(t, expression)
@@ -72,6 +76,18 @@ func TestCalculatorHexadecimal(t *testing.T) {
 	_, err := compute(t, "1 + 0x1F")
 	if err == nil || !strings.Contains(err.Error(), "0x1F looks hexadecimal") || !strings.Contains(err.Error(), "character 5") {
 		t.Errorf("%v", err)
+	}
+}
+
+// A second argument where none is taken is told from a number that is badly written.
+func TestCalculatorArguments(t *testing.T) {
+	for expression, want := range map[string]string{
+		"sqrt(4, 2)": "at character 7: a comma is not expected here", "3.5, 2": "round alone takes a second argument", "round(12,5)": "12, is no number: expected decimals after one point",
+		"round(1.5, 0.5)": "round to 1/2 decimals, expected an integer from -1000 to 1000",
+	} {
+		if _, err := compute(t, expression); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, expected %q", expression, err, want)
+		}
 	}
 }
 
