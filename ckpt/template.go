@@ -162,6 +162,9 @@ func newTemplate(source string) (*exec.Template, error) {
 		filters[missingName+" "+name] = orMissingEnd(filters[name])
 	}
 	maps.Copy(filters, ownMethods)
+	for _, sign := range operators {
+		filters[operatorName+sign] = operatorFilter(sign)
+	}
 	tests := exec.NewTestSet(maps.Clone(missingTests)).Update(builtins.Tests)
 	if err := tests.Replace("sequence", testSequence); err != nil {
 		return nil, err
@@ -212,7 +215,7 @@ func innermost(err error) error {
 
 var (
 	atLine    = regexp.MustCompile(`at line ([0-9]+): `)
-	ownFilter = regexp.MustCompile(`(?s)^.*invalid call to filter '(?:\.[a-z]+|[^']* [^']*|\*|for)': `)
+	ownFilter = regexp.MustCompile(`(?s)^.*invalid call to filter '(?:\.[a-z]+|[^']* [^']*|for)': `)
 )
 
 // guard turns a panic of the template library, which templates from outside may find a way to, and an excess into an error.

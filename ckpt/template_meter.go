@@ -122,7 +122,7 @@ func through(filter string, e nodes.Expression, args []nodes.Expression, kwargs 
 func makesValue(node any) bool {
 	switch n := node.(type) {
 	case *nodes.BinaryExpression:
-		return n.Operator.Token.Type == tokens.Tilde || n.Operator.Token.Type == tokens.Addition || n.Operator.Token.Type == tokens.Multiply
+		return n.Operator.Token.Type == tokens.Tilde
 	case *nodes.List, *nodes.Tuple, *nodes.Dict, *nodes.GetSlice, *nodes.Call:
 		return true
 	}
@@ -134,9 +134,7 @@ func meterInside(node any) error {
 	asksForMissing(node)
 	switch n := node.(type) {
 	case *nodes.BinaryExpression:
-		if n.Operator.Token.Type == tokens.Multiply {
-			n.Left = through("*", n.Left, []nodes.Expression{n.Right}, nil)
-		}
+		return checkOperands(n)
 	case *nodes.Call:
 		if method, ok := n.Func.(*nodes.GetAttribute); ok { // looked up on a value that the library then evaluates again
 			switch name := "." + method.Attribute; {
@@ -180,7 +178,7 @@ func meteredFilters(filters map[string]exec.FilterFunction) map[string]exec.Filt
 	for name, f := range filters {
 		add(name, f)
 	}
-	metered[itemName], metered[missingName], metered[defaultName] = filterItem, filterMissing, filterDefault // these make no values
+	metered[itemName], metered[missingName], metered[defaultName], metered[printedName] = filterItem, filterMissing, filterDefault, filterPrinted // these make no values
 	return metered
 }
 
@@ -198,15 +196,10 @@ func (a arguments) at(i int, name string) *exec.Value {
 
 // growths bounds from above the bytes that an operator, a filter or, after a dot, a method makes, where they may be many times those of what it is given.
 var growths = map[string]func(in *exec.Value, args arguments) float64{
-	valueName: func(*exec.Value, arguments) float64 { return 0 },
-	"for":     func(in *exec.Value, _ arguments) float64 { return itemBytes * float64(in.Len()) },
-	"*": func(in *exec.Value, args arguments) float64 {
-		if !in.IsString() {
-			return 0
-		}
-		return float64(len(in.String())) * float64(args.at(0, "").Integer())
-	},
-	"center": growsToWidth, ".center": growsToWidth, ".ljust": growsToWidth, ".rjust": growsToWidth, ".zfill": growsToWidth,
+	valueName:          func(*exec.Value, arguments) float64 { return 0 },
+	"for":              func(in *exec.Value, _ arguments) float64 { return itemBytes * float64(in.Len()) },
+	operatorName + "*": growsByTimes,
+	"center":           growsToWidth, ".center": growsToWidth, ".ljust": growsToWidth, ".rjust": growsToWidth, ".zfill": growsToWidth,
 	"batch": func(in *exec.Value, args arguments) float64 {
 		return charBytes * max(float64(args.at(0, "linecount").Integer()), float64(in.Len()))
 	},

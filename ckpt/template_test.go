@@ -180,10 +180,36 @@ func TestChatTemplateErrorText(t *testing.T) {
 		"{{ [1].split() }}":                                    `line 2: split: a method of a text, not of "[1]"`,
 		"{% set x = 'a'.replace('b') %}":                       `line 2: replace: no argument new`,
 		"{{ 'a'.replace(old='a', new='b', times=1) }}":         `line 2: replace: found an argument of another name, expected old, new, count`,
+		"{% if true %}\n{{ 1 / 0 }}{% endif %}":                `line 3: operator /: division by zero`,
+		"{{ 1 % (1 - 1) }}":                                    `line 2: operator %: division by zero`,
+		"{{ 1.5 // 0 }}":                                       `line 2: operator //: division by zero`,
+		"{{ 0 ** -1 }}":                                        `line 2: operator **: division by zero`,
+		"{{ 2 ** 64 }}":                                        `line 2: operator **: not supported: an integer of more than 64 bits`,
+		"{{ 9223372036854775807 + 1 }}":                        `line 2: operator +: not supported: an integer of more than 64 bits`,
+		"{{ (-8) ** 0.5 }}":                                    `line 2: operator **: not supported: a result that is no number, or too large`,
+		"{{ nothing + 1 }}":                                    `line 2: operator +: found none and a number, expected two that it can take`,
+		"{{ 'a' + 1 }}":                                        `line 2: operator +: found a text and a number, expected two that it can take`,
+		"{{ 'a' < 1 }}":                                        `line 2: operator <: found a text and a number, expected two that it can take`,
+		"{{ messages[0].content % 3 }}":                        `line 2: operator %: not supported: of a text: write it with ~, or with the filter format`,
 	} {
 		_, err := ParseChatTemplate("t.jinja", "{% for m in messages %}{{ m.content }}{% endfor %}\n"+source, nil)
 		if want = "t.jinja: chat template: render chat template: " + want; err == nil || err.Error() != want {
 			t.Errorf("%s: %v, expected %s", source, err, want)
+		}
+	}
+}
+
+// What the library would read in another way is refused when it is parsed, even where no chat comes by.
+func TestChatTemplateOperatorsRefused(t *testing.T) {
+	for source, want := range map[string]string{
+		"{{ '%s' % 3 }}":                   "line 3: operator %: of a text",
+		"{{ 'turn %d, %s' % (1, 'a') }}":   "line 3: operator %: of a text",
+		"{{ 3 > 2 > 1 }}":                  "line 3: operator >: behind another comparison",
+		"{% if 1 == 1 <= 2 %}a{% endif %}": "line 3: operator <=: behind another comparison",
+	} {
+		_, err := ParseChatTemplate("t.jinja", "{% for m in messages %}{{ m.content }}{% endfor %}\n{% if false %}\n"+source+"{% endif %}", nil)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, expected %q", source, err, want)
 		}
 	}
 }
@@ -202,6 +228,8 @@ func hungryTemplates() map[string]string {
 		"plus":              again("{% set a = a + a %}"),
 		"many operands":     all + "{{ a" + strings.Repeat(" ~ a", 150) + " }}",
 		"times":             all + "{{ 'a' * 100000000000 }}",
+		"list times":        all + "{{ l * 100000000000 }}",
+		"times text":        all + "{{ 100000000000 * 'a' }}",
 		"times times":       all + "{{ 'a' * 10000 * 10000 * 10000 }}",
 		"center":            all + "{{ 'x' | center(100000000000) }}",
 		"map center":        all + "{{ range(60000) | map('center', 60000) | list }}",

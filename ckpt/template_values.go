@@ -26,6 +26,14 @@ const (
 // replacement is the expression to stand for one that the library would evaluate in its own way, nil if there is none.
 func replacement(node any) nodes.Expression {
 	switch n := node.(type) {
+	case *nodes.Name:
+		if n.Name.Val == "none" { // a name to the library
+			return &nodes.None{Location: n.Name}
+		}
+	case *nodes.BinaryExpression:
+		if sign := operators[n.Operator.Token.Type]; sign != "" {
+			return through(operatorName+sign, n.Left, []nodes.Expression{n.Right}, nil)
+		}
 	case *nodes.GetItem:
 		if n.Arg != nil {
 			return through(itemName, n.Node, []nodes.Expression{n.Arg}, nil)
@@ -111,9 +119,17 @@ func characterAt(m *meter, s string, i int) string {
 // missing is the value of a name, an attribute or an item that is not there, seen by the tests and the filter that ask for it only.
 type missing struct{}
 
-// asksForMissing rewrites "x is defined", "x is none" and "x | default" so that they tell what is not there from what is none.
+// asksForMissing rewrites "x is defined", "x is none", "x == none", "x | default" and what is printed so that they tell what is not there from what
+// is none.
 func asksForMissing(node any) {
 	switch n := node.(type) {
+	case *nodes.Output:
+		n.Expression = printed(n.Expression)
+		if n.Alternative != nil {
+			n.Alternative = printed(n.Alternative)
+		}
+	case *nodes.BinaryExpression:
+		asksOperands(n)
 	case *nodes.TestExpression:
 		if test := missingName + " " + n.Test.Name; missingTests[test] != nil {
 			if e := orMissing(n.Expression); e != nil {
@@ -121,6 +137,9 @@ func asksForMissing(node any) {
 			}
 		}
 	case *nodes.FilteredExpression:
+		if first := n.Filters[0].Name; methodFilters[first] != "" || first == "string" {
+			n.Expression = printed(n.Expression)
+		}
 		for i, filter := range n.Filters {
 			if filter.Name != "default" && filter.Name != "d" {
 				continue
@@ -134,12 +153,30 @@ func asksForMissing(node any) {
 	}
 }
 
-// orMissing is a name, an attribute, an item or an end of a list, missing if it is not there; nil for other expressions.
+func asksOperands(n *nodes.BinaryExpression) {
+	switch n.Operator.Token.Type {
+	case tokens.Tilde:
+		n.Left, n.Right = printed(n.Left), printed(n.Right)
+	case tokens.Equals, tokens.Ne:
+		_, noneLeft := n.Left.(*nodes.None)
+		_, noneRight := n.Right.(*nodes.None)
+		if e := orMissing(n.Left); noneRight && e != nil {
+			n.Left = e
+		}
+		if e := orMissing(n.Right); noneLeft && e != nil {
+			n.Right = e
+		}
+	}
+}
+
+// orMissing is a name, an attribute, an item or an end of a list, missing if it is not there, and none itself; nil for other expressions.
 func orMissing(e nodes.Expression) nodes.Expression {
 	literal := func(at *tokens.Token, s string) []nodes.Expression {
 		return []nodes.Expression{&nodes.String{Location: at, Val: s}}
 	}
 	switch n := e.(type) {
+	case *nodes.None:
+		return n
 	case *nodes.Name:
 		return through(missingName, &nodes.None{Location: n.Name}, literal(n.Name, n.Name.Val), nil)
 	case *nodes.GetAttribute:

@@ -100,6 +100,12 @@ snippets = [
     # texts
     "[{{ '\x1f a\x1c' | trim }}]{{ 'xax' | trim('x') }}{{ ' a ' | trim(chars=none) }}{{ nothing | trim }}{{ true | lower }}{{ 'straße' | upper }}{{ 'ΑΣ' | lower }}{{ 'ǆA' | capitalize }}{{ [' a', 'b '] | map('trim') | join }}{% filter trim %} a\x1f {% endfilter %}",
     "{{ 'a' is sequence }}{{ [] is sequence }}{{ {} is sequence }}{{ 1 is sequence }}{% if messages[0].content is sequence and messages[0].content is not string %}parts{% else %}text{% endif %}",
+    # operators, and what none is
+    "{{ -7 // 2 }} {{ -7 % 3 }} {{ 7.5 // 2 }} {{ 7.5 % 2 }} {{ -7.5 % 2 }} {{ 10 // -3 }} {{ 10 % -3 }} {{ 5 % 5.0 }} {{ 7.0 // 0.1 }} {{ 2 ** 3 }} {{ 2 ** -1 }} {{ -2 ** 2 }} {{ 2 ** 0.5 }} {{ 6 / 2 }} {{ 3 - 1.5 }}",
+    "{{ true + 1 }}{{ true * 3 }} {{ 3 * 'ab' }}{{ 'ab' * -1 }}{{ [1] * 2 }}{{ 2 * [1] }}{{ [1] + ['a'] }} {{ 1 < 1.5 }}{{ 'a' < 'b' }}{{ 2 >= 2 }}{{ true > 0 }}{{ 'b' <= 'a' }}{% for m in messages %}{{ (m.role == 'user') != (loop.index0 % 2 == 0) }}{% endfor %}",
+    "{{ none }} {{ none is none }}{{ none is not none }}{{ none is defined }}{{ none is undefined }}{{ (none) is none }} {{ nothing }} {{ messages[0].foo }} {{ messages[0]['foo'] }} {{ messages[0].get('foo') }} {{ {'a': none}.a }} {{ {'a': none}['a'] }} {{ [] | first }} {{ [none] | first }}",
+    "{{ none ~ 'a' }}{{ 'a' ~ none }}{{ nothing ~ 'a' }} {{ nothing == none }}{{ none != nothing }}{{ none == none }} {{ none | default('a') }}{{ nothing | default(none) }} {{ none | string }}{{ none | upper }}{{ nothing | upper }} {{ tools }} {{ none or 'a' }}",
+    "{% set x = none %}{{ x }} {{ x is none }}{{ x == none }}{% set ns = namespace(a=none) %}{{ ns.a }} {{ ns.b }} {% for i in [none, 1] %}{{ i }}{% endfor %} {% for i in [1, 2] %}{{ loop.previtem }}{% endfor %} {{ none if true else 1 }} {{ 1 if false }}",
 ]
 prefix = "{% for m in messages %}{{ m.content }}{% endfor %}|\n"
 messages = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "<think>a</think>b"}]
