@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -293,10 +295,30 @@ func checkPlain(t *testing.T, wants map[string]string) {
 	}
 }
 
-// Unbalanced markup is read once: a megabyte of it takes no longer than a megabyte of text.
+// Unbalanced markup is read once: four times as much takes about four times as long, where a pass that goes over the rest for each piece takes sixteen.
 func TestPlainIsLinear(t *testing.T) {
+	const small, factor = 48 << 10, 4
+	least := func(text string) time.Duration {
+		best := time.Duration(math.MaxInt64)
+		for range 3 {
+			start := time.Now()
+			plain(text)
+			best = min(best, time.Since(start))
+		}
+		return best
+	}
 	for _, piece := range []string{"{{nowrap|", "{{nowrap|{{nowrap|{{nowrap|a}}}}}}", strings.Repeat("{{small|", 29) + strings.Repeat("}}", 29), "{{", "}}", "[[", "]]", "[[a|", "{|\n", "<ref>", "<", "<!--", "'", "[http://", "==", "== a ==\n", "&", "{{a|", "[[File:", "<ref ", "<ref></references>", "<ref></ref", "==<ref", "==<!--\n", "a<sup>", "1<sup>1", ":{|\n", "a{{b}}", "== {{small|a}} ==\n"} {
-		plain(strings.Repeat(piece, 1<<20/len(piece)))
+		text := strings.Repeat(piece, small/len(piece))
+		long := strings.Repeat(text, factor)
+		var one, four time.Duration
+		for range 5 { // a busy machine may be in the way for once
+			if one, four = least(text), least(long); four <= 2*factor*one {
+				break
+			}
+		}
+		if four > 2*factor*one {
+			t.Errorf("%.40q: %v for %d bytes, %v for %d", piece, one, len(text), four, len(long))
+		}
 	}
 }
 
