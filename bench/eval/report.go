@@ -116,7 +116,10 @@ func parseReport(name string, data []byte) (*Report, error) {
 // WriteTable writes the figures as plain text: a line per family and one for all, then tools, errors and failures.
 func (r *Report) WriteTable(w io.Writer) error {
 	all := &r.Summary.All
-	fmt.Fprintf(w, "%s: %d tasks", r.Suite, all.Tasks)
+	fmt.Fprintf(w, "%s: %d task", r.Suite, all.Tasks)
+	if all.Tasks != 1 {
+		fmt.Fprint(w, "s")
+	}
 	if r.Repeats > 1 {
 		fmt.Fprintf(w, ", %d repeats", r.Repeats)
 	}
@@ -127,18 +130,30 @@ func (r *Report) WriteTable(w io.Writer) error {
 	return writeSummary(w, &r.Summary)
 }
 
-// writeSummary writes the figures below WriteTable's first line.
+// writeSummary writes the figures below WriteTable's first line. Its first table is to fit a terminal of 80 columns.
 func writeSummary(w io.Writer, s *Summary) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "family\ttasks\taccuracy\t95 % interval\tturns\ttool errors\trepeated failures\tstuck\tseconds\ttokens\t")
+	fmt.Fprintln(t, "family\ttasks\taccuracy\t95 % interval\tturns\terrors\trepeated\tstuck\t")
 	line := func(name string, s *Stats) {
-		fmt.Fprintf(t, "%s\t%d\t%s\t%s - %s\t%.2f\t%s\t%s\t%s\t%.3f\t%.0f\t\n", name, s.Tasks, percent(s.Accuracy.Mean), percent(s.Accuracy.Low), percent(s.Accuracy.High),
-			s.Turns, percent(s.ErrorRate), percent(s.RepeatRate), percent(s.StuckRate), s.Seconds, s.PromptTokens+s.ActionTokens)
+		fmt.Fprintf(t, "%s\t%d\t%s\t%.1f - %s\t%.2f\t%s\t%s\t%s\t\n", name, s.Tasks, percent(s.Accuracy.Mean), 100*s.Accuracy.Low, percent(s.Accuracy.High),
+			s.Turns, percent(s.ErrorRate), percent(s.RepeatRate), percent(s.StuckRate))
 	}
 	for i := range s.Families {
 		line(s.Families[i].Name, &s.Families[i].Stats)
 	}
 	line("all", &s.All)
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprint(t, "\na solve's\tseconds\ttokens\t\n")
+	cost := func(name string, s *Stats) {
+		fmt.Fprintf(t, "%s\t%.3f\t%.0f\t\n", name, s.Seconds, s.PromptTokens+s.ActionTokens)
+	}
+	for i := range s.Families {
+		cost(s.Families[i].Name, &s.Families[i].Stats)
+	}
+	cost("all", &s.All)
 	if err := t.Flush(); err != nil {
 		return err
 	}

@@ -123,6 +123,16 @@ func TestSummaryAddsUp(t *testing.T) {
 
 func diff(a, b float64) float64 { return max(a-b, b-a) }
 
+// One task is no tasks.
+func TestTableOfOneTask(t *testing.T) {
+	for n, want := range map[int]string{1: "gym: 1 task\n", 2: "gym: 2 tasks\n"} {
+		var b strings.Builder
+		if err := (&Report{Suite: "gym", Repeats: 1, Summary: Summary{All: Stats{Tasks: n}}}).WriteTable(&b); err != nil || !strings.HasPrefix(b.String(), want) {
+			t.Errorf("%v, %.40q, expected %q", err, b.String(), want)
+		}
+	}
+}
+
 func TestTable(t *testing.T) {
 	tasks, ts := sample()
 	s := Summarize(tasks, ts)
@@ -130,10 +140,15 @@ func TestTable(t *testing.T) {
 	if err := writeSummary(&b, &s); err != nil {
 		t.Fatal(err)
 	}
-	want := `  family  tasks  accuracy     95 % interval  turns  tool errors  repeated failures   stuck  seconds  tokens
-    easy      1   100.0 %  20.7 % - 100.0 %   1.00        0.0 %              0.0 %   0.0 %    1.000      14
-    hard      3     0.0 %    0.0 % - 56.1 %   4.00       75.0 %             25.0 %  50.0 %    2.500       0
-     all      4    25.0 %    4.6 % - 69.9 %   3.00       66.7 %             22.2 %  33.3 %    2.000       5
+	want := `  family  tasks  accuracy   95 % interval  turns  errors  repeated   stuck
+    easy      1   100.0 %  20.7 - 100.0 %   1.00   0.0 %     0.0 %   0.0 %
+    hard      3     0.0 %    0.0 - 56.1 %   4.00  75.0 %    25.0 %  50.0 %
+     all      4    25.0 %    4.6 - 69.9 %   3.00  66.7 %    22.2 %  33.3 %
+
+  a solve's  seconds  tokens
+       easy    1.000      14
+       hard    2.500       0
+        all    2.000       5
 
   tool shares   Search  (unknown tool)  (unreadable plan)
          easy  100.0 %           0.0 %              0.0 %
