@@ -219,7 +219,7 @@ func TestPlain(t *testing.T) {
 		"__INHALTSVERZEICHNIS__a\n__ABSCHNITTE_NICHT_BEARBEITEN__b\n__目次__c": "a\nb\nc",
 		"the method __init__ and __len__":                                    "the method __init__ and __len__",
 		"== A ==\nx\n=== References ===\ny\n== B ==\nz":                      "## A\nx\n## B\nz",
-		"{x} {{{1}}} }} ]] '":                                                "{x} } '",
+		"{x} {{{1}}} }} ]] '":                                                "{x} '",
 		"==not a heading\n=":                                                 "==not a heading\n=",
 		"":                                                                   "",
 	} {
@@ -282,6 +282,34 @@ func TestPlainParts(t *testing.T) {
 		"i<n--> and <!-- gone -->b":                                              "i<n--> and b",
 		"x<blockquote>a</blockquote>b<hr>c<div>d</div>e<td>f</td>g<HR/>h":        "x a b c d e f g h",
 		"<b>a</b>b<span class=x>c</span>d<small>e</small>f<link rel=x>g":         "abcdefg",
+	})
+}
+
+// An apostrophe beside markup stays one, by MediaWiki's rule for lines that leave italics and bold open.
+func TestPlainApostrophes(t *testing.T) {
+	checkPlain(t, map[string]string{
+		"''Time'''s cover":          "Time's cover",
+		"l'''homme''":               "l'homme",
+		"'''L''''Étoile''":          "L'Étoile",
+		"'''a''' ''b''":             "a b",
+		"''''a''''":                 "'a'",
+		"'''''a'''b''":              "ab",
+		"'''''''a'''''":             "''a",
+		"''a''' b '''c''' d":        "a' b c d", // the first behind a word
+		"''a '''b '''c d'''e":       "a b c d'e",
+		"''dit '''l'''un l'''autre": "dit lun l'autre", // behind a single letter
+		"''a\n'''b":                 "a\nb",
+		"don't 'a' '''b'''":         "don't 'a' b",
+	})
+}
+
+// Words that a template is given under a name, and what stands for a parameter that it is not given.
+func TestPlainParameters(t *testing.T) {
+	checkPlain(t, map[string]string{
+		"{{lang|en|text=hello}} {{Quote|text=So ''it'' is.|author=A}} {{blockquote |1= a = b |source=x}}": "hello So it is. a = b",
+		"{{nowrap|1=x = 2}} {{lang|1=fr|2=mot}}":                                                          "x = 2 mot",
+		"{{{1|}}}x {{{name|''y''}}} {{nowrap|{{{1|a}}}}} {{{2}}}":                                         "x y a",
+		"{{unknown|{{{1|}}}}}z": "z",
 	})
 }
 

@@ -30,13 +30,19 @@ func templateText(inner string) (text string, known bool) {
 	var args []string
 	named := map[string]string{}
 	for _, a := range parts[1:] {
-		if key, value, ok := strings.Cut(a, "="); !ok {
-			args = append(args, strings.TrimSpace(unmarked(a, nil)))
-		} else if name == "val" {
-			named[strings.TrimSpace(key)] = strings.TrimSpace(unmarked(value, nil))
+		key, value, ok := strings.Cut(a, "=")
+		if !ok {
+			value = a
+		}
+		if key = strings.TrimSpace(key); !ok || key == strconv.Itoa(len(args)+1) { // {{nowrap|1=a = b}}
+			args = append(args, strings.TrimSpace(unmarked(value, nil)))
+		} else if name == "val" || key == "text" {
+			named[key] = strings.TrimSpace(unmarked(value, nil))
 		}
 	}
 	switch {
+	case named["text"] != "":
+		text = named["text"]
 	case name == "val":
 		text = value(args, named)
 	case len(args) > 0:

@@ -39,6 +39,8 @@ type wikitext struct {
 	// only its braces count: whatever else is opened there ends with it.
 	templates, tables, files, external int
 	templateAt                         int // where the outermost template began
+	// The runs of apostrophes up to quotesTo are known: loneBold is the place of the one that holds an apostrophe, -1 if none does.
+	quotesTo, loneBold int
 }
 
 // lowerASCII keeps every byte in its place.
@@ -89,11 +91,7 @@ func (w *wikitext) step() {
 			w.closeLink()
 		}
 	case '\'':
-		n := len(w.s[w.i:]) - len(strings.TrimLeft(w.s[w.i:min(len(w.s), w.i+8)], "'")) - len(w.s[min(len(w.s), w.i+8):])
-		if n == 1 {
-			w.emit("'")
-		}
-		w.i += n
+		w.quotes()
 	default:
 		next := strings.IndexAny(w.s[w.i+1:], "<{}[]'\n")
 		end := len(w.s)
@@ -166,6 +164,11 @@ func (w *wikitext) heading() bool {
 const maxLevel = 6
 
 func (w *wikitext) open() {
+	if m := parameter.FindStringSubmatch(w.s[w.i:min(len(w.s), w.i+maxTemplate)]); m != nil {
+		w.i += len(m[0])
+		w.emit(unmarked(m[1], w.spaces))
+		return
+	}
 	if !w.at("{{") {
 		w.emit("{")
 		w.i++
@@ -194,6 +197,9 @@ func (w *wikitext) closeBraces() {
 		w.template(inner)
 	}
 }
+
+// parameter is what a template is given under a name or number, which no page is: its group is what stands there then.
+var parameter = regexp.MustCompile(`^\{\{\{[^{}|\n]*(?:\|([^{}\n]*))?\}\}\}`)
 
 // template writes the text of a template, apart from the words and numbers around it: 3{{frac|1|2}} is not 31/2.
 func (w *wikitext) template(inner string) {
