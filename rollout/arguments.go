@@ -314,7 +314,7 @@ func literalValue(l *syntax.Literal) (any, error) {
 	case *big.Int: // beyond int64
 		return jsontext.Value(v.String()), nil
 	}
-	return nil, fmt.Errorf("literal %s is no argument", clip(l.Raw, 40))
+	return nil, fmt.Errorf("literal %s is no argument", clipBytes(l.Raw, 40))
 }
 
 func signed(e *syntax.UnaryExpr, names map[string]any) (any, error) {

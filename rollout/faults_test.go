@@ -139,7 +139,7 @@ func TestRetryKeepsSeed(t *testing.T) {
 // statusError is what a client of a server makes of an HTTP reply that is not a success: a *TransientError for 408, 425, 429 and 5xx (but
 // not 501 and 505, which no waiting mends), a plain error otherwise. Detail is what the server said.
 func statusError(status int, retryAfter time.Duration, detail string) error {
-	err := fmt.Errorf("HTTP status %d: %s", status, clip(detail, 300))
+	err := fmt.Errorf("HTTP status %d: %s", status, clipBytes(detail, 300))
 	switch {
 	case status == 501, status == 505:
 		return err

@@ -158,13 +158,13 @@ func cut(all []entry, aim int, count func(string) int) string {
 		if room <= 0 {
 			return mark(all)
 		}
-		newest.body = shorten(newest.body, newest.nBody, room, count)
+		newest.body = clipTokens(newest.body, newest.nBody, room, count)
 	}
 	return dropped + join(entries[gone:])
 }
 
-// shorten keeps the beginning of a text of n tokens so that it takes at most room, the mark included.
-func shorten(s string, n, room int, count func(string) int) string {
+// clipTokens keeps the beginning of a text of n tokens so that it takes at most room, the mark included.
+func clipTokens(s string, n, room int, count func(string) int) string {
 	for keep := len(s) * room / max(n, 1); keep > 0; keep = keep * 7 / 8 {
 		head := prefix(s, keep)
 		short := head + fmt.Sprintf(" [cut, %d more tokens]", max(n-count(head), 0))

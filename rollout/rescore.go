@@ -41,7 +41,7 @@ func (v *solve) fail(ctx context.Context, err error) {
 		return
 	}
 	v.t.Reward = nil
-	v.t.Failure, v.t.FailureDetail = kindOf(err, KindInternal), clip(err.Error(), 1000)
+	v.t.Failure, v.t.FailureDetail = kindOf(err, KindInternal), clipBytes(err.Error(), 1000)
 	if v.t.Failure == KindDeadline && ctx.Err() != nil {
 		v.t.Failure = KindCanceled // it was the caller's deadline
 	}

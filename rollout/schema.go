@@ -101,7 +101,7 @@ func explain(e *jsonschema.ValidationError) string {
 		parts = append(parts, where+e.ErrorKind.LocalizedString(english))
 	}
 	walk(e)
-	return clip(strings.Join(parts, "; "), 500)
+	return clipBytes(strings.Join(parts, "; "), 500)
 }
 
 // compactArgs is args without white space between its tokens; values are kept as they were written.

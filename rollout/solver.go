@@ -100,7 +100,7 @@ func (v *solve) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	v.t.Answer = lastOf(answer, o.MaxResult)
+	v.t.Answer = lastBytes(answer, o.MaxResult)
 	return v.grade(ctx)
 }
 
@@ -129,7 +129,7 @@ func (v *solve) loop(ctx context.Context) error {
 		if bounded.Err() == nil {
 			note = fmt.Sprintf("the time of the solve (%v) would be over: %v", o.MaxTime, err)
 		}
-		v.memory.last().VerdictNote = clip(note, maxNote)
+		v.memory.last().VerdictNote = clipBytes(note, maxNote)
 		return nil
 	}
 	return err
@@ -148,7 +148,7 @@ func (v *solve) analyze(ctx context.Context) error {
 	analysis, err := call(ctx, &v.options, v.slot(SlotAnalyst), func(ctx context.Context) (string, error) {
 		return v.slots.Analyst.Analyze(ctx, in)
 	})
-	v.t.Analysis = clip(analysis, v.options.MaxResult)
+	v.t.Analysis = clipBytes(analysis, v.options.MaxResult)
 	return err
 }
 
@@ -174,7 +174,7 @@ func (v *solve) turn(ctx context.Context, turn int) (stop bool, err error) {
 		err = v.act(ctx, turn, p, &step)
 	}
 	if err != nil && step.ErrorKind == "" {
-		step.ErrorKind, step.Error = kindOf(err, KindInternal), clip(err.Error(), maxNote)
+		step.ErrorKind, step.Error = kindOf(err, KindInternal), clipBytes(err.Error(), maxNote)
 	}
 	step.Tokens = v.options.Count(step.Result + step.Error)
 	v.memory.Append(step)
@@ -220,7 +220,7 @@ func (v *solve) act(ctx context.Context, turn int, plan Plan, step *flow.Step) e
 	i, ok := v.tools.find(plan.Tool)
 	if !ok {
 		step.ErrorKind = KindUnknownTool
-		step.Error = fmt.Sprintf("no tool %q; there are: %s", clip(plan.Tool, 80), v.tools.names())
+		step.Error = fmt.Sprintf("no tool %q; there are: %s", clipBytes(plan.Tool, 80), v.tools.names())
 		return nil
 	}
 	tool, spec := v.tools.tools[i], v.tools.specs[i]
@@ -256,7 +256,7 @@ func (v *solve) execute(ctx context.Context, tool Tool, spec *ToolSpec, step *fl
 	if err != nil {
 		return v.stepError(asToolError(err, l.timeout), step)
 	}
-	step.Result = clip(result.Text, v.options.MaxResult)
+	step.Result = clipBytes(result.Text, v.options.MaxResult)
 	if note != "" {
 		step.Result = "(" + note + ") " + step.Result
 	}
@@ -282,7 +282,7 @@ func (v *solve) stepError(err error, step *flow.Step) error {
 	if !errors.As(err, &tool) {
 		return err
 	}
-	step.ErrorKind, step.Error = tool.Kind, clip(tool.Message, v.options.MaxResult)
+	step.ErrorKind, step.Error = tool.Kind, clipBytes(tool.Message, v.options.MaxResult)
 	return nil
 }
 
@@ -303,7 +303,7 @@ func (v *solve) verify(ctx context.Context, turn int) (stop bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	step.Verdict, step.VerdictNote = r.verdict, clip(r.note, maxNote)
+	step.Verdict, step.VerdictNote = r.verdict, clipBytes(r.note, maxNote)
 	if step.Verdict != flow.VerdictStop {
 		step.Verdict = flow.VerdictContinue
 	}

@@ -380,7 +380,7 @@ func TestAnswerBounds(t *testing.T) {
 
 // An answer of bytes that are no text is cut as any other.
 func TestAnswerOfNoText(t *testing.T) {
-	if got := lastOf(strings.Repeat("\x80", 10), 5); got != "[cut] " {
+	if got := lastBytes(strings.Repeat("\x80", 10), 5); got != "[cut] " {
 		t.Errorf("%q", got)
 	}
 }

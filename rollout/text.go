@@ -6,8 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// clip is s as valid UTF-8 of at most max bytes; what is cut is marked.
-func clip(s string, max int) string {
+// clipBytes is s as valid UTF-8 of at most max bytes; what is cut is marked.
+func clipBytes(s string, max int) string {
 	if len(s) <= max {
 		return strings.ToValidUTF8(s, "\uFFFD")
 	}
@@ -15,9 +15,9 @@ func clip(s string, max int) string {
 	return strings.ToValidUTF8(head, "\uFFFD") + fmt.Sprintf(" [%d bytes cut]", len(s)-len(head))
 }
 
-// lastOf is s as valid UTF-8 of at most max bytes of its end, where an answer stands; what is cut is marked, without a number that could be taken
+// lastBytes is s as valid UTF-8 of at most max bytes of its end, where an answer stands; what is cut is marked, without a number that could be taken
 // for the answer.
-func lastOf(s string, max int) string {
+func lastBytes(s string, max int) string {
 	if len(s) <= max {
 		return strings.ToValidUTF8(s, "\uFFFD")
 	}

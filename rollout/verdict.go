@@ -138,5 +138,5 @@ func reason(text string) string {
 			why = jsonText(fields["why"])
 		}
 	}
-	return clip(why, maxNote)
+	return clipBytes(why, maxNote)
 }

@@ -105,7 +105,7 @@ func chosen(fields map[string]any, key string, named, options []string) ([]strin
 			if n, err := strconv.Atoi(found); from != "answer_idx" && err == nil && n >= 0 && n <= len(options) { // MMLU's files
 				hint = ", by its letter or text; its number, from 0, is read from answer_idx"
 			}
-			return fmt.Errorf("%s: found %q, expected one of the %d options%s", from, clip(found), len(options), hint)
+			return fmt.Errorf("%s: found %q, expected one of the %d options%s", from, clipBytes(found), len(options), hint)
 		}
 		if right >= 0 && picked[0] != right {
 			return fmt.Errorf("%s: found option %c, but another column says %c", from, 'A'+picked[0], 'A'+right)

@@ -178,7 +178,7 @@ func kind(v any) string {
 	case nil:
 		return "null"
 	case string:
-		return strconv.Quote(clip(v))
+		return strconv.Quote(clipBytes(v))
 	case number:
 		return string(v)
 	case bool:
@@ -189,7 +189,8 @@ func kind(v any) string {
 	return "an object"
 }
 
-func clip(s string) string {
+// clipBytes shortens what a message repeats of a row.
+func clipBytes(s string) string {
 	if len(s) > 40 {
 		return strings.ToValidUTF8(s[:40], "") + "…"
 	}
@@ -239,7 +240,7 @@ func question(fields map[string]any, meta map[string]string) (string, error) {
 		}
 		for i, n := range numbers {
 			if _, err := strconv.ParseUint(n, 10, 32); err != nil {
-				return "", fmt.Errorf("question[%d]: found %q, expected a whole number of a 24-game", i, clip(n))
+				return "", fmt.Errorf("question[%d]: found %q, expected a whole number of a 24-game", i, clipBytes(n))
 			}
 		}
 		meta[score.MetaNumbers] = strings.Join(numbers, " ")

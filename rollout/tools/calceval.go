@@ -226,11 +226,11 @@ func (p *parser) percent() (bool, error) {
 
 func factorial(v quantity) (quantity, error) {
 	if !v.r.IsInt() || v.r.Sign() < 0 || v.approx {
-		return v, fail(KindUndefined, "the factorial of "+brief(v.r.RatString())+", expected an integer from 0 on")
+		return v, fail(KindUndefined, "the factorial of "+clipRunes(v.r.RatString())+", expected an integer from 0 on")
 	}
 	n := v.r.Num()
 	if n.Cmp(big.NewInt(maxFactorial)) > 0 {
-		return v, fail(KindTooLarge, fmt.Sprintf("the factorial of %s, at most %d! is computed", brief(n.String()), maxFactorial))
+		return v, fail(KindTooLarge, fmt.Sprintf("the factorial of %s, at most %d! is computed", clipRunes(n.String()), maxFactorial))
 	}
 	return quantity{r: new(big.Rat).SetInt(new(big.Int).MulRange(1, n.Int64()))}, nil
 }
@@ -291,7 +291,7 @@ func (p *parser) round() (quantity, error) {
 		}
 		most := big.NewRat(maxDigits, 1)
 		if digits.approx || !digits.r.IsInt() || new(big.Rat).Abs(digits.r).Cmp(most) > 0 {
-			return v, unreadable(comma.at, "round to %s decimals, expected an integer from -%d to %d", brief(digits.r.RatString()), maxDigits, maxDigits)
+			return v, unreadable(comma.at, "round to %s decimals, expected an integer from -%d to %d", clipRunes(digits.r.RatString()), maxDigits, maxDigits)
 		}
 		ten, err := raise(quantity{r: big.NewRat(10, 1)}, digits.r.Num())
 		if err != nil {

@@ -136,7 +136,7 @@ func lex(s string) ([]token, error) {
 			}
 			name := names[strings.ToLower(s[:n])]
 			if name == "" {
-				return nil, unreadable(at, "%q means nothing here: expected numbers, + - * / ^, brackets, sqrt, abs, floor, ceil, round or mod", brief(s[:n]))
+				return nil, unreadable(at, "%q means nothing here: expected numbers, + - * / ^, brackets, sqrt, abs, floor, ceil, round or mod", clipRunes(s[:n]))
 			}
 			put(token{name: name})
 			take(n)
@@ -151,7 +151,7 @@ func lex(s string) ([]token, error) {
 // lexNumber reads the number that s begins with, and tells how many bytes it takes.
 func lexNumber(s string, at int) (*big.Rat, int, error) {
 	if hex := hexadecimal.FindString(s); hex != "" {
-		return nil, 0, unreadable(at, "%s looks hexadecimal: expected a decimal number (or spaces around a times sign)", brief(hex))
+		return nil, 0, unreadable(at, "%s looks hexadecimal: expected a decimal number (or spaces around a times sign)", clipRunes(hex))
 	}
 	text := grouped.FindString(s)
 	if text == "" {
@@ -164,19 +164,19 @@ func lexNumber(s string, at int) (*big.Rat, int, error) {
 	// A comma parts two arguments where it cannot be one of a number: before a space, or behind decimals.
 	comma := strings.HasPrefix(rest, ",") && !strings.Contains(text, ".") && len(rest) > 1 && '0' <= rest[1] && rest[1] <= '9'
 	if comma || strings.HasPrefix(rest, ".") || grouped.MatchString(text) && rest != "" && '0' <= rest[0] && rest[0] <= '9' {
-		return nil, 0, unreadable(at, "%s is no number: expected decimals after one point, thousands in groups of three, a space before the digits of round", brief(text+rest[:1]))
+		return nil, 0, unreadable(at, "%s is no number: expected decimals after one point, thousands in groups of three, a space before the digits of round", clipRunes(text+rest[:1]))
 	}
 	n := len(text)
 	plain := strings.NewReplacer(",", "", "_", "").Replace(text)
 	number, ok := new(big.Rat).SetString(plain)
 	if !ok {
-		return nil, 0, unreadable(at, "%s is no number", brief(text))
+		return nil, 0, unreadable(at, "%s is no number", clipRunes(text))
 	}
 	if m := scaled.FindStringSubmatch(rest); m != nil {
 		n += len(m[0])
 		e, err := strconv.Atoi(m[1])
 		if err != nil || e < -maxDigits || e > maxDigits {
-			return nil, 0, fail(KindTooLarge, fmt.Sprintf("exponent of %s, expected at most %d", brief(text+m[0]), maxDigits))
+			return nil, 0, fail(KindTooLarge, fmt.Sprintf("exponent of %s, expected at most %d", clipRunes(text+m[0]), maxDigits))
 		}
 		scale := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(max(e, -e))), nil)
 		if e < 0 {

@@ -48,18 +48,18 @@ func NormalURL(address string) (string, error) {
 	}
 	u, err := url.Parse(s)
 	if err != nil {
-		return "", fmt.Errorf("address %q: %w", brief(address), errors.Unwrap(err))
+		return "", fmt.Errorf("address %q: %w", clipRunes(address), errors.Unwrap(err))
 	}
 	u.Scheme = strings.ToLower(u.Scheme)
 	if u.Scheme != "https" && u.Scheme != "http" {
-		return "", fmt.Errorf("address %q: scheme %s, expected http or https", brief(address), u.Scheme)
+		return "", fmt.Errorf("address %q: scheme %s, expected http or https", clipRunes(address), u.Scheme)
 	}
 	host := strings.TrimRight(strings.ToLower(u.Hostname()), ".")
 	for strings.HasPrefix(host, "www.") {
 		host = host[len("www."):]
 	}
 	if host == "" {
-		return "", fmt.Errorf("address %q: no host, expected one like https://example.org/page", brief(address))
+		return "", fmt.Errorf("address %q: no host, expected one like https://example.org/page", clipRunes(address))
 	}
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]" // IPv6

@@ -207,7 +207,7 @@ func (t *replayed) Execute(_ context.Context, args stdjson.RawMessage) (rollout.
 	}
 	e, ok := t.r.known[key]
 	if !ok {
-		return rollout.Result{}, fail(KindNotRecorded, fmt.Sprintf("the record holds no call of %s with %s", t.spec.Name, brief(string(canonical))))
+		return rollout.Result{}, fail(KindNotRecorded, fmt.Sprintf("the record holds no call of %s with %s", t.spec.Name, clipRunes(string(canonical))))
 	}
 	return e.result()
 }

@@ -50,14 +50,14 @@ func (w *WebSearch) Execute(ctx context.Context, args json.RawMessage) (rollout.
 	}
 	page, err := w.pages.Page(ctx, a.URL)
 	if errors.Is(err, ErrPageNotFound) {
-		return rollout.Result{}, fail(rollout.KindNotFound, fmt.Sprintf("no page at %s", brief(a.URL)))
+		return rollout.Result{}, fail(rollout.KindNotFound, fmt.Sprintf("no page at %s", clipRunes(a.URL)))
 	}
 	if err != nil {
 		return rollout.Result{}, err
 	}
 	all := index.Split(index.Doc{Title: cmp.Or(page.Title, page.URL), URL: page.URL, Text: page.Text})
 	if len(all) == 0 {
-		return rollout.Result{}, fail(rollout.KindNotFound, fmt.Sprintf("the page at %s has no text", brief(a.URL)))
+		return rollout.Result{}, fail(rollout.KindNotFound, fmt.Sprintf("the page at %s has no text", clipRunes(a.URL)))
 	}
 	found, err := index.Rank(ctx, a.Query, all, webPassages)
 	if err != nil {

@@ -60,7 +60,7 @@ func (w *WikipediaSearch) Execute(ctx context.Context, args json.RawMessage) (ro
 		return rollout.Result{}, err
 	}
 	if len(passages) == 0 {
-		return rollout.Result{}, fail(rollout.KindNotFound, fmt.Sprintf("no article about %q", brief(a.Query)))
+		return rollout.Result{}, fail(rollout.KindNotFound, fmt.Sprintf("no article about %q", clipRunes(a.Query)))
 	}
 	return rollout.Result{Text: passageText(passages), Data: encode(passages)}, nil
 }
@@ -81,8 +81,8 @@ func passageText(passages []index.Passage) string {
 	return b.String()
 }
 
-// brief shortens what a message repeats of an argument.
-func brief(s string) string {
+// clipRunes shortens what a message repeats of an argument, to 100 characters.
+func clipRunes(s string) string {
 	const most = 100
 	if r := []rune(s); len(r) > most {
 		return string(r[:most]) + "…"
