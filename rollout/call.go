@@ -41,7 +41,7 @@ func call[T any](ctx context.Context, o *Options, l limits, f func(context.Conte
 		if transient != nil {
 			retryAfter = transient.RetryAfter
 		}
-		wait := o.Backoff.wait(attempt, retryAfter, rand.Float64())
+		wait := o.backoff.wait(attempt, retryAfter, rand.Float64())
 		if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < wait {
 			return out, &Error{Kind: cmp.Or(l.late, kindOf(err, l.other)), Slot: l.slot, Err: fmt.Errorf("%w (the next try in %v would be too late)", err, wait)}
 		}

@@ -93,7 +93,7 @@ func TestToolRetries(t *testing.T) {
 }
 
 func TestBackoff(t *testing.T) {
-	b := Backoff{Initial: time.Second, Max: 10 * time.Second}
+	b := backoff{initial: time.Second, max: 10 * time.Second}
 	for _, c := range []struct {
 		n          int
 		after      time.Duration
@@ -115,8 +115,8 @@ func TestBackoff(t *testing.T) {
 // Options that are not given are those of the documentation, none of them 0.
 func TestDefaults(t *testing.T) {
 	o := Options{}.withDefaults()
-	if o.Backoff != (Backoff{500 * time.Millisecond, 30 * time.Second}) || o.MaxTime != DefaultMaxTime || o.CallTimeout != DefaultCallTimeout || o.ToolTimeout != DefaultToolTimeout ||
-		o.Concurrency != 1 || o.MaxTurns != DefaultMaxTurns || o.MaxResult != DefaultMaxResult {
+	if o.backoff != (backoff{500 * time.Millisecond, 30 * time.Second}) || o.MaxTime != DefaultMaxTime || o.CallTimeout != DefaultCallTimeout || o.ToolTimeout != DefaultToolTimeout ||
+		o.Concurrency != 1 || o.MaxTurns != DefaultMaxTurns || o.maxResult != defaultMaxResult {
 		t.Errorf("%+v", o)
 	}
 }

@@ -103,7 +103,7 @@ func fixture(t testing.TB, edit func(*Solver)) *Solver {
 			}
 			return 0, nil
 		},
-		Options: Options{Record: true, Backoff: Backoff{Initial: time.Microsecond, Max: time.Microsecond}},
+		Options: Options{Record: true, backoff: backoff{initial: time.Microsecond, max: time.Microsecond}},
 	}
 	if edit != nil {
 		edit(s)

@@ -12,7 +12,7 @@ const (
 	DefaultMaxTime     = 5 * time.Minute
 	DefaultCallTimeout = 2 * time.Minute
 	DefaultToolTimeout = 30 * time.Second
-	DefaultMaxResult   = 32 << 10
+	defaultMaxResult   = 32 << 10
 )
 
 // Options bound a solver. The zero value of a field takes its default, except Retries and Record, whose zero values
@@ -30,36 +30,36 @@ type Options struct {
 	ToolTimeout time.Duration
 	// Retries is how often a call is repeated after a transient error.
 	Retries int
-	// Backoff is the waiting before each repetition.
-	Backoff Backoff
+	// backoff is the waiting before each repetition; tests wait less.
+	backoff backoff
 	// Concurrency is how many solves SolveAll runs at once; default 1.
 	Concurrency int
 	// Record asks for exact token ids of every planner call: a solve with a turn that has none fails. Training needs it;
 	// evaluation through a model that gives only text leaves it off.
 	Record bool
-	// MaxResult bounds the text of one result that memory keeps, and of the answer, in bytes: more is cut, a result's end and an answer's
-	// beginning, and marked. Default 32 KiB.
-	MaxResult int
+	// maxResult bounds the text of one result that memory keeps, and of the answer, in bytes: more is cut, a result's end and an answer's
+	// beginning, and marked: 32 KiB. Tests take less.
+	maxResult int
 	// Count counts the tokens of a result for flow.Step.Tokens; nil takes a token for every four bytes.
 	Count func(string) int
 }
 
-// Backoff is the waiting between repetitions: Initial, doubled each time up to Max, the half of it at random so that
+// backoff is the waiting between repetitions: initial, doubled each time up to max, the half of it at random so that
 // callers part; a server's Retry-After is waited out where it is longer. Zero values take 500 ms and 30 s.
-type Backoff struct {
-	Initial, Max time.Duration
+type backoff struct {
+	initial, max time.Duration
 }
 
 // wait is the pause before repetition n (from 0); u in [0, 1) is the random part.
-func (b Backoff) wait(n int, retryAfter time.Duration, u float64) time.Duration {
-	d := b.Initial
+func (b backoff) wait(n int, retryAfter time.Duration, u float64) time.Duration {
+	d := b.initial
 	for range n {
-		if d >= b.Max {
+		if d >= b.max {
 			break
 		}
 		d *= 2
 	}
-	d = min(d, b.Max)
+	d = min(d, b.max)
 	d = d/2 + time.Duration(u*float64(d/2))
 	return max(d, retryAfter)
 }
@@ -77,8 +77,8 @@ func (o Options) withDefaults() Options {
 	if o.Concurrency == 0 {
 		o.Concurrency = 1
 	}
-	if o.MaxResult == 0 {
-		o.MaxResult = DefaultMaxResult
+	if o.maxResult == 0 {
+		o.maxResult = defaultMaxResult
 	}
 	if o.Count == nil {
 		o.Count = estimateTokens
@@ -86,8 +86,8 @@ func (o Options) withDefaults() Options {
 	set(&o.MaxTime, DefaultMaxTime)
 	set(&o.CallTimeout, DefaultCallTimeout)
 	set(&o.ToolTimeout, DefaultToolTimeout)
-	set(&o.Backoff.Initial, 500*time.Millisecond)
-	set(&o.Backoff.Max, 30*time.Second)
+	set(&o.backoff.initial, 500*time.Millisecond)
+	set(&o.backoff.max, 30*time.Second)
 	return o
 }
 
@@ -100,7 +100,6 @@ func (o Options) Validate() error {
 	}{
 		{"MaxTurns", int64(o.MaxTurns)}, {"MaxTime", int64(o.MaxTime)}, {"CallTimeout", int64(o.CallTimeout)},
 		{"ToolTimeout", int64(o.ToolTimeout)}, {"Retries", int64(o.Retries)}, {"Concurrency", int64(o.Concurrency)},
-		{"MaxResult", int64(o.MaxResult)}, {"Backoff.Initial", int64(o.Backoff.Initial)}, {"Backoff.Max", int64(o.Backoff.Max)},
 	} {
 		if f.value < 0 {
 			errs = append(errs, fmt.Errorf("options: %s is %d, expected 0 (the default) or more", f.name, f.value))

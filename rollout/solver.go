@@ -100,7 +100,7 @@ func (v *solve) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	v.t.Answer = lastBytes(answer, o.MaxResult)
+	v.t.Answer = lastBytes(answer, o.maxResult)
 	return v.grade(ctx)
 }
 
@@ -148,7 +148,7 @@ func (v *solve) analyze(ctx context.Context) error {
 	analysis, err := call(ctx, &v.options, v.slot(SlotAnalyst), func(ctx context.Context) (string, error) {
 		return v.slots.Analyst.Analyze(ctx, in)
 	})
-	v.t.Analysis = clipBytes(analysis, v.options.MaxResult)
+	v.t.Analysis = clipBytes(analysis, v.options.maxResult)
 	return err
 }
 
@@ -256,7 +256,7 @@ func (v *solve) execute(ctx context.Context, tool Tool, spec *ToolSpec, step *fl
 	if err != nil {
 		return v.stepError(asToolError(err, l.timeout), step)
 	}
-	step.Result = clipBytes(result.Text, v.options.MaxResult)
+	step.Result = clipBytes(result.Text, v.options.maxResult)
 	if note != "" {
 		step.Result = "(" + note + ") " + step.Result
 	}
@@ -282,7 +282,7 @@ func (v *solve) stepError(err error, step *flow.Step) error {
 	if !errors.As(err, &tool) {
 		return err
 	}
-	step.ErrorKind, step.Error = tool.Kind, clipBytes(tool.Message, v.options.MaxResult)
+	step.ErrorKind, step.Error = tool.Kind, clipBytes(tool.Message, v.options.maxResult)
 	return nil
 }
 

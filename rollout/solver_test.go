@@ -346,7 +346,7 @@ func TestSolveCanceled(t *testing.T) {
 // Long and broken text of tools is bounded, whole UTF-8, and marked where it was cut.
 func TestResultBounds(t *testing.T) {
 	got := fixture(t, func(s *Solver) {
-		s.Options.MaxResult = 100
+		s.Options.maxResult = 100
 		s.Tools, _ = NewRegistry(fakeTool{"Search", func(context.Context, string) (Result, error) {
 			return Result{Text: "\xff" + strings.Repeat("é", 1000)}, nil
 		}})
@@ -362,7 +362,7 @@ func TestResultBounds(t *testing.T) {
 func TestAnswerBounds(t *testing.T) {
 	var scored string
 	got := fixture(t, func(s *Solver) {
-		s.Options.MaxResult = 101
+		s.Options.maxResult = 101
 		s.Slots.Generator = generatorFunc(func(context.Context, Input) (string, error) {
 			return "no: " + strings.Repeat("é", 1000) + " the answer is \xff42", nil
 		})
