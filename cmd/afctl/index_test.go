@@ -33,3 +33,20 @@ func TestIndexRefusesTargets(t *testing.T) {
 		t.Errorf("the documents are %q, %v", text, err)
 	}
 }
+
+// What a dump's redirects came to is said at the end.
+func TestIndexCountsRedirects(t *testing.T) {
+	dir := t.TempDir()
+	page := func(title, text string) string {
+		return "<page><title>" + title + "</title><ns>0</ns><revision><text>" + text + "</text></revision></page>"
+	}
+	dump := "<mediawiki>" + page("Zelm", "A town on a hill.") + page("Zelm city", "#REDIRECT [[Zelm]]") + page("Gone", "#REDIRECT [[Nowhere]]") + page("Blank", "") + "</mediawiki>"
+	if err := os.WriteFile(filepath.Join(dir, "dump.xml"), []byte(dump), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := afctl(t, "index", "--in", filepath.Join(dir, "dump.xml"), "--out", filepath.Join(dir, "wiki.db"))
+	const want = "1 document (1 further name), 1 passage; skipped: 1 without text, 1 redirect to no document"
+	if r.status != exitDone || !strings.Contains(r.stderr, want) {
+		t.Errorf("status %d, %s, expected %q", r.status, r.stderr, want)
+	}
+}

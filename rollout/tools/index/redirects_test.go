@@ -12,7 +12,7 @@ func TestRedirects(t *testing.T) {
 	docs := []Doc{{Title: "Zelm city", Redirect: "Zelm"}, {Title: "ZELM", Redirect: "Zelm city"}, {Title: "Zelm", Text: "A town on a hill."},
 		{Title: "C++", Text: "A language with classes."}, {Title: "C", Redirect: "C (language)"}, {Title: "C (language)", Text: "A language."},
 		{Title: "Here", Redirect: "There"}, {Title: "There", Redirect: "Here"}, {Title: "Self", Redirect: "Self"}, {Title: "Gone", Redirect: "Category:Towns"},
-		{Title: "Zelms", Redirect: "zelm"}} // a title, to the letter
+		{Title: "Mercury", Text: "A metal."}, {Title: "MERCURY", Redirect: "Zelm"}, {Title: "Zelms", Redirect: "zelm"}} // a title, to the letter
 	for i := range maxSteps {
 		target := "Zelm"
 		if i > 0 {
@@ -26,7 +26,7 @@ func TestRedirects(t *testing.T) {
 	if err := Build(t.Context(), path, Docs(docs), func(p Progress) { last = p }); err != nil {
 		t.Fatal(err)
 	}
-	if want := (Progress{Docs: 3, Passages: 3, Names: 3 + maxSteps, Lost: 6}); last != want {
+	if want := (Progress{Docs: 4, Passages: 4, Names: 4 + maxSteps, Lost: 6}); last != want {
 		t.Errorf("found %+v, expected %+v", last, want)
 	}
 	ix, err := Open(path)
@@ -35,7 +35,7 @@ func TestRedirects(t *testing.T) {
 	}
 	defer ix.Close()
 	for query, want := range map[string]string{"Zelm city": "Zelm", "zelm CITY": "Zelm", "ZELM": "Zelm", fmt.Sprintf("Step%d", maxSteps): "Zelm", "C": "C (language), C++",
-		"C++": "C++, C (language)", "Here": "", "Gone": "", "Too far": ""} {
+		"C++": "C++, C (language)", "MERCURY": "Zelm, Mercury", "mercury": "Mercury, Zelm", "Here": "", "Gone": "", "Too far": ""} {
 		if got := find(t, ix, query, 3); strings.Join(titles(got), ", ") != want {
 			t.Errorf("%q: %q, expected %q", query, titles(got), want)
 		}
