@@ -108,6 +108,11 @@ func (a *Adapter) Check(cfg ModelConfig) error {
 		}
 		return fmt.Errorf("adapter: %w", err)
 	}
+	for _, entry := range a.Config.TargetModules.Names {
+		if layer, _, _ := listedModule(entry); layer >= cfg.NumHiddenLayers {
+			return fmt.Errorf("adapter: %w: target_modules: found %.100q, expected modules of %d layers", ErrMismatch, entry, cfg.NumHiddenLayers)
+		}
+	}
 	for _, m := range a.Modules {
 		if in, out, _ := cfg.ProjectionSize(m.Name); m.In != in || m.Out != out {
 			return fmt.Errorf("adapter: %w: module %s: found %d values that A takes and %d that B gives, expected %d and %d",
@@ -167,21 +172,22 @@ func (a *Adapter) check(layers int) error {
 			return fmt.Errorf("%w: layers_to_transform: found layer %d, of which there is no module", errLayers, layer)
 		}
 	}
-	return a.Config.TargetModules.used(layers)
+	return rules.beyond(layers)
 }
 
-// used says whether each name of the list is a target among so many layers: one that is none is a misspelling, or
-// stands for an adapter that this file does not hold.
-func (t Targets) used(layers int) error {
-	var paths []string
-	for layer := range layers {
-		for _, name := range Projections {
-			paths = append(paths, modulePath(layer, name))
+// beyond says whether the targets in layers after the last one that is adapted are all excluded: they may be listed, but have no A and B.
+func (r *adapterRules) beyond(layers int) error {
+	for _, entry := range r.config.TargetModules.Names {
+		layer, name, _ := listedModule(entry)
+		if layer < layers {
+			continue
 		}
-	}
-	for _, entry := range t.Names {
-		if !slices.ContainsFunc(paths, func(path string) bool { return namesModule(entry, path) }) {
-			return unsupported("target_modules: found %.100q, expected modules out of %q", entry, Projections)
+		path := modulePath(layer, name)
+		switch wanted, err := r.targeted(layer, path); {
+		case err != nil:
+			return err
+		case wanted:
+			return fmt.Errorf("%w: module %s: found no A and B, target_modules asks for them", errLayers, path)
 		}
 	}
 	return nil

@@ -4,6 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"regexp"
+	"slices"
+	"strconv"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -116,10 +119,32 @@ func (c *AdapterConfig) validate() error {
 	if c.LayersToTransform != nil && c.TargetModules.Names == nil {
 		return fmt.Errorf("layers_to_transform: found beside one expression in target_modules, expected beside a list of names, as in PEFT")
 	}
+	for _, entry := range c.TargetModules.Names {
+		if _, _, ok := listedModule(entry); !ok {
+			return unsupported("target_modules: found %.100q, expected modules out of %q", entry, Projections)
+		}
+	}
 	if len(c.TargetModules.Names) == 0 && c.TargetModules.Regexp == "" {
 		return fmt.Errorf("target_modules: found nothing, expected a list of names or a regular expression")
 	}
 	return nil
+}
+
+// listed is an entry of a list of targets: a module's name from any of its parts on.
+var listed = regexp.MustCompile(`^(?:(?:(?:model\.)?layers\.)?(0|[1-9][0-9]{0,8})\.)?(?:(?:self_attn|mlp)\.)?([a-z]+_proj)$`)
+
+// listedModule takes an entry of a list of targets apart: a projection, and its layer, or -1 where the entry means that of every layer. An entry that
+// means no module of any model is a misspelling, or stands for an adapter that is not read here.
+func listedModule(entry string) (layer int, name string, ok bool) {
+	match := listed.FindStringSubmatch(entry)
+	if match == nil || !slices.Contains(Projections, match[2]) {
+		return -1, "", false
+	}
+	layer = -1
+	if match[1] != "" {
+		layer, _ = strconv.Atoi(match[1]) // nine digits
+	}
+	return layer, match[2], layer < maxLayers && namesModule(entry, modulePath(max(layer, 0), match[2]))
 }
 
 // UnmarshalJSONFrom reads a list or a string.

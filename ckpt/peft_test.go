@@ -145,6 +145,42 @@ func editAdapter(t *testing.T, config map[string]any, edit func(tensors map[stri
 	return err
 }
 
+// allModules are the projections of so many layers by their names in full, as PEFT saves the targets of all-linear beside what is excluded.
+func allModules(layers int) []string {
+	var paths []string
+	for layer := range layers {
+		for _, name := range Projections {
+			paths = append(paths, modulePath(layer, name))
+		}
+	}
+	return paths
+}
+
+// An adapter whose last layers are listed and excluded belongs to models that have them, and is written as it was read.
+func TestAdapterOfFirstLayers(t *testing.T) {
+	first := tinyConfig()
+	first.NumHiddenLayers = 1
+	a, err := NewAdapter(first, 4, 8, Projections, 1, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Config.TargetModules = Targets{Names: allModules(2)}
+	a.Config.ExcludeModules = Targets{Regexp: `.*layers\.1.*`}
+	if err := a.Check(tinyConfig()); err != nil {
+		t.Errorf("a model of the two layers: %v", err)
+	}
+	if err := a.Check(first); !errors.Is(err, ErrMismatch) || !strings.Contains(err.Error(), "model.layers.1.") {
+		t.Errorf("a model of one layer: %v, expected ErrMismatch with a name", err)
+	}
+	dir := filepath.Join(t.TempDir(), "adapter")
+	if err := WriteDirAtomic(dir, func(d *DirWriter) error { return WriteAdapterFiles(d.Create, a) }); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := ReadAdapter(dir); err != nil || again.Hash() != a.Hash() {
+		t.Errorf("read again: %v", err)
+	}
+}
+
 // What PEFT would load in silence as something else is an error that names the key or the tensor.
 func TestReadAdapterRefused(t *testing.T) {
 	const q0 = "base_model.model.model.layers.0.self_attn.q_proj.lora_"
@@ -196,7 +232,12 @@ func TestReadAdapterRefused(t *testing.T) {
 		{name: "no A", edit: drop(q0 + "A.weight"), want: q0 + "A.weight"},
 		{name: "no module", edit: drop(q0+"A.weight", q0+"B.weight"), want: "model.layers.0.self_attn.q_proj"},
 		{name: "not a target", config: map[string]any{"target_modules": []string{"k_proj"}}, want: "model.layers.0.self_attn.q_proj"},
-		{name: "misspelt target", config: map[string]any{"target_modules": append([]string{"w_proj"}, Projections...)}, want: "w_proj", is: ErrUnsupported},
+		{name: "misspelt target", config: map[string]any{"target_modules": append([]string{"w_proj"}, Projections...)}, want: `adapter_config.json: not supported: target_modules: found "w_proj"`, is: ErrUnsupported},
+		{name: "target of the wrong parent", config: map[string]any{"target_modules": append([]string{"mlp.q_proj"}, Projections...)}, want: `found "mlp.q_proj"`, is: ErrUnsupported},
+		{name: "target in no layer", config: map[string]any{"target_modules": append([]string{"layers.1024.self_attn.q_proj"}, Projections...)}, want: `found "layers.1024.`, is: ErrUnsupported},
+		{name: "targets by the ends of names", config: map[string]any{"target_modules": []string{"self_attn.q_proj", "self_attn.k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "0.mlp.down_proj", "layers.1.mlp.down_proj"}}},
+		{name: "all modules of a model, the last excluded", config: map[string]any{"target_modules": allModules(3), "exclude_modules": `.*layers\.2.*`}},
+		{name: "all modules of a model, the last missing", config: map[string]any{"target_modules": allModules(3), "exclude_modules": `.*layers\.2\.m.*`}, want: "module model.layers.2.self_attn.q_proj: found no A and B"},
 		{name: "head", edit: put("base_model.model.lm_head.lora_A.weight", tensor(4, 16)), want: "lm_head", is: ErrUnsupported},
 		{name: "magnitude", edit: put("base_model.model.model.layers.0.self_attn.q_proj.lora_magnitude_vector", tensor(16)), want: "magnitude", is: ErrUnsupported},
 		{name: "wrong parent", edit: put("base_model.model.model.layers.0.mlp.q_proj.lora_A.weight", tensor(4, 16)), want: "mlp.q_proj", is: ErrUnsupported},
