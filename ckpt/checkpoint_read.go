@@ -1,7 +1,6 @@
 package ckpt
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -213,8 +212,8 @@ func readSummed(dir string) (map[string][]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if found := fmt.Sprintf("%x", sha256.Sum256(data)); found != sum {
-			return nil, fmt.Errorf("%s: found SHA-256 %s, expected %s by %s: the file is torn or changed", f.path(name), found, sum, sumsFile)
+		if err := checkBytes(f.path(name), data, sum); err != nil {
+			return nil, err
 		}
 		files[name] = data
 	}

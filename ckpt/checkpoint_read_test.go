@@ -199,3 +199,51 @@ func TestLatestReadsTheState(t *testing.T) {
 		t.Errorf("an empty run folder: error %v", err)
 	}
 }
+
+// Who takes a checkpoint for a PEFT folder gets its adapter by the sums, too; a folder without sums is as good as its files say.
+func TestReadAdapterChecksSums(t *testing.T) {
+	edit := func(name string, change func(data []byte) []byte) func(t *testing.T, dir string) {
+		return func(t *testing.T, dir string) {
+			path := filepath.Join(dir, name)
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, change(data), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	lastValue := func(data []byte) []byte { data[len(data)-2] ^= 1; return data }
+	newline := func(data []byte) []byte { return append(data, '\n') }
+	for _, c := range []struct {
+		name string
+		do   func(t *testing.T, dir string)
+		want string
+	}{
+		{"whole", func(*testing.T, string) {}, ""},
+		{"tensors changed", edit(adapterWeightsFile, lastValue), adapterWeightsFile + ": found SHA-256"},
+		{"config changed", edit(adapterConfigFile, newline), adapterConfigFile + ": found SHA-256"},
+		{"another file changed", edit(optimizerFile, lastValue), ""},
+		{"sums torn", func(t *testing.T, dir string) {
+			if err := os.Truncate(filepath.Join(dir, sumsFile), 70); err != nil {
+				t.Fatal(err)
+			}
+		}, sumsFile + ": 70 bytes"},
+		{"no sums", func(t *testing.T, dir string) {
+			edit(adapterWeightsFile, lastValue)(t, dir)
+			if err := os.Remove(filepath.Join(dir, sumsFile)); err != nil {
+				t.Fatal(err)
+			}
+		}, ""},
+	} {
+		run := scratch(t)
+		mustSave(t, run, testCheckpoint(t, 8, 2, false, false))
+		dir := filepath.Join(run, "checkpoints", "step-000008")
+		c.do(t, dir)
+		_, err := ReadAdapter(dir)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, expected one with %q", c.name, err, c.want)
+		}
+	}
+}

@@ -66,3 +66,34 @@ func parseSums(file string, data []byte) (map[string]string, error) {
 	}
 	return sums, nil
 }
+
+// sums reads what SHA256SUMS says of the folder's files: nil where there is none, as in every folder that is no checkpoint.
+func (f folder) sums() (map[string]string, error) {
+	if !f.has(sumsFile) {
+		return nil, nil
+	}
+	list, err := f.read(sumsFile, maxSumsBytes)
+	if err != nil {
+		return nil, err
+	}
+	return parseSums(f.path(sumsFile), list)
+}
+
+// checkSum says whether a file has the sum that is listed, if one is.
+func checkSum(path string, h hash.Hash, want string) error {
+	if found := fmt.Sprintf("%x", h.Sum(nil)); want != "" && found != want {
+		return fmt.Errorf("%s: found SHA-256 %s, expected %s by %s: the file is torn or changed", path, found, want, sumsFile)
+	}
+	return nil
+}
+
+// checkBytes is checkSum of a file's bytes, which may be mapped.
+func checkBytes(path string, data []byte, want string) (err error) {
+	if want == "" {
+		return nil // and data is not read
+	}
+	defer catchFault(path, &err)()
+	h := sha256.New()
+	h.Write(data)
+	return checkSum(path, h, want)
+}

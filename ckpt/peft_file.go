@@ -25,6 +25,7 @@ var adapterTensor = regexp.MustCompile(
 // ReadAdapter reads a PEFT folder of a LoRA: adapter_config.json and adapter_model.safetensors, in float32, float16 or
 // bfloat16, widened to float32. PEFT ignores tensors that it has no place for and starts missing ones afresh, without
 // an error; here each tensor of the file lands in a module and each target has its tensors, or the error names it.
+// Where the folder is a checkpoint, the two files must have the sums that its SHA256SUMS lists.
 // ErrUnsupported for other methods than a plain LoRA on the projections.
 func ReadAdapter(dir string) (*Adapter, error) {
 	f, err := openFolder(dir, "a PEFT folder with adapter_config.json and adapter_model.safetensors")
@@ -39,7 +40,14 @@ func ReadAdapter(dir string) (*Adapter, error) {
 }
 
 func (f folder) adapter() (a *Adapter, err error) {
+	sums, err := f.sums()
+	if err != nil {
+		return nil, err
+	}
 	config, err := f.read(adapterConfigFile, maxConfigBytes)
+	if err == nil {
+		err = checkBytes(f.path(adapterConfigFile), config, sums[adapterConfigFile])
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -56,6 +64,9 @@ func (f folder) adapter() (a *Adapter, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, tensors.Close()) }()
+	if err := checkBytes(f.path(adapterWeightsFile), tensors.data, sums[adapterWeightsFile]); err != nil {
+		return nil, err
+	}
 	a, err = newAdapterFromTensors(c, tensors)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.path(adapterWeightsFile), err)
