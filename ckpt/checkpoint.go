@@ -278,7 +278,7 @@ func isSound(path string) bool {
 	if known, ok := sound.Load(path); ok && os.SameFile(known.(os.FileInfo), info) {
 		return true
 	}
-	if _, err := readSummed(path); err != nil {
+	if err := checkSummed(path); err != nil {
 		return false
 	}
 	sound.Store(path, info)

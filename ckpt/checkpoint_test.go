@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -457,4 +458,39 @@ func FuzzSums(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Whether an old checkpoint is good is found without room for its tensors.
+func TestIsSoundTakesNoMemory(t *testing.T) {
+	const n = 1 << 20
+	c := testCheckpoint(t, 8, 2, true, false)
+	c.Weights = []Tensor{ramp("w", 2, n)}
+	c.State.AdapterHash = HashTensors(c.Weights)
+	run := scratch(t)
+	mustSave(t, run, c)
+	path := filepath.Join(run, "checkpoints", "step-000008")
+	taken := func(want bool) uint64 {
+		sound.Delete(path)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if isSound(path) != want {
+			t.Errorf("sound: %v, expected %v", !want, want)
+		}
+		runtime.ReadMemStats(&after)
+		return after.TotalAlloc - before.TotalAlloc
+	}
+	if bytes := taken(true); bytes > n {
+		t.Errorf("%d bytes allocated for tensors of %d", bytes, 4*n)
+	}
+	f, err := os.OpenFile(filepath.Join(path, weightsFile), os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte{1}, 4*n); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	taken(false)
 }
