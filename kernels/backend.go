@@ -11,12 +11,24 @@ type Matrix interface {
 // Source is the element type of host bytes that a matrix is loaded from.
 type Source int32
 
-// Sources. A half source is widened, or rounded where the matrix is BF16.
+// Sources, by the numbers of DType where it has the type; its 2 is of ids, which are no weights. A half source is widened, or rounded where the
+// matrix is BF16.
 const (
 	SourceF32  Source = 0
 	SourceBF16 Source = 1
 	SourceF16  Source = 3
 )
+
+// size returns the bytes of one element; 0 for what is no source.
+func (s Source) size() int {
+	switch s {
+	case SourceF32:
+		return 4
+	case SourceBF16, SourceF16:
+		return 2
+	}
+	return 0
+}
 
 // Linear is y = x W^T (+ Bias) (+ U B^T) (+ y): a dense product with what belongs to it. U B^T is the low-rank update
 // (Hu et al. 2021): U = x A^T [T, R] by a product before, B [N, R] with the scale folded in.

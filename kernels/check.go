@@ -54,9 +54,9 @@ func CheckLoad(w Matrix, from, rows int, src []byte, s Source) error {
 		return shapeErr("load", "no weight")
 	}
 	n, k := w.Dims()
-	es := 2
-	if s == SourceF32 {
-		es = 4
+	es := s.size()
+	if es == 0 {
+		return shapeErr("load", "source %d: expected %d (f32), %d (bf16) or %d (half)", s, SourceF32, SourceBF16, SourceF16)
 	}
 	if from < 0 || rows < 0 || rows > n-from || len(src) != rows*k*es {
 		return shapeErr("load", "%d bytes for %d rows of %d, from row %d of %d", len(src), rows, k, from, n)

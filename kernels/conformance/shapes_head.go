@@ -162,10 +162,14 @@ func hostMisfits() []misfit {
 		w          kernels.Matrix
 		from, rows int
 		src        []byte
+		s          kernels.Source
 	}
-	list = append(list, misfits("load", func(o *operands) F { return F{o.w(kernels.F32, sN, sK), 1, sN - 1, make([]byte, 4*(sN-1)*sK)} }, func(p *probe, a F) error {
-		return p.Load(a.w, a.from, a.rows, a.src, kernels.SourceF32)
+	list = append(list, misfits("load", func(o *operands) F {
+		return F{o.w(kernels.F32, sN, sK), 1, sN - 1, make([]byte, 4*(sN-1)*sK), kernels.SourceF32}
+	}, func(p *probe, a F) error {
+		return p.Load(a.w, a.from, a.rows, a.src, a.s)
 	}, []change[F]{
+		{"unknown source", func(_ *operands, a *F) { a.s, a.src = 2, a.src[:len(a.src)/2] }}, {"source below 0", func(_ *operands, a *F) { a.s = -1 }},
 		{"bytes", func(_ *operands, a *F) { a.src = a.src[4:] }}, {"from before the first", func(_ *operands, a *F) { a.from = -1 }},
 		{"rows past the last", func(_ *operands, a *F) { a.from = 2 }}, {"rows", func(_ *operands, a *F) { a.rows, a.src = -1, nil }},
 		{"no W", func(_ *operands, a *F) { a.w = nil }}, {"W that was freed", func(o *operands, a *F) { o.p.FreeMatrix(a.w) }},

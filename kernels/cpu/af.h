@@ -68,8 +68,8 @@ typedef struct {
 } af_matrix;
 
 size_t af_matrix_bytes(int64_t n, int64_t k, int dtype);
-// Packs rows [row0, row0+rows) of W from src (f32, bf16 or, kind 3, IEEE half, dense rows of k), times scale. A half source stored as
-// bf16 is rounded.
+// Packs rows [row0, row0+rows) of W from src (f32, bf16 or IEEE half, dense rows of k), times scale. A half source stored as bf16 is rounded. Kinds
+// have the numbers of dtypes; half, which is none, comes after them. One of these is the caller's to see to.
 enum { AF_SRC_F32 = 0, AF_SRC_BF16 = 1, AF_SRC_F16 = 3 };
 int af_pack(af_ctx *c, af_matrix *m, const void *src, int kind, int64_t row0, int64_t rows, float scale);
 int af_unpack(af_ctx *c, const af_matrix *m, float *dst); // dense [n, k]
