@@ -43,9 +43,9 @@ const char *af_products_name(void);
 int af_products_faster(void);
 enum { AF_PRODUCTS_OWN, AF_PRODUCTS_BF16, AF_PRODUCTS_ALL };
 void af_use_products(af_ctx *c, int which);
-// Peak GFLOP/s of one register-resident loop on all threads, bf16 != 0: of bf16 products as the level makes them.
+// Peak GFLOP/s of one register-resident loop on all threads, is_bf16 != 0: of bf16 products as the level makes them. 0 when out of memory.
 double af_peak(af_ctx *c, int is_bf16, double seconds);
-// Read bandwidth in GB/s over `bytes` of memory, all threads.
+// Read bandwidth in GB/s over `bytes` of memory, all threads. 0 when out of memory.
 double af_bandwidth(af_ctx *c, const void *p, size_t bytes, double seconds);
 
 // Asks the system to treat the process's threads, and those that they start, as batch work: one that wakes does not take the processor from one

@@ -175,7 +175,7 @@ func (b *Backend) Threads() int { return int(C.af_threads(b.c)) }
 // Level returns the instruction set in use.
 func (b *Backend) Level() Level { return levelOf(C.af_level(b.c)) }
 
-// PeakGFLOPS measures what a loop in registers reaches on all threads, f32 or bf16.
+// PeakGFLOPS measures what a loop in registers reaches on all threads, f32 or bf16. 0 where there is no memory for a number of each thread.
 func (b *Backend) PeakGFLOPS(bf16 bool, seconds float64) float64 {
 	return float64(C.af_peak(b.c, flag(bf16), C.double(seconds)))
 }
@@ -191,7 +191,11 @@ func (b *Backend) ReadGBps(nBytes int, seconds float64) (float64, error) {
 	for i := range one {
 		one[i] = 1
 	}
-	return float64(C.af_bandwidth(b.c, t.Ptr, C.size_t(nBytes), C.double(seconds))), nil
+	gbps := float64(C.af_bandwidth(b.c, t.Ptr, C.size_t(nBytes), C.double(seconds)))
+	if gbps == 0 {
+		return 0, fmt.Errorf("read bandwidth: %w", kernels.ErrMemory)
+	}
+	return gbps, nil
 }
 
 // yieldEvery is how long operations follow each other before other goroutines get a turn. From a goroutine that has not paused for 10 ms Go's

@@ -18,8 +18,9 @@ struct measure {
 	const float *p;
 	int64_t n;
 	int is_bf16;
-	double seconds, rate[256];
-	float sum[256];
+	double seconds;
+	double *rate; // one per thread
+	float *sum;   // one per thread
 };
 
 static void peak_task(void *arg, int64_t i, int thread) {
@@ -30,10 +31,11 @@ static void peak_task(void *arg, int64_t i, int thread) {
 
 double af_peak(af_ctx *c, int is_bf16, double seconds) {
 	struct measure m = {.c = c, .is_bf16 = is_bf16, .seconds = seconds};
-	int n = c->threads < 256 ? c->threads : 256;
-	af_run(c, n, peak_task, &m);
+	m.rate = af_scratch_get(&c->shared, c->threads * sizeof *m.rate);
+	if (!m.rate) return 0;
+	af_run(c, c->threads, peak_task, &m);
 	double sum = 0;
-	for (int i = 0; i < n; i++) sum += m.rate[i];
+	for (int i = 0; i < c->threads; i++) sum += m.rate[i];
 	return sum;
 }
 
@@ -41,11 +43,14 @@ static void read_task(void *arg, int64_t i, int thread) {
 	struct measure *m = arg;
 	int64_t len = 1 << 16; // 256 KiB a task: long enough for the prefetchers
 	int64_t from = i * len, n = from + len < m->n ? len : m->n - from;
-	m->sum[thread & 255] += m->c->fn->read_sum(m->p + from, n);
+	m->sum[thread] += m->c->fn->read_sum(m->p + from, n);
 }
 
 double af_bandwidth(af_ctx *c, const void *p, size_t bytes, double seconds) {
 	struct measure m = {.c = c, .p = p, .n = (int64_t)(bytes / 4)};
+	m.sum = af_scratch_get(&c->shared, c->threads * sizeof *m.sum);
+	if (!m.sum) return 0;
+	memset(m.sum, 0, c->threads * sizeof *m.sum);
 	double best = 0, end = now() + seconds;
 	do {
 		double t = now();
