@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"afctl/kernels"
@@ -135,6 +136,28 @@ func TestThreadsAreBounded(t *testing.T) {
 		if b, err := cpu.New(cpu.Options{Threads: n}); err == nil {
 			t.Errorf("%d threads: found a back end of %d, expected an error", n, b.Threads())
 			b.Close()
+		}
+	}
+}
+
+// Products and levels that there are none of are refused by their names, and none is taken in their place.
+func TestOptionsAreKnown(t *testing.T) {
+	for _, c := range []struct {
+		o    cpu.Options
+		want string
+	}{
+		{cpu.Options{Products: "onednn"}, `found products "onednn", expected "", "own" or "library"`},
+		{cpu.Options{Products: "Own"}, `found products "Own"`},
+		{cpu.Options{Level: cpu.AVX512Dot + 1}, "found level 6, expected 0 (auto), 1 (baseline) to 5 (AVX-512 bf16 dot product)"},
+		{cpu.Options{Level: -1}, "found level -1"},
+	} {
+		c.o.Threads = 1
+		b, err := cpu.New(c.o)
+		if err == nil {
+			b.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: error %v, expected one with %q", c.o, err, c.want)
 		}
 	}
 }

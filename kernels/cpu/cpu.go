@@ -124,6 +124,12 @@ func New(o Options) (*Backend, error) {
 	if o.Threads > maxThreads {
 		return nil, fmt.Errorf("cpu: found %d threads, expected at most %d", o.Threads, maxThreads)
 	}
+	if o.Level < Auto || o.Level > AVX512Dot {
+		return nil, fmt.Errorf("cpu: found level %d, expected %d (auto), %d (baseline) to %d (%v)", o.Level, Auto, Baseline, AVX512Dot, AVX512Dot)
+	}
+	if o.Products != ProductsAuto && o.Products != ProductsOwn && o.Products != ProductsLibrary {
+		return nil, fmt.Errorf("cpu: found products %q, expected %q, %q or %q", o.Products, ProductsAuto, ProductsOwn, ProductsLibrary)
+	}
 	batch()
 	c := C.af_new(C.int(o.Threads), C.int(o.Level-Baseline))
 	if c == nil {
