@@ -133,7 +133,7 @@ func (p *pass) need() int {
 
 // reserve makes the arena at least so large.
 func (p *pass) reserve(nBytes int) {
-	if p.err == nil && (p.arena == nil || p.arena.Capacity() < nBytes) {
+	if p.err == nil && p.arena.Capacity() < nBytes {
 		p.arena.Free()
 		p.arena, p.err = kernels.NewArena(p.e.b, nBytes)
 	}

@@ -19,8 +19,12 @@ type Arena struct {
 // arenaAlign is the alignment of every tensor of an arena: a cache line, and what 64-byte vectors want.
 const arenaAlign = 64
 
-// NewArena allocates an arena of nBytes and writes all of it once: the first step finds its pages there, as every later one does.
+// NewArena allocates an arena of nBytes and writes all of it once: the first step finds its pages there, as every later one does. ErrShape for none:
+// an arena without memory measures, and its tensors are none.
 func NewArena(b Backend, nBytes int) (*Arena, error) {
+	if nBytes < 1 {
+		return nil, shapeErr("arena", "%d bytes, expected at least 1", nBytes)
+	}
 	t, err := b.Alloc(F32, 1, (nBytes+3)/4)
 	if err != nil {
 		return nil, fmt.Errorf("arena of %d MiB: %w", nBytes>>20, err)

@@ -41,13 +41,16 @@ func TestArena(t *testing.T) {
 		var measure kernels.Arena
 		lay(&measure)
 		a, err := kernels.NewArena(b, measure.Size())
+		if measure.Size() == 0 {
+			if !errors.Is(err, kernels.ErrShape) { // it would measure, and its tensors be none
+				t.Fatalf("an arena of nothing: found error %v, expected ErrShape", err)
+			}
+			return
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer a.Free()
-		if measure.Size() == 0 {
-			return // an arena of nothing measures
-		}
 		all := lay(a)
 		end := uintptr(0)
 		for i, x := range all {
@@ -71,4 +74,19 @@ func TestArena(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A number of bytes that no tensor has is refused.
+func TestArenaOfNothing(t *testing.T) {
+	b, err := cpu.New(cpu.Options{Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	for _, n := range []int{0, -1, -1 << 40} {
+		if a, err := kernels.NewArena(b, n); !errors.Is(err, kernels.ErrShape) {
+			t.Errorf("%d bytes: found error %v, expected ErrShape", n, err)
+			a.Free()
+		}
+	}
 }
