@@ -201,9 +201,13 @@ func (e *Engine) positions(n int) error {
 	if err != nil {
 		return fmt.Errorf("rotary table: %w", err)
 	}
+	if err := e.b.Upload(t, ropeTable(size, e.cfg.HeadDim, e.cfg.RopeTheta)); err != nil {
+		freeTensor(e.b, t)
+		return fmt.Errorf("rotary table: %w", err)
+	}
 	freeTensor(e.b, e.rope)
 	e.rope, e.ropeLen = t, size
-	return e.b.Upload(t, ropeTable(size, e.cfg.HeadDim, e.cfg.RopeTheta))
+	return nil
 }
 
 // checkSequences refuses ids outside the vocabulary and sequences longer than the model's positions, and makes the rotary table long enough for them.
