@@ -119,7 +119,7 @@ func (s *Sampler) cleanse() {
 	s.spoiled = false
 	for _, kv := range s.cache {
 		if s.e.broken == nil {
-			s.e.broken = s.e.b.KVZero(kv)
+			_ = s.e.fail(s.e.b.KVZero(kv))
 		}
 	}
 }

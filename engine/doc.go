@@ -14,6 +14,7 @@
 //	up, err := e.Begin(update)
 //	metrics, err := up.Step(ctx, engine.DefaultOptimizer())
 //
-// Errors are wrapped with what was being done. After a back end's error the Engine refuses further work with the first cause.
+// Errors are wrapped with what was being done. After a back end's error the Engine refuses further work with the first cause; one of memory that was
+// asked for before anything was computed leaves it as it was.
 // Methods of an Engine exclude each other; a Sampler is safe for concurrent use and takes its turns on the engine.
 package engine

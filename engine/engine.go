@@ -109,13 +109,26 @@ func (e *Engine) SetAdapter(a *ckpt.Adapter) error {
 	if e.opts.Trainable != LoRA {
 		return errors.New("an adapter goes with trainable: lora")
 	}
-	lo, err := newLoRA(e.b, a, e.cfg, e.opts.DType)
+	lo, err := e.load(a)
 	if err != nil {
 		return err
 	}
 	e.setLoRA(lo)
 	e.step = 0
 	return nil
+}
+
+// load brings an adapter into the back end's memory, beside the present one.
+func (e *Engine) load(a *ckpt.Adapter) (*lora, error) {
+	lo, err := newLoRA(e.b, a, e.cfg, e.opts.DType)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.fail(lo.fill(e.b)); err != nil {
+		lo.free(e.b)
+		return nil, err
+	}
+	return lo, nil
 }
 
 // setLoRA puts lo in the place of the adapter.
@@ -137,7 +150,7 @@ func (e *Engine) Adapter() (*ckpt.Adapter, error) {
 	if err := e.usable(); err != nil || e.lora == nil {
 		return nil, err
 	}
-	return e.lora.export(e.b)
+	return e.lora.export(e.download)
 }
 
 // Weights returns all weights under the model's names in d, where they are trained.
@@ -150,7 +163,7 @@ func (e *Engine) Weights(d ckpt.DType) ([]ckpt.Tensor, error) {
 	if e.full == nil {
 		return nil, errors.New("the weights are frozen (trainable: lora)")
 	}
-	return e.full.values(e.b, e.full.p, "", d)
+	return e.full.values(e.download, e.full.p, "", d)
 }
 
 // usable returns the error that broke the engine, if one did.
@@ -159,6 +172,22 @@ func (e *Engine) usable() error {
 		return fmt.Errorf("%w: %w", ErrBroken, e.broken)
 	}
 	return nil
+}
+
+// fail passes on an error of the back end, after which the engine is broken; its first one is the cause that usable names.
+func (e *Engine) fail(err error) error {
+	if err != nil && e.broken == nil {
+		e.broken = err
+	}
+	return err
+}
+
+// readback copies trained values or moments to the host.
+type readback func(dst []float32, src kernels.Tensor) error
+
+// download is the back end's readback.
+func (e *Engine) download(dst []float32, src kernels.Tensor) error {
+	return e.fail(e.b.Download(dst, src))
 }
 
 // trained are the flat arrays of what is trained; nil where nothing is.
@@ -201,7 +230,7 @@ func (e *Engine) positions(n int) error {
 	if err != nil {
 		return fmt.Errorf("rotary table: %w", err)
 	}
-	if err := e.b.Upload(t, ropeTable(size, e.cfg.HeadDim, e.cfg.RopeTheta)); err != nil {
+	if err := e.fail(e.b.Upload(t, ropeTable(size, e.cfg.HeadDim, e.cfg.RopeTheta))); err != nil {
 		freeTensor(e.b, t)
 		return fmt.Errorf("rotary table: %w", err)
 	}

@@ -130,9 +130,9 @@ func (f *full) pack(b kernels.Backend, w *weights) error {
 }
 
 // values returns one of the flat arrays as tensors under the model's names with a suffix, in d.
-func (f *full) values(b kernels.Backend, t kernels.Tensor, suffix string, d ckpt.DType) ([]ckpt.Tensor, error) {
+func (f *full) values(read readback, t kernels.Tensor, suffix string, d ckpt.DType) ([]ckpt.Tensor, error) {
 	flat := make([]float32, t.Cols)
-	if err := b.Download(flat, t); err != nil {
+	if err := read(flat, t); err != nil {
 		return nil, err
 	}
 	var out []ckpt.Tensor

@@ -52,7 +52,7 @@ type lora struct {
 	zero    bool          // every B is 0: the policy is the base, to the bit
 }
 
-// newLoRA brings an adapter into memory.
+// newLoRA takes memory for an adapter, which fill is to fill.
 func newLoRA(b kernels.Backend, a *ckpt.Adapter, cfg ckpt.ModelConfig, d kernels.DType) (lo *lora, err error) {
 	if err := a.Check(cfg); err != nil {
 		return nil, err
@@ -103,10 +103,16 @@ func newLoRA(b kernels.Backend, a *ckpt.Adapter, cfg ckpt.ModelConfig, d kernels
 	if err := lo.alloc(b); err != nil {
 		return lo, err
 	}
-	if err := lo.put(b, lo.p, func(m *ckpt.AdapterModule) ([]float32, []float32) { return m.A, m.B }); err != nil {
-		return lo, err
+	return lo, nil
+}
+
+// fill gives the matrices the adapter's values.
+func (lo *lora) fill(b kernels.Backend) error {
+	flat := lo.flat(func(m *ckpt.AdapterModule) ([]float32, []float32) { return m.A, m.B })
+	if err := b.Upload(lo.p, flat); err != nil {
+		return err
 	}
-	return lo, lo.pack(b)
+	return lo.pack(b)
 }
 
 func (lo *lora) free(b kernels.Backend) {
@@ -156,9 +162,9 @@ func (lo *lora) find(m *ckpt.AdapterModule) (*loraGroup, *member) {
 	return g, g.members[p]
 }
 
-// put fills one of the flat arrays from matrices A [r, K], B [N, r] per module.
-func (lo *lora) put(b kernels.Backend, t kernels.Tensor, of func(m *ckpt.AdapterModule) (A, B []float32)) error {
-	flat := make([]float32, t.Cols)
+// flat lays matrices A [r, K], B [N, r] per module out as the flat arrays have them.
+func (lo *lora) flat(of func(m *ckpt.AdapterModule) (A, B []float32)) []float32 {
+	flat := make([]float32, lo.p.Cols)
 	for i := range lo.adapter.Modules {
 		m := &lo.adapter.Modules[i]
 		g, mb := lo.find(m)
@@ -170,13 +176,13 @@ func (lo *lora) put(b kernels.Backend, t kernels.Tensor, of func(m *ckpt.Adapter
 			copy(flat[at+n*mb.rp:at+n*mb.rp+m.Rank], B[n*m.Rank:(n+1)*m.Rank])
 		}
 	}
-	return b.Upload(t, flat)
+	return flat
 }
 
-// get is the reverse of put: new slices per module, in the adapter's order.
-func (lo *lora) get(b kernels.Backend, t kernels.Tensor, to func(m *ckpt.AdapterModule, A, B []float32)) error {
+// get is the reverse of flat for one of the arrays: new slices per module, in the adapter's order.
+func (lo *lora) get(read readback, t kernels.Tensor, to func(m *ckpt.AdapterModule, A, B []float32)) error {
 	flat := make([]float32, t.Cols)
-	if err := b.Download(flat, t); err != nil {
+	if err := read(flat, t); err != nil {
 		return err
 	}
 	for i := range lo.adapter.Modules {
@@ -194,10 +200,10 @@ func (lo *lora) get(b kernels.Backend, t kernels.Tensor, to func(m *ckpt.Adapter
 }
 
 // export returns the adapter with its present values.
-func (lo *lora) export(b kernels.Backend) (*ckpt.Adapter, error) {
+func (lo *lora) export(read readback) (*ckpt.Adapter, error) {
 	a := &ckpt.Adapter{Config: lo.adapter.Config, Modules: slices.Clone(lo.adapter.Modules)}
 	i := 0
-	err := lo.get(b, lo.p, func(_ *ckpt.AdapterModule, A, B []float32) {
+	err := lo.get(read, lo.p, func(_ *ckpt.AdapterModule, A, B []float32) {
 		a.Modules[i].A, a.Modules[i].B = A, B
 		i++
 	})

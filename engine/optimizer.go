@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"errors"
 	"math"
 
 	"afctl/kernels"
@@ -24,7 +23,7 @@ const maxStepNorm = 1 << 63
 // optimize clips the gradient to MaxGradNorm (factor min(1, max/(norm + 1e-6)); 0 is off) and takes AdamW's step, unless the norm is not
 // finite, or beyond maxStepNorm. It returns the norm before the clip and whether the step was taken; an error leaves the engine broken.
 func (e *Engine) optimize(o Optimizer) (norm float64, taken bool, err error) {
-	defer func() { e.broken = errors.Join(e.broken, err) }()
+	defer func() { err = e.fail(err) }()
 	ps := e.trained()
 	sum, err := e.b.SumSquares(ps.g)
 	if err != nil {

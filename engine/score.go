@@ -2,10 +2,12 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
 	"afctl/flow"
+	"afctl/kernels"
 )
 
 // Score returns the log-probs (nats) of the sequences' targets at a temperature, by target index, 0 where no sequence has one: with the adapter
@@ -75,6 +77,9 @@ func (e *Engine) reserve(forests []flow.Forest, policy, backward, entropy bool) 
 	}
 	e.p.reserve(most)
 	if e.p.err != nil {
+		if !errors.Is(e.p.err, kernels.ErrMemory) {
+			return e.end(&e.p)
+		}
 		return fmt.Errorf("%s: %w (engine.micro_batch_tokens bounds what is computed at once)", e.name, e.p.err)
 	}
 	return nil
@@ -92,8 +97,7 @@ func (e *Engine) begin(f *flow.Forest, policy, backward, entropy bool) *pass {
 
 // end returns the pass's error, after which the engine is broken.
 func (e *Engine) end(p *pass) error {
-	if p.err != nil {
-		e.broken = p.err
+	if e.fail(p.err) != nil {
 		return fmt.Errorf("%s: %w", e.name, p.err)
 	}
 	return nil

@@ -38,21 +38,21 @@ func (e *Engine) State() (State, error) {
 	var err error
 	switch {
 	case e.full != nil:
-		if s.Weights, err = e.full.values(e.b, e.full.p, "", ckpt.F32); err != nil {
+		if s.Weights, err = e.full.values(e.download, e.full.p, "", ckpt.F32); err != nil {
 			return s, err
 		}
 		for _, x := range e.full.moments() {
-			ts, err := e.full.values(e.b, x.t, x.suffix, ckpt.F32)
+			ts, err := e.full.values(e.download, x.t, x.suffix, ckpt.F32)
 			if err != nil {
 				return s, err
 			}
 			s.Moments = append(s.Moments, ts...)
 		}
 	case e.lora != nil:
-		if s.Adapter, err = e.lora.export(e.b); err != nil {
+		if s.Adapter, err = e.lora.export(e.download); err != nil {
 			return s, err
 		}
-		if s.Moments, err = e.lora.exportMoments(e.b); err != nil {
+		if s.Moments, err = e.lora.exportMoments(e.download); err != nil {
 			return s, err
 		}
 	default:
@@ -79,11 +79,11 @@ func (e *Engine) SetState(s State) error {
 			return err
 		}
 	case e.opts.Trainable == LoRA && s.Adapter != nil:
-		lo, err := newLoRA(e.b, s.Adapter, e.cfg, e.opts.DType)
+		lo, err := e.load(s.Adapter)
 		if err != nil {
 			return err
 		}
-		if err := lo.setMoments(e.b, moments); err != nil {
+		if err := e.setMoments(lo, moments); err != nil {
 			lo.free(e.b)
 			return err
 		}
@@ -117,10 +117,7 @@ func (e *Engine) setFull(weights []ckpt.Tensor, moments map[string]ckpt.Tensor) 
 		err = errors.Join(err, e.b.Upload(to[i], from[i]))
 	}
 	e.changes.Add(1)
-	if err = errors.Join(err, f.pack(e.b, e.w)); err != nil {
-		e.broken = err
-	}
-	return err
+	return e.fail(errors.Join(err, f.pack(e.b, e.w)))
 }
 
 // momentName names a matrix of a module in a checkpoint's moments.
@@ -129,7 +126,7 @@ func momentName(m *ckpt.AdapterModule, which, suffix string) string {
 }
 
 // exportMoments returns Adam's moments under the adapter's tensor names.
-func (lo *lora) exportMoments(b kernels.Backend) ([]ckpt.Tensor, error) {
+func (lo *lora) exportMoments(read readback) ([]ckpt.Tensor, error) {
 	var out []ckpt.Tensor
 	for _, x := range lo.moments() {
 		var failed error
@@ -137,7 +134,7 @@ func (lo *lora) exportMoments(b kernels.Backend) ([]ckpt.Tensor, error) {
 			t, err := ckpt.Float32Tensor(name, ckpt.F32, []int{rows, cols}, v)
 			out, failed = append(out, t), errors.Join(failed, err)
 		}
-		err := lo.get(b, x.t, func(m *ckpt.AdapterModule, A, B []float32) {
+		err := lo.get(read, x.t, func(m *ckpt.AdapterModule, A, B []float32) {
 			add(momentName(m, "lora_A", x.suffix), m.Rank, m.In, A)
 			add(momentName(m, "lora_B", x.suffix), m.Out, m.Rank, B)
 		})
@@ -148,8 +145,8 @@ func (lo *lora) exportMoments(b kernels.Backend) ([]ckpt.Tensor, error) {
 	return out, nil
 }
 
-// setMoments is the reverse.
-func (lo *lora) setMoments(b kernels.Backend, moments map[string]ckpt.Tensor) error {
+// setMoments is the reverse, for an adapter that is not in its place yet.
+func (e *Engine) setMoments(lo *lora, moments map[string]ckpt.Tensor) error {
 	for _, x := range lo.moments() {
 		var failed error
 		read := func(name string, n int) []float32 {
@@ -168,10 +165,13 @@ func (lo *lora) setMoments(b kernels.Backend, moments map[string]ckpt.Tensor) er
 			}
 			return v
 		}
-		err := lo.put(b, x.t, func(m *ckpt.AdapterModule) (A, B []float32) {
+		flat := lo.flat(func(m *ckpt.AdapterModule) (A, B []float32) {
 			return read(momentName(m, "lora_A", x.suffix), m.Rank*m.In), read(momentName(m, "lora_B", x.suffix), m.Out*m.Rank)
 		})
-		if err = errors.Join(failed, err); err != nil {
+		if failed != nil {
+			return failed
+		}
+		if err := e.fail(e.b.Upload(x.t, flat)); err != nil {
 			return err
 		}
 	}

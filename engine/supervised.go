@@ -41,7 +41,7 @@ func (e *Engine) SupervisedStep(ctx context.Context, seqs []flow.Sequence, o Opt
 	if m.Tokens == 0 {
 		return m, errors.New("supervised step: found no target in the sequences, expected some")
 	}
-	if err := e.b.Zero(ps.g); err != nil {
+	if err := e.fail(e.b.Zero(ps.g)); err != nil {
 		return m, err
 	}
 	forests := e.forests(seqs)

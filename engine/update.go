@@ -101,7 +101,7 @@ func (up *Update) Step(ctx context.Context, o Optimizer) (flow.Metrics, error) {
 	begin := time.Now()
 	var reference time.Duration
 	ps := e.trained()
-	if err := e.b.Zero(ps.g); err != nil {
+	if err := e.fail(e.b.Zero(ps.g)); err != nil {
 		return flow.Metrics{}, err
 	}
 	if up.u.Objective.KLEstimator == flow.K1 && !up.known {
