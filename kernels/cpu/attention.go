@@ -10,10 +10,22 @@ import (
 	"afctl/kernels"
 )
 
-// The plan's structs are handed over as they lie.
+// The plan's structs are handed over as they lie, and numbers that stand for a choice as they are.
 var (
 	_ = [1]struct{}{}[unsafe.Sizeof(tile{})-unsafe.Sizeof(C.af_tile{})]
 	_ = [1]struct{}{}[unsafe.Sizeof(seg{})-unsafe.Sizeof(C.af_seg{})]
+
+	_ = [1]struct{}{}[kernels.F32-C.AF_F32]
+	_ = [1]struct{}{}[kernels.BF16-C.AF_BF16]
+	_ = [1]struct{}{}[kernels.I32-C.AF_I32]
+
+	_ = [1]struct{}{}[kernels.SourceF32-C.AF_SRC_F32]
+	_ = [1]struct{}{}[kernels.SourceBF16-C.AF_SRC_BF16]
+	_ = [1]struct{}{}[kernels.SourceF16-C.AF_SRC_F16]
+
+	_ = [1]struct{}{}[kernels.K1-C.AF_K1]
+	_ = [1]struct{}{}[kernels.K2-C.AF_K2]
+	_ = [1]struct{}{}[kernels.K3-C.AF_K3]
 )
 
 func (p *plan) c() C.af_plan {
