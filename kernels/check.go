@@ -12,6 +12,15 @@ func shapeErr(op, format string, args ...any) error {
 	return fmt.Errorf("%s: %s: %w", op, fmt.Sprintf(format, args...), ErrShape)
 }
 
+// row reports whether t is n values of a type in one row.
+func row(t Tensor, d DType, n int) bool { return t.DType == d && t.Rows == 1 && t.Cols == n }
+
+// list reports whether t is n numbers in one row.
+func list(t Tensor, n int) bool { return row(t, F32, n) }
+
+// ids reports whether t is n ids in one row.
+func ids(t Tensor, n int) bool { return row(t, I32, n) }
+
 // float reports whether d is a type of activations.
 func float(d DType) bool { return d == F32 || d == BF16 }
 
@@ -80,7 +89,7 @@ func CheckGather(x Tensor, w Matrix, tokens Tensor) error {
 	if w == nil {
 		return shapeErr("gather", "no weight")
 	}
-	if n, k := w.Dims(); x.Cols != k || tokens.Cols != x.Rows || tokens.DType != I32 || !float(x.DType) {
+	if n, k := w.Dims(); x.Cols != k || !ids(tokens, x.Rows) || !float(x.DType) {
 		return shapeErr("gather", "x %v, W [%d %d], tokens %v", x, n, k, tokens)
 	}
 	return nil
@@ -105,7 +114,7 @@ func (a Linear) Check() error {
 		return shapeErr("linear", "y %v, x %v, W [%d %d]", a.Y, a.X, n, k)
 	case !float(a.X.DType) || !float(a.Y.DType) || (a.X.DType == BF16 && a.W.DType() != BF16) || (a.Add && a.Y.DType != F32):
 		return shapeErr("linear", "y %v, x %v, W %v, add %v", a.Y, a.X, a.W.DType(), a.Add)
-	case !a.Bias.None() && (a.Bias.Cols != n || a.Bias.DType != F32):
+	case !a.Bias.None() && !list(a.Bias, n):
 		return shapeErr("linear", "bias %v for %d outputs", a.Bias, n)
 	}
 	if a.U.None() {
@@ -150,7 +159,7 @@ func CheckGradWeight(dw, dy, x Tensor) error {
 
 // CheckGradBias checks db [1, N], dy [T, N].
 func CheckGradBias(db, dy Tensor) error {
-	if db.DType != F32 || db.Rows != 1 || db.Cols != dy.Cols || !float(dy.DType) {
+	if !list(db, dy.Cols) || !float(dy.DType) {
 		return shapeErr("bias gradient", "db %v, dy %v", db, dy)
 	}
 	return nil
@@ -173,7 +182,7 @@ func CheckGatherBack(dw, dx, tokens Tensor) error {
 
 // checkRows checks a move of rows of one width by an index with n entries.
 func checkRows(op string, to, from, index Tensor, n int, dtypes bool) error {
-	if index.DType != I32 || index.Rows != 1 || index.Cols != n || to.Cols != from.Cols || !float(from.DType) || !dtypes {
+	if !ids(index, n) || to.Cols != from.Cols || !float(from.DType) || !dtypes {
 		return shapeErr(op, "%v, %v, index %v", to, from, index)
 	}
 	return nil
@@ -192,7 +201,7 @@ func CheckRMSNorm(y, rstd, x, w Tensor) error {
 	if err := CheckSame("rms norm", y, x); err != nil {
 		return err
 	}
-	if w.DType != F32 || w.Rows != 1 || w.Cols != x.Cols || (!rstd.None() && (rstd.DType != F32 || rstd.Cols != x.Rows)) {
+	if !list(w, x.Cols) || (!rstd.None() && !list(rstd, x.Rows)) {
 		return shapeErr("rms norm", "x %v, w %v, rstd %v", x, w, rstd)
 	}
 	return nil
@@ -204,7 +213,7 @@ func CheckRMSNormBack(dx, dw, dy, x, w, rstd Tensor) error {
 		return err
 	}
 	if dx.DType != F32 || dy.DType != F32 || rstd.None() || dy.Rows != x.Rows || dy.Cols != x.Cols ||
-		(!dw.None() && (dw.DType != F32 || dw.Cols != x.Cols)) {
+		(!dw.None() && !list(dw, x.Cols)) {
 		return shapeErr("rms norm backward", "dx %v, dw %v, dy %v, x %v, rstd %v", dx, dw, dy, x, rstd)
 	}
 	return nil
@@ -212,7 +221,7 @@ func CheckRMSNormBack(dx, dw, dy, x, w, rstd Tensor) error {
 
 // CheckRoPE checks the rotation.
 func CheckRoPE(x, positions, table Tensor, dh int) error {
-	if dh <= 0 || dh%2 != 0 || x.Cols%dh != 0 || !float(x.DType) || positions.DType != I32 || positions.Cols != x.Rows ||
+	if dh <= 0 || dh%2 != 0 || x.Cols%dh != 0 || !float(x.DType) || !ids(positions, x.Rows) ||
 		table.DType != F32 || table.Cols != dh {
 		return shapeErr("rope", "x %v, positions %v, table %v, head size %d", x, positions, table, dh)
 	}
@@ -296,7 +305,7 @@ func CheckKVPut(kv KV, k, v, slots Tensor) error {
 	if err := checkKeys(op, k, v, kv.DType(), kv.Heads()); err != nil {
 		return err
 	}
-	if slots.DType != I32 || slots.Rows != 1 || slots.Cols != k.Rows {
+	if !ids(slots, k.Rows) {
 		return shapeErr(op, "slots %v for %d rows", slots, k.Rows)
 	}
 	return nil
@@ -313,7 +322,7 @@ func CheckSwiGLU(ts ...Tensor) error {
 }
 
 func (t Targets) check(op string, rows int, temperature float64) error {
-	if t.First.DType != I32 || t.First.Cols != rows+1 || t.Tokens.DType != I32 {
+	if !ids(t.First, rows+1) || !ids(t.Tokens, t.Tokens.Cols) {
 		return shapeErr(op, "targets %v, %v for %d rows", t.First, t.Tokens, rows)
 	}
 	return checkTemperature(op, temperature)
@@ -326,9 +335,6 @@ func checkTemperature(op string, temperature float64) error {
 	}
 	return nil
 }
-
-// list reports whether t is n f32 values in one row.
-func list(t Tensor, n int) bool { return t.DType == F32 && t.Cols == n }
 
 // hidden checks the head's input against its weight, which may be missing.
 func hidden(op string, h Tensor, w Matrix) error {

@@ -96,6 +96,7 @@ func productMisfits() []misfit {
 		{"x bf16 for W f32", func(o *operands, a *L) { a.X, a.U = o.b(sT, sK), o.b(sT, sR) }},
 		{"add to bf16", func(o *operands, a *L) { a.Y, a.Add = o.b(sT, sN), true }},
 		{"bias width", func(o *operands, a *L) { a.Bias = o.f(1, sN-1) }},
+		{"rows of bias", func(o *operands, a *L) { a.Bias = o.f(2, sN) }},
 		{"bias bf16", func(o *operands, a *L) { a.Bias = o.b(1, sN) }},
 		{"u width", func(o *operands, a *L) { a.U = o.f(sT, sR+1) }},
 		{"u rows", func(o *operands, a *L) { a.U = o.f(sT-1, sR) }},
@@ -137,6 +138,7 @@ func productMisfits() []misfit {
 	return append(list, misfits("gradbias", func(o *operands) G { return G{dw: o.f(1, sN), dy: o.f(sT, sN)} }, func(p *probe, a G) error { return p.GradBias(a.dw, a.dy) },
 		[]change[G]{
 			{"db width", func(o *operands, a *G) { a.dw = o.f(1, sN-1) }},
+			{"rows of db", func(o *operands, a *G) { a.dw = o.f(2, sN) }},
 			{"db bf16", func(o *operands, a *G) { a.dw = o.b(1, sN) }},
 			{"dy ids", func(o *operands, a *G) { a.dy = o.tensor(kernels.I32, sT, sN) }},
 		})...)
@@ -150,6 +152,7 @@ func rowMisfits() []misfit {
 	list := misfits("gather", func(o *operands) R { return R{x: o.f(sT, sD), w: o.w(kernels.F32, sV, sD), ids: o.i(sT)} }, func(p *probe, a R) error { return p.Gather(a.x, a.w, a.ids) }, []change[R]{
 		{"x width", func(o *operands, a *R) { a.x = o.f(sT, sD-1) }},
 		{"ids", func(o *operands, a *R) { a.ids = o.i(sT - 1) }},
+		{"rows of ids", func(o *operands, a *R) { a.ids = o.tensor(kernels.I32, 2, sT) }},
 		{"float ids", func(o *operands, a *R) { a.ids = o.f(1, sT) }},
 		{"x ids", func(o *operands, a *R) { a.x = o.tensor(kernels.I32, sT, sD) }},
 		{"W of another back end", func(o *operands, a *R) { a.w = foreign{sV, sD} }},
@@ -158,6 +161,7 @@ func rowMisfits() []misfit {
 	moved := []change[R]{
 		{"width", func(o *operands, a *R) { a.x = o.f(sT, sD+1) }},
 		{"ids", func(o *operands, a *R) { a.ids = o.i(sT + 1) }},
+		{"rows of ids", func(o *operands, a *R) { a.ids = o.tensor(kernels.I32, 2, sT) }},
 		{"float ids", func(o *operands, a *R) { a.ids = o.f(1, sT) }},
 		{"x ids", func(o *operands, a *R) { a.x = o.tensor(kernels.I32, sT, sD) }},
 	}
@@ -186,6 +190,8 @@ func normMisfits() []misfit {
 		{"x ids", func(o *operands, a *N) { a.x = o.tensor(kernels.I32, sT, sD) }},
 		{"w width", func(o *operands, a *N) { a.w = o.f(1, sD-1) }},
 		{"w bf16", func(o *operands, a *N) { a.w = o.b(1, sD) }},
+		{"rows of w", func(o *operands, a *N) { a.w = o.f(2, sD) }},
+		{"rows of rstd", func(o *operands, a *N) { a.rstd = o.f(2, sT) }},
 		{"rstd", func(o *operands, a *N) { a.rstd = o.f(1, sT-1) }},
 		{"rstd bf16", func(o *operands, a *N) { a.rstd = o.b(1, sT) }},
 	}
@@ -197,6 +203,7 @@ func normMisfits() []misfit {
 		{"no rstd", func(o *operands, a *N) { a.rstd = kernels.Tensor{} }},
 		{"dw width", func(o *operands, a *N) { a.dw = o.f(1, sD+1) }},
 		{"dw bf16", func(o *operands, a *N) { a.dw = o.b(1, sD) }},
+		{"rows of dw", func(o *operands, a *N) { a.dw = o.f(2, sD) }},
 	}, both...))...)
 	type P struct {
 		x, positions, table kernels.Tensor
@@ -207,6 +214,7 @@ func normMisfits() []misfit {
 		{"no head size", func(o *operands, a *P) { a.table, a.dh = o.f(9, 0), 0 }},
 		{"width", func(o *operands, a *P) { a.x = o.f(sT, sD-2) }},
 		{"positions", func(o *operands, a *P) { a.positions = o.i(sT - 1) }},
+		{"rows of positions", func(o *operands, a *P) { a.positions = o.tensor(kernels.I32, 2, sT) }},
 		{"float positions", func(o *operands, a *P) { a.positions = o.f(1, sT) }},
 		{"table width", func(o *operands, a *P) { a.table = o.f(9, 4) }},
 		{"table bf16", func(o *operands, a *P) { a.table = o.b(9, 8) }},
@@ -391,6 +399,7 @@ func attentionMisfits() []misfit {
 		{"v rows", func(o *operands, a *A) { a.v = o.f(sT-1, 8) }},
 		{"k bf16", func(o *operands, a *A) { a.k = o.b(sT, 8) }},
 		{"slots", func(o *operands, a *A) { a.slots = o.i(sT - 1) }},
+		{"rows of slots", func(o *operands, a *A) { a.slots = o.tensor(kernels.I32, 2, sT) }},
 		{"float slots", func(o *operands, a *A) { a.slots = o.f(1, sT) }},
 		{"no cache", func(o *operands, a *A) { a.kv = nil }},
 		{"a cache that was freed", func(o *operands, a *A) { o.p.FreeKV(a.kv) }},

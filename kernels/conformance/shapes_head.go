@@ -36,6 +36,11 @@ func headMisfits() []misfit {
 		{"first count", func(o *operands, a *H) { a.Targets.First = o.i(sT) }},
 		{"first float", func(o *operands, a *H) { a.Targets.First = o.f(1, sT+1) }},
 		{"tokens float", func(o *operands, a *H) { a.Targets.Tokens = o.f(1, n) }},
+		{"rows of lp", func(o *operands, a *H) { a.LP = o.f(2, n) }},
+		{"rows of entropy", func(o *operands, a *H) { a.Entropy = o.f(2, sT) }},
+		{"rows of lse", func(o *operands, a *H) { a.LSE = o.f(2, sT) }},
+		{"rows of first", func(o *operands, a *H) { a.Targets.First = o.tensor(kernels.I32, 2, sT+1) }},
+		{"rows of tokens", func(o *operands, a *H) { a.Targets.Tokens = o.tensor(kernels.I32, 2, n) }},
 		{"no W", func(o *operands, a *H) { a.W = nil }},
 		{"W of another back end", func(o *operands, a *H) { a.W = foreign{sV, sD} }},
 		{"W that was freed", func(o *operands, a *H) { o.p.FreeMatrix(a.W) }},
@@ -53,6 +58,11 @@ func headMisfits() []misfit {
 		{"entropy count", func(o *operands, a *B) { a.Entropy = o.f(1, sT-1) }},
 		{"first count", func(o *operands, a *B) { a.Targets.First = o.i(sT) }},
 		{"tokens float", func(o *operands, a *B) { a.Targets.Tokens = o.f(1, n) }},
+		{"rows of g", func(o *operands, a *B) { a.G = o.f(2, n) }},
+		{"rows of dentropy", func(o *operands, a *B) { a.DEntropy = o.f(2, sT) }},
+		{"rows of entropy", func(o *operands, a *B) { a.Entropy = o.f(2, sT) }},
+		{"rows of first", func(o *operands, a *B) { a.Targets.First = o.tensor(kernels.I32, 2, sT+1) }},
+		{"rows of tokens", func(o *operands, a *B) { a.Targets.Tokens = o.tensor(kernels.I32, 2, n) }},
 		{"temperature 0", func(o *operands, a *B) { a.Temperature = 0 }},
 		{"no W", func(o *operands, a *B) { a.W = nil }},
 		{"W of another back end", func(o *operands, a *B) { a.W = foreign{sV, sD} }},
@@ -79,6 +89,7 @@ func headMisfits() []misfit {
 		{"h ids", func(o *operands, a *W) { a.H = o.tensor(kernels.I32, sT, sD) }},
 		{"h bf16 for W f32", func(o *operands, a *W) { a.H = o.b(sT, sD) }},
 		{"lse count", func(o *operands, a *W) { a.LSE = o.f(1, sT-1) }},
+		{"rows of lse", func(o *operands, a *W) { a.LSE = o.f(2, sT) }},
 	}
 	for _, c := range both {
 		weight = append(weight, change[W]{c.what, func(o *operands, a *W) { c.make(o, &a.B) }})
