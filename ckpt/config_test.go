@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"afctl/flow/strictjson"
+
 	"github.com/go-json-experiment/json"
 )
 
@@ -177,7 +179,7 @@ func FuzzModelConfig(f *testing.F) {
 		}
 		// What is accepted is small enough to be listed, and is written so that it is read the same.
 		specs := c.TensorSpecs()
-		written, err := marshalModelConfig(c, []Tensor{{DType: F32}})
+		written, err := marshalModelConfig(c, F32)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -186,4 +188,44 @@ func FuzzModelConfig(f *testing.F) {
 			t.Fatalf("%+v read as %+v, %v", c, again, err)
 		}
 	})
+}
+
+// config.json of a saved model has the class of every model type, and the type of most weights whatever stands first among the tensors.
+func TestSavedConfig(t *testing.T) {
+	for _, modelType := range modelTypes {
+		c := tinyConfig()
+		c.ModelType = modelType
+		var tensors []Tensor
+		for _, s := range c.TensorSpecs() {
+			d := F32 // as norms of a model in half precision may be
+			if len(s.Shape) == 2 {
+				d = BF16
+			}
+			n := 1
+			for _, k := range s.Shape {
+				n *= k
+			}
+			x, err := Float32Tensor(s.Name, d, s.Shape, make([]float32, n))
+			if err != nil {
+				t.Fatal(err)
+			}
+			tensors = append(tensors, x)
+		}
+		slices.SortFunc(tensors, func(a, b Tensor) int { return len(a.Shape) - len(b.Shape) }) // a norm or bias first
+		dir := filepath.Join(t.TempDir(), "model")
+		if err := SaveModel(dir, c, tensors, nil); err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(filepath.Join(dir, configFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var raw hfConfig
+		if err := DecodeJSON(configFile, data, &raw, strictjson.IgnoreUnknown); err != nil {
+			t.Fatal(err)
+		}
+		if raw.TorchDType != "bfloat16" || len(raw.Architectures) != 1 || raw.Architectures[0] == "" {
+			t.Errorf("%s: found torch_dtype %q and architectures %q, expected \"bfloat16\" and one", modelType, raw.TorchDType, raw.Architectures)
+		}
+	}
 }

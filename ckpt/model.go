@@ -120,7 +120,7 @@ func checkWeights(c *ModelConfig, weights Weights) error {
 
 // checkTiedHead refuses a head beside tie_word_embeddings that is not the embedding: some programs would use the one, some the other.
 func checkTiedHead(weights Weights) (err error) {
-	const embedding, head = "model.embed_tokens.weight", "lm_head.weight"
+	const embedding, head = embeddingTensor, "lm_head.weight"
 	defer catchFault(fmt.Sprintf("tensor %.100q", head), &err)()
 	a, err := weights.Tensor(embedding)
 	if err != nil {

@@ -37,7 +37,11 @@ func WriteModelFiles(d *DirWriter, cfg ModelConfig, tensors []Tensor, copyFrom f
 	if err := checkWeights(&cfg, newTensorList(tensors)); err != nil {
 		return fmt.Errorf("write model: %w", err)
 	}
-	config, err := marshalModelConfig(cfg, tensors)
+	embedding, err := newTensorList(tensors).Tensor(embeddingTensor)
+	if err != nil {
+		return fmt.Errorf("write model: %w", err)
+	}
+	config, err := marshalModelConfig(cfg, embedding.DType)
 	if err != nil {
 		return fmt.Errorf("write model: %w", err)
 	}
@@ -91,11 +95,17 @@ func createBytes(create func(name string) (io.WriteCloser, error), name string, 
 	})
 }
 
+// embeddingTensor is in every model; its type is the one that config.json gives for all, of which a norm may have another.
+const embeddingTensor = "model.embed_tokens.weight"
+
+// architectures are transformers' classes of the model types that are read here.
+var architectures = map[string]string{"qwen2": "Qwen2ForCausalLM"}
+
 // marshalModelConfig is the inverse of ParseModelConfig, as transformers 4 and 5 both read it.
-func marshalModelConfig(c ModelConfig, tensors []Tensor) ([]byte, error) {
+func marshalModelConfig(c ModelConfig, d DType) ([]byte, error) {
 	no := false
 	raw := hfConfig{
-		Architectures: []string{"Qwen2ForCausalLM"},
+		Architectures: []string{architectures[c.ModelType]},
 		ModelType:     c.ModelType,
 		HiddenSize:    &c.HiddenSize, NumHiddenLayers: &c.NumHiddenLayers,
 		NumAttentionHeads: &c.NumAttentionHeads, NumKeyValueHeads: &c.NumKeyValueHeads,
@@ -108,7 +118,7 @@ func marshalModelConfig(c ModelConfig, tensors []Tensor) ([]byte, error) {
 	if c.HeadDim*c.NumAttentionHeads != c.HiddenSize {
 		raw.HeadDim = &c.HeadDim
 	}
-	switch tensors[0].DType {
+	switch d {
 	case F32:
 		raw.TorchDType = "float32"
 	case F16:
