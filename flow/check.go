@@ -53,7 +53,13 @@ func canonical(ts []Trajectory) ([]row, error) {
 const (
 	mostReward   = 1e30 // its square, summed over any group, is finite, and so are float32 gradients of it
 	logProbSlack = 1e-2 // what a sampler of low precision may be above 0 by rounding
+
+	// leastLogProb is below every log-prob of a token that can be drawn. Samplers write the least float32 where they have none, as llama-server does.
+	leastLogProb = -1e30
 )
+
+// reported says whether a log-prob is one, and no mark of one that is missing.
+func reported(l float32) bool { return l >= leastLogProb }
 
 // checkRollout returns a *TrajectoryError if a trajectory with a reward cannot be trained on.
 func checkRollout(r row, o Objective) error {
@@ -96,6 +102,9 @@ func checkRollout(r row, o Objective) error {
 		}
 		if k := slices.IndexFunc(turn.LogProbs, func(l float32) bool { return l > logProbSlack }); k >= 0 {
 			return bad(fmt.Sprintf("%slogprobs[%d]", at, k), "found %v, expected the log of a probability, at most 0", turn.LogProbs[k])
+		}
+		if k := slices.IndexFunc(turn.LogProbs, func(l float32) bool { return !reported(l) }); k >= 0 && o.TISCap > 0 {
+			return bad(fmt.Sprintf("%slogprobs[%d]", at, k), "found %v, which stands for none, expected one per action token, since flow.tis_cap is set (0 is off)", turn.LogProbs[k])
 		}
 	}
 	return nil

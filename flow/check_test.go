@@ -39,6 +39,10 @@ func TestNewUpdateRefuses(t *testing.T) {
 			o.TISCap, ts[1].Turns[1].LogProbs = 2, nil
 			return ts
 		},
+		`group "a", sample 1: turns[1].logprobs[0]: found -3.4028235e+38, which stands for none, expected one per action token, since flow.tis_cap is set`: func(ts []Trajectory, o *Objective) []Trajectory {
+			o.TISCap, ts[1].Turns[1].LogProbs[0] = 2, -math.MaxFloat32
+			return ts
+		},
 		`group "a", sample 0: sample: found twice`: func(ts []Trajectory, _ *Objective) []Trajectory { ts[1].Sample = 0; return ts },
 		`group "a", sample 2: sample: found twice`: func(ts []Trajectory, _ *Objective) []Trajectory {
 			return append(ts, failed("a", 2, ""), failed("a", 2, ""))
@@ -113,5 +117,17 @@ func TestCheckVocab(t *testing.T) {
 	const want = `group "a", sample 1: turns[1].action[2]: found 3, expected 0 <= id < 3, the size of the model's vocabulary`
 	if err := u.CheckVocab(3); err == nil || err.Error() != want {
 		t.Errorf("found %v, expected %s", err, want)
+	}
+}
+
+// A log-prob that a sampler marks as missing is missing in the update; one that is only low is not.
+func TestMarkOfNoLogProb(t *testing.T) {
+	ts := []Trajectory{rollout("a", 0, 1, 3), rollout("a", 1, 0, 2)}
+	copy(ts[0].Turns[0].LogProbs, []float32{-math.MaxFloat32, -1e29, -2e30})
+	u := mustUpdate(t, ts, DefaultObjective())
+	for k, want := range []bool{false, true, false} {
+		if got := u.LS[k] == u.LS[k]; got != want {
+			t.Errorf("log-prob %v: found %v in the update", ts[0].Turns[0].LogProbs[k], u.LS[k])
+		}
 	}
 }

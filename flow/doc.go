@@ -14,7 +14,7 @@
 //	lp          log-prob of a token under the policy being trained
 //	lo          the same under the policy as it was when the update began, constant
 //	lr          the same with the adapter off (the reference), constant
-//	ls          the log-prob that the sampler reported, constant, may be missing; never used as lo
+//	ls          the log-prob that the sampler reported, constant, may be missing (as what is below -1e30); never used as lo
 //	target      an action token seen from the model: hidden state of a row predicts a token
 //	row         one token that the model computes; its hidden state predicts what follows it
 //	run         a stretch of consecutive rows of a forest without a branch

@@ -19,7 +19,8 @@ const (
 type Turn struct {
 	Prompt []int32 `json:"prompt"`
 	Action []int32 `json:"action"`
-	// LogProbs are ls, one per action token at the sampler's temperature; nil where the sampler reported none.
+	// LogProbs are ls, one per action token at the sampler's temperature; nil where the sampler reported none. A value below -1e30 is that of a token
+	// for which it reported none.
 	LogProbs []float32  `json:"logprobs,omitempty"`
 	Stop     StopReason `json:"stop,omitempty"`
 }

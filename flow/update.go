@@ -295,9 +295,9 @@ func (u *Update) layOut() {
 	}
 }
 
-// logProb returns ls of action token k, NaN where the turn has none.
+// logProb returns ls of action token k, NaN where the sampler reported none.
 func logProb(t Turn, k int) float32 {
-	if t.LogProbs == nil {
+	if t.LogProbs == nil || !reported(t.LogProbs[k]) {
 		return float32(math.NaN())
 	}
 	return t.LogProbs[k]
