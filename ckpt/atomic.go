@@ -20,7 +20,7 @@ import (
 // anything but the whole old content or the whole new one, whatever fails and wherever the process or the machine stops.
 // What a stop leaves behind carries tempPrefix in its name.
 
-// ErrExists: the target of a write that never overwrites is there already, and is not an empty folder.
+// ErrExists says that the target of a write that never overwrites is there already, and is not an empty folder.
 var ErrExists = errors.New("exists already, and is not an empty folder")
 
 // tempPrefix starts the name of everything that is not, or no longer, what its name will say.

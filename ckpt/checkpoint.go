@@ -44,7 +44,7 @@ const (
 // MinKeep is how many checkpoints are kept at least: should the newest one be damaged where it lies, there is another.
 const MinKeep = 2
 
-// ErrNoCheckpoint: a run folder has no checkpoint that can be used.
+// ErrNoCheckpoint says that a run folder has no checkpoint that can be used.
 var ErrNoCheckpoint = errors.New("no checkpoint")
 
 // Checkpoint is a run's state and its tensors.

@@ -8,7 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Rejected is a checkpoint that was passed over, and why.
@@ -61,7 +62,7 @@ func unreadable(err error) bool {
 	if !errors.As(err, &failed) {
 		return false
 	}
-	for _, own := range []error{fs.ErrNotExist, syscall.ENOTDIR, syscall.EISDIR, syscall.ELOOP} {
+	for _, own := range []error{fs.ErrNotExist, unix.ENOTDIR, unix.EISDIR, unix.ELOOP} {
 		if errors.Is(failed.Err, own) {
 			return false
 		}

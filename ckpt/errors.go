@@ -7,13 +7,13 @@ import (
 
 // Errors that a caller can act on. They come wrapped with the file, tensor or field they are about.
 var (
-	// ErrUnsupported: a well-formed file asks for something that is not built here.
+	// ErrUnsupported says that a well-formed file asks for something that is not built here.
 	ErrUnsupported = errors.New("not supported")
-	// ErrDType: a tensor's element type cannot be read as numbers.
+	// ErrDType says that a tensor's element type cannot be read as numbers.
 	ErrDType = errors.New("element type cannot be read as numbers")
-	// ErrNoTensor: a tensor that was asked for is not in the file.
+	// ErrNoTensor says that a tensor that was asked for is not in the file.
 	ErrNoTensor = errors.New("no such tensor")
-	// ErrMismatch: two things that are each well-formed do not belong together, such as an adapter and a model.
+	// ErrMismatch says that two things that are each well-formed do not belong together, such as an adapter and a model.
 	ErrMismatch = errors.New("does not fit the model")
 )
 
@@ -24,6 +24,7 @@ type NonFiniteError struct {
 	Value  float32
 }
 
+// Error names the tensor, the element and what it holds.
 func (e *NonFiniteError) Error() string {
 	return fmt.Sprintf("tensor %.100q: element %d is %v, expected a finite number", e.Tensor, e.Index, e.Value)
 }

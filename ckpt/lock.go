@@ -25,6 +25,7 @@ type LockedError struct {
 	Since time.Time // when the holder took the lock
 }
 
+// Error names who holds the lock.
 func (e *LockedError) Error() string {
 	if e.PID == 0 {
 		return fmt.Sprintf("folder %s: another process works in it; wait for it to end, or choose another folder", e.Dir)

@@ -21,9 +21,9 @@ const StoreFile = "run.db"
 
 // Errors of files of our own that a caller can act on.
 var (
-	// ErrForeign: a file is not what its place says, and was not written here.
+	// ErrForeign says that a file is not what its place says, and was not written here.
 	ErrForeign = errors.New("not a file of this program")
-	// ErrReadOnly: a store that was opened for reading was asked to write.
+	// ErrReadOnly says that a store that was opened for reading was asked to write.
 	ErrReadOnly = errors.New("opened for reading only")
 )
 
@@ -33,6 +33,7 @@ type VersionError struct {
 	Found, Known int // the format's versions; all up to Known can be read
 }
 
+// Error names both versions.
 func (e *VersionError) Error() string {
 	return fmt.Sprintf("%s: found format version %d, expected %d at most: use the afctl that wrote it, or a newer one",
 		e.File, e.Found, e.Known)

@@ -19,7 +19,7 @@ import (
 // maxMetricsLine bounds one line, so that a wrong file cannot fill the memory.
 const maxMetricsLine = 1 << 20
 
-// ErrTorn: a file ends in the middle of a record, as it does when its writer was stopped.
+// ErrTorn says that a file ends in the middle of a record, as it does when its writer was stopped.
 var ErrTorn = errors.New("the last line is torn")
 
 // MetricsLog appends to metrics.jsonl, a JSON object per line, each durable when Append returns. Not safe for

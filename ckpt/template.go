@@ -55,6 +55,7 @@ const (
 // it wants them.
 type TemplateRefusal struct{ Message string }
 
+// Error is the template's message, and that it is the template's.
 func (e *TemplateRefusal) Error() string {
 	return "the chat template refuses these messages: " + e.Message
 }

@@ -69,9 +69,9 @@ type request struct {
 	next        int32         // token whose row comes next
 }
 
-// Sampler draws completions for many callers at once: a loop of its own takes in what is waiting, computes the prompts that are not in the cache as
-// one forest, and then one token of every request, again and again. Each row's bits are independent of the others, so the batches
-// that happen to form do not show in the results. Safe for concurrent use.
+// Sampler draws completions for many callers at once: a loop of its own takes in what is waiting, computes the prompts that are not in the cache,
+// PrefillTokens rows at a time, each prefix that several share once, and then one token of every request, again and again. Each row's bits are
+// independent of the others, so the batches that happen to form do not show in the results. Safe for concurrent use.
 type Sampler struct {
 	e       *Engine
 	o       SamplerOptions

@@ -192,7 +192,7 @@ type Backend interface {
 	// f32 holds dh/2 cosines and then dh/2 sines per position. inverse is the backward pass.
 	RoPE(x, positions, table Tensor, dh int, inverse bool) error
 
-	// The scale of an attention is at least 0. NewPlan makes an empty plan, NewKV memory for `slots` tokens, zero. A KV that was freed is refused, and freed again for nothing.
+	// NewPlan makes an empty plan, NewKV memory for `slots` tokens, zero. A KV that was freed is refused, and freed again for nothing.
 	NewPlan(h Heads) (Plan, error)
 	FreePlan(p Plan)
 	NewKV(d DType, slots int, h Heads) (KV, error)
@@ -201,8 +201,8 @@ type Backend interface {
 	KVPut(kv KV, k, v, slots Tensor) error
 	KVZero(kv KV) error
 	// Attention: o[t,h] = sum_j p_j v_j, p = softmax(q.k * scale) over the rows of k, v [T, K*Dh] that the plan of a forest gives query t;
-	// q, o [queries, H*Dh] in the dtype of k and v; lse [queries, H] f32. AttentionKV is the same over the slots of kv, with the same bits for
-	// the same keys.
+	// q, o [queries, H*Dh] in the dtype of k and v; lse [queries, H] f32; scale at least 0. AttentionKV is the same over the slots of kv, with the
+	// same bits for the same keys.
 	Attention(o, lse, q, k, v Tensor, p Plan, scale float64) error
 	AttentionKV(o, lse, q Tensor, kv KV, p Plan, scale float64) error
 	// AttentionBack writes dq, dk, dv from dout; a back end may use o and lse of the forward pass, or compute them again.

@@ -269,8 +269,8 @@ AF_INLINE vf vexp(vf x) {
 #endif
 }
 
-// 2^t of t <= 0, to 1.2 ulp; 0 below -126.5 (from -126 on, or as far as there),  also for -inf; NaN of NaN. For weights under a maximum: the rounding of t itself matters less, the
-// smaller they are.
+// 2^t of t <= 0, within 1.2 ulp; 0 below -126 with AVX-512, below -126.5 without it, and for -inf; NaN of NaN. For weights under a maximum: the rounding
+// of t itself matters less, the smaller they are.
 AF_INLINE vf vexp2(vf t) {
 #if AF_LEVEL >= 2
 	vf n = vround(t);
