@@ -1,6 +1,7 @@
 package ckpt
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -100,6 +101,23 @@ func (d *faultyDisk) checkClean(t *testing.T, dir string) {
 	t.Helper()
 	if left := leftovers(t, dir); len(left) > 0 && !d.fault.stops() && !strings.Contains(d.last, "remove") {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// checkOldOrNew fails where the file f is neither the old one nor the new one, whole, or an error is none.
+func (d *faultyDisk) checkOldOrNew(t *testing.T, dir string, before, after []byte, err error) {
+	t.Helper()
+	d.checkClean(t, dir)
+	got, readErr := os.ReadFile(filepath.Join(dir, "f"))
+	if readErr != nil {
+		t.Fatal(readErr)
+	}
+	isNew := bytes.Equal(got, after)
+	if !isNew && !bytes.Equal(got, before) {
+		t.Fatalf("%d bytes that are neither the old nor the new content", len(got))
+	}
+	if err == nil && !isNew {
+		t.Fatal("no error, and the old content")
 	}
 }
 

@@ -22,18 +22,7 @@ func TestReplaceFileSurvivesEveryFault(t *testing.T) {
 		return replaceFile(d, filepath.Join(dir, "f"), func(temp string) error { return os.WriteFile(temp, after, 0o600) })
 	}
 	forEachFault(t, setup, run, func(t *testing.T, dir string, d *faultyDisk, err error) {
-		d.checkClean(t, dir)
-		got, readErr := os.ReadFile(filepath.Join(dir, "f"))
-		if readErr != nil {
-			t.Fatal(readErr)
-		}
-		isNew := bytes.Equal(got, after)
-		if !isNew && !bytes.Equal(got, before) {
-			t.Fatalf("%d bytes that are neither the old nor the new content", len(got))
-		}
-		if err == nil && !isNew {
-			t.Fatal("no error, and the old content")
-		}
+		d.checkOldOrNew(t, dir, before, after, err)
 	})
 }
 

@@ -2,8 +2,6 @@ package ckpt
 
 import (
 	"fmt"
-	"io"
-	"path/filepath"
 
 	"afctl/flow/strictjson"
 
@@ -113,21 +111,13 @@ func parseState(file string, data []byte) (s State, err error) {
 
 // ReadState reads the state of a checkpoint; fs.ErrNotExist where the folder is none.
 func ReadState(dir string) (State, error) {
-	path := filepath.Join(dir, stateFile)
-	f, err := OpenRegular(path)
+	f, err := openFolder(dir, "a checkpoint")
 	if err != nil {
 		return State{}, err
 	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxStateBytes+1))
+	data, err := f.read(stateFile, maxConfigBytes)
 	if err != nil {
 		return State{}, err
 	}
-	if len(data) > maxStateBytes {
-		return State{}, fmt.Errorf("%s: more than %d bytes, too long for a state", path, maxStateBytes)
-	}
-	return parseState(path, data)
+	return parseState(f.path(stateFile), data)
 }
-
-// maxStateBytes is far more than a state has.
-const maxStateBytes = 1 << 20

@@ -252,11 +252,12 @@ func planFromJSON(text string) (Plan, bool) {
 		if json.Unmarshal(object, &fields) != nil {
 			continue
 		}
-		for _, inner := range fields {
-			var within map[string]jsontext.Value
-			if len(fields) == 1 && json.Unmarshal(inner, &within) == nil { // {"next_step": {...}}
-				fields = within
-				break
+		if len(fields) == 1 { // {"next_step": {...}}
+			for _, only := range fields {
+				var within map[string]jsontext.Value
+				if json.Unmarshal(only, &within) == nil {
+					fields = within
+				}
 			}
 		}
 		if tool := firstLine(field(fields, planKeys[toolName]...)); tool != "" {

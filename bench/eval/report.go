@@ -138,22 +138,21 @@ func writeSummary(w io.Writer, s *Summary) error {
 		fmt.Fprintf(t, "%s\t%d\t%s\t%.1f - %s\t%.2f\t%s\t%s\t%s\t\n", name, s.Tasks, percent(s.Accuracy.Mean), 100*s.Accuracy.Low, percent(s.Accuracy.High),
 			s.Turns, percent(s.ErrorRate), percent(s.RepeatRate), percent(s.StuckRate))
 	}
-	for i := range s.Families {
-		line(s.Families[i].Name, &s.Families[i].Stats)
+	each := func(row func(name string, s *Stats)) {
+		for i := range s.Families {
+			row(s.Families[i].Name, &s.Families[i].Stats)
+		}
+		row("all", &s.All)
 	}
-	line("all", &s.All)
+	each(line)
 	if err := t.Flush(); err != nil {
 		return err
 	}
 	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprint(t, "\na solve's\tseconds\ttokens\t\n")
-	cost := func(name string, s *Stats) {
+	each(func(name string, s *Stats) {
 		fmt.Fprintf(t, "%s\t%.3f\t%.0f\t\n", name, s.Seconds, s.PromptTokens+s.ActionTokens)
-	}
-	for i := range s.Families {
-		cost(s.Families[i].Name, &s.Families[i].Stats)
-	}
-	cost("all", &s.All)
+	})
 	if err := t.Flush(); err != nil {
 		return err
 	}
@@ -163,17 +162,13 @@ func writeSummary(w io.Writer, s *Summary) error {
 		fmt.Fprint(t, tool.Name+"\t")
 	}
 	fmt.Fprintln(t)
-	shares := func(name string, part *Stats) {
+	each(func(name string, part *Stats) {
 		fmt.Fprint(t, name+"\t")
 		for _, tool := range s.All.Tools {
 			fmt.Fprint(t, percent(part.ToolShare(tool.Name))+"\t")
 		}
 		fmt.Fprintln(t)
-	}
-	for i := range s.Families {
-		shares(s.Families[i].Name, &s.Families[i].Stats)
-	}
-	shares("all", &s.All)
+	})
 	if err := t.Flush(); err != nil {
 		return err
 	}

@@ -83,21 +83,23 @@ func newOptions(choices []string) options {
 // verbatim keeps all of a text but the length of its gaps.
 func verbatim(text string) string { return strings.Join(strings.Fields(text), " ") }
 
-// unstopped is a text without the stop of a sentence at its end.
-func unstopped(text string) string { return strings.TrimRight(text, ". ") }
+// unstopped is verbatim without the stop of a sentence at the end.
+func unstopped(text string) string { return strings.TrimRight(verbatim(text), ". ") }
 
 // written gives the options that the text is, letter for letter: what tells "L" from "l", and of many lines one option from what it quotes.
 func (o options) written(text string) []int {
-	text = verbatim(text)
-	for form := range 2 {
-		var out []int
-		for i, t := range o.texts {
-			if (t[form] == text || unstopped(t[form]) == unstopped(text)) && text != "" {
-				out = append(out, i)
+	for _, as := range []func(string) string{verbatim, unstopped} {
+		want := as(text)
+		for form := range 2 {
+			var out []int
+			for i, t := range o.texts {
+				if as(t[form]) == want && want != "" {
+					out = append(out, i)
+				}
 			}
-		}
-		if out != nil {
-			return out
+			if out != nil {
+				return out
+			}
 		}
 	}
 	return nil

@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
 )
 
 // Origin says which mark an answer was found by; a marked answer is meant as the whole answer, unmarked text is prose.
@@ -86,7 +88,7 @@ var display = regexp.MustCompile("(?s)^(?:\\\\\\[[ \\t]*\\r?\\n(.*?)\\\\\\]|\\$\
 	`\\begin\{(?:align|equation|gather)\*?\}(.*?)\\end\{)`)
 
 // jsonText is a string among the members of an object.
-var jsonText = regexp.MustCompile(`^"((?:[^"\\\n]|\\.)*)"\s*[,}]`)
+var jsonText = regexp.MustCompile(`^("(?:[^"\\\n]|\\.)*")\s*[,}]`)
 
 // lineFrom is the first line from there on that is not blank, or the formula that it opens. A line of its own may have a bullet.
 func lineFrom(text string, from int) string {
@@ -100,7 +102,10 @@ func lineFrom(text string, from int) string {
 		return strings.TrimSpace(m[1] + m[2] + m[3] + m[4])
 	}
 	if m := jsonText.FindStringSubmatch(line); m != nil {
-		return m[1]
+		var inner string
+		if json.Unmarshal([]byte(m[1]), &inner) == nil {
+			return strings.TrimSpace(inner)
+		}
 	}
 	line, _, _ = strings.Cut(line, "\n")
 	return strings.TrimSpace(line)

@@ -403,7 +403,7 @@ func sameText(a, b string) bool {
 		s = shortRoot.ReplaceAllString(s, `\sqrt{$1}`)
 		s = shortFrac.ReplaceAllString(s, `\frac{$1$2}`)
 		s = shortOver.ReplaceAllString(s, `\frac{$1}{$2}`)
-		return oneBrace.ReplaceAllString(latexNoise.ReplaceAllString(oneName.Replace(s), "$1"), "$1$2")
+		return oneBrace.ReplaceAllString(latexNoise.ReplaceAllString(s, "$1"), "$1$2")
 	}
 	if clean(a) == clean(b) {
 		return true

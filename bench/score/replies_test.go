@@ -12,7 +12,7 @@ func TestReplyForms(t *testing.T) {
 	for _, form := range []string{
 		"> **%s**", "- **%s**", "• **%s**", "→ **%s**", "✅ **%s**", "**Final Answer:**\n- **%s**", "### Final Answer\n\n- **%s**", "**Final Answer:**\n- %s",
 		"<answer>The answer is %s.</answer>", "<answer>Final Answer: %s</answer>", "<final_answer>%s</final_answer>",
-		`{"answer": "%s"}`, `{"final_answer": "%s", "confidence": 0.9}`, "Final Answer - %s", "Final answer — %s", "Answer: %s [1]",
+		`{"answer": "%s"}`, `{"answer":"%s\u002e"}`, `{"final_answer": "%s", "confidence": 0.9}`, "Final Answer - %s", "Final answer — %s", "Answer: %s [1]",
 		"%s\n\nExplanation: It took 7 steps, no more.", "%s\nSource: page 12", "The final answer is %s! 🎉",
 	} {
 		for answer, rule := range map[string]Func{"33": Number, "Paris": Exact, "yes": YesNo} {
@@ -38,5 +38,6 @@ func TestNotations(t *testing.T) {
 	})
 	with := func(choices ...string) func(*flow.Task) { return func(t *flow.Task) { t.Choices = choices } }
 	grade(t, Choice, []row{{"A", "The answer is 50%.", 1}, {"D", "The answer is 50.", 1}, {"C", "The answer is 5%.", 1}, {"B", "0.5%", 1}}, with("50%", "0.5%", "5%", "50"))
+	grade(t, Choice, []row{{"A", "No", 1}, {"B", "No.", 1}}, with("No", "No."))
 	grade(t, Choice, []row{{"A", `\boxed{\frac12}`, 1}, {"A", "0.5", 1}, {"B", "five", 1}, {"C", `$1.5\times10^{-3}$`, 1}, {"A", "0.25", 0}}, with("1/2", "5", "1.5 x 10^-3"))
 }

@@ -139,6 +139,7 @@ var configErrors = []struct {
 	{"a projection twice", "lora:\n  targets: [q_proj, v_proj, q_proj]\n", []string{"c.yaml:2:3", "lora.targets", "found q_proj twice, expected each once"}},
 	{"a tool twice", "tasks: {train: a.json, eval: b.json}\nrollout:\n  tools:\n    use: [Calculator, Calculator]\n", []string{"c.yaml:4:5", "rollout.tools.use", "found Calculator twice, expected each once"}},
 	{"no limit for no time", "rollout:\n  call_seconds: 1e-12\n", []string{"c.yaml:2:3", "found 1e-12, expected a number of seconds from 1e-09 to 1e+09"}},
+	{"tab", "run:\n\tsteps: 1\n", []string{"c.yaml:2:1", `not YAML: found character '\t'`}},
 	{"duplicate", "run:\n  steps: 1\n  seed: 2\n  steps: 3\n", []string{"c.yaml:4:3", "steps", "already"}},
 	{"wrong type", "flow:\n  kl: often\n", []string{"c.yaml:2:7", "flow.kl", `"often"`, "finite number"}},
 	{"string for a number", "flow:\n  kl: \"0.1\"\n", []string{"c.yaml:2:7", "flow.kl"}},

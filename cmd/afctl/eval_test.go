@@ -42,7 +42,7 @@ func TestEvalOutIsOfOneEvaluation(t *testing.T) {
 // An evaluation that is stopped says how it goes on, if its solves are kept, and goes on with them.
 func TestEvalGoesOn(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out")
-	args := []string{"eval", "--suite", "gym:heldout", "--n", "20", "--out", out, "--set", "flow.max_action_tokens=24"}
+	args := []string{"eval", "--suite", "gym:heldout", "--n", "20", "--seed", "5", "--out", out, "--set", "flow.max_action_tokens=24"}
 	ctx, stop := context.WithCancel(t.Context())
 	var errs bytes.Buffer
 	ended := make(chan int)
@@ -56,6 +56,9 @@ func TestEvalGoesOn(t *testing.T) {
 	}
 	before := solvesIn(t, out)
 	must(t, args...)
+	if report, err := eval.ReadReport(filepath.Join(out, evalReport)); err != nil || report.Seed != 5 {
+		t.Errorf("report %+v, %v: expected the seed that was given", report, err)
+	}
 	after := solvesIn(t, out)
 	if len(before) >= len(after) || len(after) != 20 {
 		t.Fatalf("%d solves, and then %d", len(before), len(after))

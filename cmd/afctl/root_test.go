@@ -51,6 +51,8 @@ func TestUsage(t *testing.T) {
 		{"update --model x --trajectories t --out o --set flow.entropy=1e39", exitUsage, []string{"--set flow.entropy", "1e+39", "float32"}},
 		{"update --model x --trajectories t --out o --set lora.alpha=1e39", exitUsage, []string{"--set lora.alpha", "1e+39", "float32"}},
 		{"update --model x --trajectories t --out o --set flow.max_action_tokens=3", exitUsage, []string{"--set flow.max_action_tokens", "no effect", "flow.aggregation: flow"}},
+		{"update --model x --trajectories t --out o --steps 010 --set flow.epochs=8", exitUsage, []string{"--steps 10", "contradict"}}, // ten, as in a config
+		{"update --model x --trajectories t --out o --set lora.targets=[q_proj", exitUsage, []string{"--set lora.targets: found \"[q_proj\": not YAML"}},
 		{"update --model x --trajectories t --out o --steps 0x10", exitUsage, []string{"--steps", "0x10", "a whole number"}},
 		{"update --model x --trajectories t --out o --steps 1_0", exitUsage, []string{"--steps", "1_0", "a whole number"}},
 		{"update --model x --trajectories t --out o --steps 99999999999999999999", exitUsage, []string{"--steps", "a whole number of 64 bits"}},

@@ -219,6 +219,23 @@ func TestStepTooLarge(t *testing.T) {
 	fails(t, smallTrain(run+"2", model, "--steps", "1", "--set", "tasks.eval=", "--set", "optimizer.weight_decay=1e300"), "not finite", "lower optimizer.weight_decay (found 1e+300)")
 }
 
+// TestTrainNotes: what a config makes of a run that nobody is likely to mean is told at the start, and at the end where the run is.
+func TestTrainNotes(t *testing.T) {
+	dir := t.TempDir()
+	model, run := gymLikeModel(t, filepath.Join(dir, "model")), filepath.Join(dir, "run")
+	r := must(t, smallTrain(run, model, "--steps", "1", "--set", "tasks.limit=1", "--set", "tasks.eval_limit=1", "--set", "optimizer.warmup_steps=3")...)
+	for _, want := range []string{"tasks.train has 1 task and run.tasks_per_step is 2: every update solves some of them in several groups",
+		"optimizer.warmup_steps is 3 of the run's 1 step: the learning rate does not reach 1e-05", "the run is in " + run + "; afctl report --run " + run + " shows it\n"} {
+		if strings.Count(r.stderr, want) != 1 {
+			t.Errorf("found\n%s\nexpected once %q", r.stderr, want)
+		}
+	}
+	r = must(t, smallTrain(run+"2", model, "--steps", "1", "--set", "tasks.eval_limit=1")...)
+	if strings.Contains(r.stderr, "several groups") || strings.Contains(r.stderr, "does not reach") {
+		t.Errorf("of a run without a fault:\n%s", r.stderr)
+	}
+}
+
 // TestTrainSaysWhatFailed: an accuracy of 0 for want of room is told from one of a planner that knows nothing, and so is a group that lacks rollouts.
 func TestTrainSaysWhatFailed(t *testing.T) {
 	train := func(tokens string) []string {

@@ -94,6 +94,7 @@ func lex(s string) ([]token, error) {
 	}
 	for s != "" {
 		c, size := utf8.DecodeRuneInString(s)
+		part := vulgarFraction(c)
 		switch {
 		case unicode.IsSpace(c):
 			apart = true
@@ -106,13 +107,12 @@ func lex(s string) ([]token, error) {
 			put(token{number: number})
 			whole = !strings.ContainsAny(s[:n], ".eE")
 			take(n)
-		case vulgarFraction(c) != nil:
-			if part := vulgarFraction(c); whole { // 1½
-				last := &out[len(out)-1]
-				last.number, whole = part.Add(last.number, part), false
-			} else {
-				put(token{number: part})
-			}
+		case part != nil && whole: // 1½
+			last := &out[len(out)-1]
+			last.number, whole = part.Add(last.number, part), false
+			take(size)
+		case part != nil:
+			put(token{number: part})
 			take(size)
 		case strings.HasPrefix(s, "**"):
 			put(token{name: "^"})
