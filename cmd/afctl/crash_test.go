@@ -132,7 +132,7 @@ func TestStopKeepsTheStep(t *testing.T) {
 	dir := t.TempDir()
 	model := gymLikeModel(t, filepath.Join(dir, "model"))
 	begin := func(run string) []string {
-		return smallTrain(filepath.Join(dir, run), model, "--steps", "2", "--set", "flow.epochs=2", "--set", "flow.entropy=0.01", "--set", "tasks.eval_limit=2")
+		return smallTrain(filepath.Join(dir, run), model, "--steps", "2", "--set", "checkpoint.every=10", "--set", "flow.epochs=2", "--set", "flow.entropy=0.01", "--set", "tasks.eval_limit=2")
 	}
 	must(t, begin("whole")...)
 	for step := 1; step <= 3; step++ {
