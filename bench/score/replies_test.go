@@ -19,7 +19,7 @@ func TestReplyForms(t *testing.T) {
 			grade(t, rule, []row{{answer, strings.ReplaceAll(form, "%s", answer), 1}})
 		}
 	}
-	grade(t, Number, []row{{"-33", "**Final Answer:** -33", 1}, {"-33", "**Final Answer:**\n-33", 1}, {"33", "The answer is\n- 33", 1}, {"42", "We add 2.\nNote: 5 are left.\nSo it is 42", 1},
+	grade(t, Number, []row{{"-33", "**Final Answer:** -33", 1}, {"-33", "**Final Answer:**\n-33", 1}, {"33", "The answer is\n- 33", 1}, {"42", "We add 2.\nNote: 5 are left.\nSo it is 42", 1}, {"42", "We add 2 and 3.\nThat is 5.\nReasoning: 7 are left.\nSo it is 42", 1},
 		{"5", "answer - 5", 1}, {"6", "The answer is 3!", 1}, {"6", "The answer is 3! = 6", 1}})
 	grade(t, YesNo, []row{{"yes", "Yes. No other country was involved.", 1}, {"yes", "Yes, no Americans were involved.", 1}, {"no", "No. Yes-men did it.", 1}, {"yes", "yes or no", 0}, {"no", "yes/no", 0}, {"yes", "Yes and no.", 0}})
 }

@@ -107,8 +107,9 @@ func TestFolderOrFile(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
 	// Two outputs that would be one file, though none of them is there yet, and a folder too deep for the system.
-	checkRefusal(t, afctl(t, "rollout", "--tasks", "gym:train", "--n", "1", "--set", "rollout.tools.use=[Calculator]", "--set", "rollout.tools.record=o.jsonl", "--out", "o.jsonl"), exitUsage, "rollout.tools")
-	fails(t, []string{"train", "--run", "r", "--set", "tasks.train=" + writeFile(t, "t.jsonl", `{"question":"a","answer":"b"}`), "--set", "tasks.eval=", "--set", "rollout.tools.record=r/metrics.jsonl"},
+	own := writeFile(t, "t.jsonl", `{"question":"a","answer":"b"}`)
+	checkRefusal(t, afctl(t, "rollout", "--tasks", own, "--set", "rollout.tools.record=o.jsonl", "--out", "o.jsonl"), exitUsage, "--out: found o.jsonl, which belongs to rollout.tools.record")
+	fails(t, []string{"train", "--run", "r", "--set", "tasks.train=" + own, "--set", "tasks.eval=", "--set", "rollout.tools.record=r/metrics.jsonl"},
 		"rollout.tools.record", "which the run writes itself")
 	deep := strings.Repeat("x/", 3000)
 	fails(t, []string{"update", "--model", tinyModel(t, true, ckpt.F32), "--trajectories", writeFile(t, "t.jsonl", strings.Join(tinyTrajectories(1, 2, 2), "")), "--out", deep}, "--out", "file name too long")
