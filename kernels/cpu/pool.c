@@ -18,15 +18,15 @@
 // longer than another's. To wake a sleeping processor costs a virtual machine more.
 enum { SPIN = 8000 };
 
-// The tasks that a thread begins with; whoever is done takes those of others.
+// The tasks that a thread begins with, the next one in the lower half and the end in the upper one: an addition takes a task and tells whether there
+// was one. Whoever is done takes those of others.
 struct share {
-	_Alignas(64) _Atomic int64_t next;
-	int64_t end;
+	_Alignas(64) _Atomic uint64_t left;
 };
 
 struct af_pool {
 	_Atomic uint32_t epoch; // any change starts the workers
-	_Atomic uint32_t running;
+	_Atomic uint32_t due;   // tasks that are not done
 	_Atomic uint32_t sleeping; // how many wait in the kernel for either: none needs a call to wake it while it polls
 	_Atomic int stop;
 	struct share *shares; // one per thread
@@ -80,12 +80,16 @@ static void wake(struct af_pool *p, _Atomic uint32_t *w, int n) {
 #endif
 }
 
+// An operation ends when its tasks are done, whether or not every worker came: one that others keep from its processor would be waited for. It may come
+// during a later operation, so that only a task that it took says which one it works for.
 static void work(struct af_pool *p, int id) {
+	uint32_t did = 0;
 	for (int k = 0; k <= p->workers; k++) {
 		struct share *s = &p->shares[(id + k) % (p->workers + 1)];
-		int64_t i;
-		while ((i = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed)) < s->end) p->task(p->arg, i, id);
+		uint64_t got;
+		for (; got = atomic_fetch_add_explicit(&s->left, 1, memory_order_acquire), (uint32_t)got < got >> 32; did++) p->task(p->arg, (uint32_t)got, id);
 	}
+	if (did && atomic_fetch_sub(&p->due, did) == did) wake(p, &p->due, 1);
 }
 
 static void *worker(void *arg) {
@@ -98,7 +102,6 @@ static void *worker(void *arg) {
 		seen = atomic_load_explicit(&s.p->epoch, memory_order_acquire);
 		if (atomic_load(&s.p->stop)) return NULL;
 		work(s.p, s.id);
-		if (atomic_fetch_sub(&s.p->running, 1) == 1) wake(s.p, &s.p->running, 1);
 	}
 }
 
@@ -111,16 +114,14 @@ void af_run(af_ctx *c, int64_t n, af_task task, void *arg) {
 	}
 	p->task = task;
 	p->arg = arg;
-	for (int64_t k = 0, all = p->workers + 1; k < all; k++) {
-		atomic_store_explicit(&p->shares[k].next, n * k / all, memory_order_relaxed);
-		p->shares[k].end = n * (k + 1) / all;
-	}
-	atomic_store_explicit(&p->running, (uint32_t)p->workers, memory_order_relaxed);
+	atomic_store_explicit(&p->due, (uint32_t)n, memory_order_relaxed);
+	for (int64_t k = 0, all = p->workers + 1; k < all; k++)
+		atomic_store_explicit(&p->shares[k].left, (uint64_t)(n * (k + 1) / all) << 32 | (uint64_t)(n * k / all), memory_order_release);
 	atomic_fetch_add(&p->epoch, 1);
 	wake(p, &p->epoch, p->workers);
 	work(p, 0);
 	uint32_t left;
-	while ((left = atomic_load_explicit(&p->running, memory_order_acquire)) != 0) wait_while(p, &p->running, left);
+	while ((left = atomic_load_explicit(&p->due, memory_order_acquire)) != 0) wait_while(p, &p->due, left);
 }
 
 static void pool_free(struct af_pool *p) {

@@ -40,7 +40,7 @@ static inline int af_widens(const af_ctx *c) { return c->level < 4; }
 enum { AF_ROOM = 36 << 10 }; // floats
 extern _Thread_local float *af_room;
 
-// Runs task(arg, i, thread) for i in [0, n); returns when all are done. Each thread begins with a stretch of its own, the same one for the same n:
+// Runs task(arg, i, thread) for i in [0, n), n < 2^32; returns when all are done. Each thread begins with a stretch of its own, the same one for the same n:
 // what it wrote in one operation is in its cache when the next one reads it.
 void af_run(af_ctx *c, int64_t n, af_task task, void *arg);
 
