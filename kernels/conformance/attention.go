@@ -73,13 +73,18 @@ type cacheInput struct {
 	garbage []float64
 }
 
-const cacheSlots = 300
+const cacheSlots = 500
+
+// longStretch is more keys of one query than a back end may take at a time.
+const longStretch = 171
 
 func cacheCases() []Case {
 	var cases []Case
 	for i, n := range attentionHeads {
 		for _, d := range floats {
-			cases = append(cases, cacheCase(n, d, i%2, false), cacheCase(n, d, i%2, true))
+			for _, long := range []int32{0, longStretch} {
+				cases = append(cases, cacheCase(n, d, i%2, long, false), cacheCase(n, d, i%2, long, true))
+			}
 		}
 	}
 	return cases
@@ -87,15 +92,15 @@ func cacheCases() []Case {
 
 // cacheCase checks that attention over a cache that KVPut filled, wherever the stretches of a sequence stand in it as long as a slot has the parity of its
 // position, gives what the same sequence gives as a forest of one run, in value or (sameBits) to the bit: for every query alone, in any order, for all as a
-// batch that shares its beginnings, and for several of a stretch together.
-func cacheCase(n kernels.Heads, d kernels.DType, seed int, sameBits bool) Case {
+// batch that shares its beginnings, for two of them that share little, and for several of a stretch together. The last stretch has `long` positions more.
+func cacheCase(n kernels.Heads, d kernels.DType, seed int, long int32, sameBits bool) Case {
 	wk := n.KeyValue * n.Dim
-	name := fmt.Sprintf("attention.cache/%v.H%d.K%d.Dh%d", d, n.Query, n.KeyValue, n.Dim)
+	name := fmt.Sprintf("attention.cache/%v.H%d.K%d.Dh%d.long%d", d, n.Query, n.KeyValue, n.Dim, long)
 	if sameBits {
 		name = "exact/" + name
 	}
 	c := newCase(name, func(r *rand.Rand) (in cacheInput) {
-		in.forest = Forest{Heads: n, DType: d, DKV: d, Runs: Chain(97 + int32(seed))}
+		in.forest = Forest{Heads: n, DType: d, DKV: d, Runs: Chain(97 + int32(seed) + long)}
 		if sameBits {
 			in.forestInput = in.forest.cancelling(r)
 		} else {
@@ -107,7 +112,11 @@ func cacheCase(n kernels.Heads, d kernels.DType, seed int, sameBits bool) Case {
 		var ends []int32
 		for at := int32(0); at < t; at = ends[len(ends)-1] {
 			in.starts = append(in.starts, at)
-			ends = append(ends, min(t, at+1+r.Int32N(20)))
+			end := min(t-long, at+1+r.Int32N(20))
+			if end == t-long {
+				end = t
+			}
+			ends = append(ends, end)
 		}
 		in.slots = make([]int32, t)
 		free := int32(0)
@@ -181,6 +190,9 @@ func cacheCase(n kernels.Heads, d kernels.DType, seed int, sameBits bool) Case {
 		// The same queries as requests that are decoded together: each with a path of its own, which begins like the others'.
 		plan.AddBatch(paths)
 		attend("queries of a batch in any order", order)
+		pair := []int32{3, int32(t) - 1}
+		plan.AddBatch([][]kernels.Seg{path(pair[0]), path(pair[1])})
+		attend("two queries of a batch", pair)
 		slices.SortFunc(paths, kernels.ComparePaths)
 		plan.AddBatch(paths)
 		attend("queries of a batch", f.queries())

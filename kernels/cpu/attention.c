@@ -10,7 +10,12 @@
 // exponential, and nothing is rescaled: O is one chain of additions over the keys in order.
 //
 // Segments that only some queries of a tile attend to (requests that are decoded together, each on a path of its own below a shared one) have
-// scores for the blocks of 16 lanes that hold those queries; the other lanes of such a block weigh exactly 0.
+// scores for the blocks of 16 lanes that hold those queries; the other lanes of such a block weigh exactly 0. Where it is a single query, whose few
+// heads would leave most of a vector empty, keys are lanes instead, and then dh,
+//
+//	S[heads, keys] = Q K^T,  O[heads, dh] += P V
+//
+// with K and V turned on the way, a few keys at a time: the same chains of additions.
 //
 // bf16 products take keys in pairs and add the upper half first. Pairs are those of position 2i and 2i+1, wherever a run begins (its
 // slots have the parity of its positions; a missing half has weight 0), and each pair is stored swapped: the chain is then the same as
@@ -49,21 +54,43 @@ static inline af_seg segment(const struct attn_args *a, const af_tile *t, int64_
 static inline int64_t first_lane(af_seg sg, int64_t g) { return sg.to ? (sg.from * g) & ~(int64_t)15 : 0; }
 static inline int64_t end_lane(af_seg sg, int64_t g, int64_t lanes) { return sg.to ? pad16(sg.to * g) : lanes; }
 
-// Scores of a tile.
-static int64_t scores_of(const struct attn_args *a, const af_tile *t) {
-	int64_t n = 0, lanes = pad16(t->rows * a->group);
-	for (int64_t i = 0; i <= t->nseg; i++) {
-		af_seg sg = segment(a, t, i);
-		n += sg.len * (end_lane(sg, a->group, lanes) - first_lane(sg, a->group));
-	}
-	return n;
+// Whether a single query of a tile attends to a segment: always the last ones of that query.
+static inline int alone(af_seg sg) { return sg.to - sg.from == 1; }
+
+// Scores of a segment: [len][lanes], alone [heads][len], with -inf after them.
+static inline int64_t scores_of(af_seg sg, int64_t g, int64_t lanes) {
+	return alone(sg) ? g * pad16(sg.len) : sg.len * (end_lane(sg, g, lanes) - first_lane(sg, g));
 }
 
-// Bytes of scratch for a tile, at least what attention_tile and attention_back_tile lay out, with room for what they align.
-static size_t forward_bytes(const struct attn_args *a, const af_tile *t) {
-	size_t lanes = (size_t)pad16(t->rows * a->group), dh = (size_t)a->dh, scores = (size_t)scores_of(a, t);
-	return lanes * 4 * (dh + 1) + scores * 4 + (scores + lanes * 4) * 2 + lanes * 4 * (dh + 4) + 1024;
+enum { TURNED = 128 }; // keys of a segment alone that are turned at a time
+
+// How attention_tile lays out a tile's scratch: bytes up to each part, 64 of which are its alignment.
+struct forward_room {
+	size_t scores, pairs, out, sums, rows, turned, end;
+};
+static inline struct forward_room forward_room(const struct attn_args *a, const af_tile *t) {
+	int64_t lanes = pad16(t->rows * a->group), ld = pad16(a->dh), scores = 0, most = 0, apart = 0;
+	for (int64_t i = 0; i <= t->nseg; i++) {
+		af_seg sg = segment(a, t, i);
+		int64_t n = scores_of(sg, a->group, lanes);
+		scores += n;
+		most = max64(most, n);
+		apart |= alone(sg);
+	}
+	size_t at = 0;
+	struct forward_room r;
+#define NEXT(floats) (at += ((size_t)(floats) * 4 + 127) & ~(size_t)63)
+	r.scores = NEXT(lanes * a->dh); // after Q's panel
+	r.pairs = NEXT(scores);
+	r.out = NEXT(a->k.dtype == AF_BF16 ? most / 2 + 16 * (a->group + lanes) : 0);
+	r.sums = NEXT(lanes * a->dh);
+	r.rows = NEXT(2 * lanes);
+	r.turned = NEXT(apart ? lanes * ld : 0);
+	r.end = NEXT(apart ? TURNED * ld : 0);
+#undef NEXT
+	return r;
 }
+// Bytes of scratch that attention_back_tile lays out for a tile, at least.
 static size_t backward_bytes(const struct attn_args *a, const af_tile *t) {
 	size_t lanes = (size_t)pad16(t->rows * a->group), dh = (size_t)pad16(a->dh), keys = (size_t)t->keys + 2 * (size_t)t->nseg + 4;
 	return lanes * dh * 4 * 5 + lanes * keys * (4 + 4 + 2 + 2 + 2) + 4096;
@@ -81,7 +108,7 @@ int af_attention(af_ctx *c, af_tensor o, float *lse, af_tensor q, const af_kv *k
 	                      .group = p.heads / p.kv_heads, .dh = p.dh, .scale = scale};
 	size_t most = 0;
 	for (int64_t i = 0; i < p.ntiles; i++) {
-		size_t b = forward_bytes(&a, &p.tiles[i]);
+		size_t b = forward_room(&a, &p.tiles[i]).end + 64;
 		most = b > most ? b : most;
 	}
 	if (af_scratch_all(c, most)) return AF_NOMEM;
@@ -188,6 +215,25 @@ AF_INLINE void AF(pack_lanes)(void *dst, af_tensor x, const af_tile *t, int64_t 
 			for (int k = 0; k < VL; k++) v[k] = lane[k] ? AF(some_words)(lane[k] + 4 * i, some) : vset1(0);
 			vtranspose(v);
 			for (int k = 0; k < some; k++) vstore((float *)dst + (i + k) * lanes + l, v[k]);
+		}
+	}
+}
+
+// Words w[row][word] of n rows, `stride` bytes apart, as a panel [words][lanes]. Lanes past the rows are 0.
+static void AF(turn)(float *dst, int64_t lanes, const char *w, int64_t stride, int64_t n, int64_t words) {
+	for (int64_t l = 0; l < lanes; l += VL, w += VL * stride) {
+		int64_t rows = min64(VL, n - l), i = 0;
+		vf v[VL];
+		for (; rows == VL && i + VL <= words; i += VL) {
+			for (int k = 0; k < VL; k++) v[k] = vload((const float *)(w + k * stride) + i);
+			vtranspose(v);
+			for (int k = 0; k < VL; k++) vstore(dst + (i + k) * lanes + l, v[k]);
+		}
+		for (; i < words; i += VL) {
+			int64_t some = min64(VL, words - i);
+			for (int k = 0; k < VL; k++) v[k] = k < rows ? AF(some_words)(w + k * stride + 4 * i, some) : vset1(0);
+			vtranspose(v);
+			for (int k = 0; k < some; k++) vstore(dst + (i + k) * lanes + l, v[k]);
 		}
 	}
 }
@@ -309,16 +355,22 @@ AF_INLINE void AF(weigh)(struct AF(softmax) *x, float *s, const float *dp, vf sc
 		UNROLL for (int v = 0; v < nv; v++) vstore(s + j * w + VL * v, vset1(0));
 }
 
-// Scores of the lanes from l on, nv vectors, to weights e^(scale (s - max)) in place: exactly 1 at the maximum. dp has the scores' layout.
+#define SCALE(a) vset1((a)->scale * 1.44269504088896341f) // weights are powers of 2
+
+// Scores of the lanes from l on, nv vectors, to weights e^(scale (s - max)) in place: exactly 1 at the maximum, which is at least what x[v].max is before.
+// dp has the scores' layout. All segments but those that a query has alone.
 AF_INLINE void AF(weights)(struct AF(softmax) *x, const struct attn_args *a, const af_tile *t, float *s, const float *dp, int64_t lanes, int64_t l, const int nv) {
 	int64_t g = a->group;
-	vf scale = vset1(a->scale * 1.44269504088896341f); // weights are powers of 2
-	UNROLL for (int v = 0; v < nv; v++) x[v] = (struct AF(softmax)){vset1(-INFINITY), vset1(0), vset1(0)};
+	vf scale = SCALE(a);
 	for (int pass = 0; pass < 2; pass++) {
 		int64_t at = l;
 		for (int64_t i = 0; i <= t->nseg; i++) {
 			af_seg sg = segment(a, t, i);
 			int64_t l0 = first_lane(sg, g), w = end_lane(sg, g, lanes) - l0;
+			if (alone(sg)) {
+				at += scores_of(sg, g, lanes);
+				continue;
+			}
 			struct AF(limit) lim[nv];
 			for (int v = 0; v < nv; v++) lim[v] = AF(limit)(t, i, sg, g, l + VL * v);
 			if (!sg.to) {
@@ -358,28 +410,82 @@ AF_INLINE int64_t AF(pair_keys)(uint32_t *pairs, const float *p, int64_t lanes, 
 
 #define ALIGN(p) ((void *)(((uintptr_t)(p) + 63) & ~(uintptr_t)63))
 
-// Weights of nv vectors of lanes from l on, what their sums divide by, and lse; returns the lane after them.
-AF_INLINE int64_t AF(forward_weights)(const struct attn_args *a, const af_tile *t, int64_t h, float *s, float *inv, int64_t lanes, int64_t l, const int nv) {
+// Weights of nv vectors of lanes from l on; returns the lane after them. max is what their maxima are at least, then what they are; sum is what the
+// weights add up to.
+AF_INLINE int64_t AF(forward_weights)(const struct attn_args *a, const af_tile *t, float *s, float *max, float *sum, int64_t lanes, int64_t l, const int nv) {
 	struct AF(softmax) x[nv];
+	UNROLL for (int v = 0; v < nv; v++) x[v] = (struct AF(softmax)){vload(max + l + VL * v), vset1(0), vset1(0)};
 	AF(weights)(x, a, t, s, NULL, lanes, l, nv);
-	int64_t g = a->group, heads = a->plan.kv_heads * g, row = l / g, head = l % g;
 	UNROLL for (int v = 0; v < nv; v++, l += VL) {
-		float m[VL], z[VL];
-		vstore(m, x[v].max);
-		vstore(z, x[v].sum);
-		vstore(inv + l, 1.0f / x[v].sum);
-		for (int i = 0; i < VL && row < t->rows; i++) {
-			a->lse[(t->row + row) * heads + h * g + head] = m[i] * a->scale + logf(z[i]);
-			if (++head == g) head = 0, row++;
-		}
+		vstore(max + l, x[v].max);
+		vstore(sum + l, x[v].sum);
 	}
 	return l;
+}
+
+// Scores s of a segment that one query has alone; raises its lanes' maxima.
+static void AF(alone_scores)(const struct attn_args *a, const af_tile *t, int64_t h, af_seg sg, float *s, float *max, void *panel) {
+	int64_t g = a->group, n = pad16(sg.len), es = size_of(a->k.dtype), kind = kind_of(a->k.dtype, a->k.dtype);
+	for (int64_t j = 0; j < sg.len; j += TURNED) {
+		int64_t keys = min64(TURNED, sg.len - j);
+		AF(turn)(panel, pad16(keys), at(a->k, sg.row + j, h * a->dh), a->k.stride * es, keys, a->dh * es / 4);
+		AF(tile)((int)kind, g, pad16(keys), a->dh, at(a->q, t->row + sg.from, h * g * a->dh), a->dh, panel, pad16(keys), s + j, n, 0);
+	}
+	for (int64_t i = 0; i < g; i++, s += n) {
+		for (int64_t j = sg.len; j < n; j++) s[j] = -INFINITY;
+		vf m = vset1(max[sg.from * g + i]);
+		for (int64_t j = 0; j < n; j += VL) m = vmax(m, vload(s + j));
+		max[sg.from * g + i] = vhmax(m);
+	}
+}
+
+// Scores to weights, under the maxima; sum[i] + the weights of row i in order, some rows at a time: their chains of additions are independent.
+static void AF(alone_weights)(const struct attn_args *a, af_seg sg, float *s, const float *max, float *sum) {
+	int64_t g = a->group, n = pad16(sg.len);
+	for (int64_t i = 0; i < g; i++)
+		for (int64_t j = 0; j < n; j += VL) vstore(s + i * n + j, vexp2((vload(s + i * n + j) - vset1(max[i])) * SCALE(a)));
+	int64_t i = 0;
+	for (; i + 4 <= g; i += 4, s += 4 * n) {
+		float z[4] = {sum[i], sum[i + 1], sum[i + 2], sum[i + 3]};
+		for (int64_t j = 0; j < sg.len; j++)
+			UNROLL for (int k = 0; k < 4; k++) z[k] += s[k * n + j];
+		memcpy(sum + i, z, sizeof z);
+	}
+	for (; i < g; i++, s += n)
+		for (int64_t j = 0; j < sg.len; j++) sum[i] += s[j];
+}
+
+// rows[heads][ld] += P V of a segment that one query has alone.
+static void AF(alone_outputs)(const struct attn_args *a, int64_t h, af_seg sg, const float *s, bf16 *pairs, float *rows, int64_t ld, void *panel) {
+	int64_t g = a->group, dh = a->dh, n = pad16(sg.len), first = sg.slot, len = sg.len, lda = n, es = size_of(a->k.dtype);
+	const char *p = (const char *)s;
+	if (a->k.dtype == AF_BF16) { // as pair_keys makes them
+		int64_t odd = sg.slot & 1;
+		first -= odd, len = (odd + len + 1) & ~(int64_t)1, lda = n + 32;
+		for (int64_t i = 0; i < g; i++) {
+			bf16 *row = pairs + i * lda;
+			row[0] = row[odd + n] = 0;
+			AF(to_bf16)(row + odd, s + i * n, n);
+			for (int64_t j = 0; j < len; j += 2) {
+				bf16 early = row[j];
+				row[j] = row[j + 1];
+				row[j + 1] = early;
+			}
+		}
+		p = (const char *)pairs;
+	}
+	for (int64_t j = 0; j < len; j += TURNED) {
+		int64_t keys = min64(TURNED, len - j);
+		AF(turn)(panel, ld, (const char *)a->turned + (h * dh * a->row_len + first + j) * es, a->row_len * es, dh, keys * es / 4);
+		AF(tile)(kind_of(a->k.dtype, a->k.dtype), g, ld, keys, p + j * es, lda, panel, ld, rows, ld, 1);
+	}
 }
 
 // Weights to probabilities and dp to ds, of nv vectors of lanes; in bf16 as operands p16 and ds16, with p no longer needed.
 AF_INLINE int64_t AF(back_weights)(const struct attn_args *a, const af_tile *t, float *s, float *dp, bf16 *p16, bf16 *ds16, int64_t lanes, int64_t l, const int nv) {
 	int b16 = a->k.dtype == AF_BF16;
 	struct AF(softmax) x[nv];
+	UNROLL for (int v = 0; v < nv; v++) x[v] = (struct AF(softmax)){vset1(-INFINITY), vset1(0), vset1(0)};
 	AF(weights)(x, a, t, s, dp, lanes, l, nv);
 	vf inv[nv], mean[nv], scale = vset1(a->scale);
 	UNROLL for (int v = 0; v < nv; v++) {
@@ -403,42 +509,71 @@ AF_INLINE int64_t AF(back_weights)(const struct attn_args *a, const af_tile *t, 
 
 void AF(attention_tile)(const struct attn_args *a, int64_t ti, int64_t h, void *scratch) {
 	const af_tile *t = &a->plan.tiles[ti];
-	int64_t g = a->group, dh = a->dh, lanes = pad16(t->rows * g), scores = scores_of(a, t);
-	int b16 = a->k.dtype == AF_BF16, kind = b16 ? TILE_B : TILE_F;
-	int64_t es = b16 ? 2 : 4;
+	int64_t g = a->group, dh = a->dh, ld = pad16(dh), lanes = pad16(t->rows * g), heads = a->plan.kv_heads * g;
+	int b16 = a->k.dtype == AF_BF16, kind = kind_of(a->k.dtype, a->k.dtype), apart = 0;
+	int64_t es = size_of(a->k.dtype);
+	struct forward_room room = forward_room(a, t);
 	char *panel = ALIGN(scratch);
-	float *s = ALIGN(panel + lanes * dh * es);
-	uint32_t *pairs = ALIGN((char *)s + scores * 4);
-	float *out = b16 ? ALIGN((char *)pairs + (scores + 4 * lanes) * 2) : (float *)pairs;
-	float *inv = out + lanes * dh;
+	float *s = (float *)(panel + room.scores), *out = (float *)(panel + room.out), *max = (float *)(panel + room.sums), *sum = max + lanes;
+	float *rows = (float *)(panel + room.rows);
+	void *pairs = panel + room.pairs, *turned = panel + room.turned;
 	AF(pack_lanes)(panel, a->q, t, h, g, dh, lanes);
+	for (int64_t l = 0; l < lanes; l++) max[l] = -INFINITY;
 	float *p = s;
 	for (int64_t i = 0; i <= t->nseg; i++) {
 		af_seg sg = segment(a, t, i);
 		int64_t l0 = first_lane(sg, g), w = end_lane(sg, g, lanes) - l0;
-		AF(tile)(kind, sg.len, w, dh, (const char *)a->k.p + (sg.row * a->k.stride + h * dh) * es, a->k.stride, panel + l0 * 4, lanes, p, w, 0);
-		p += sg.len * w;
+		if (alone(sg))
+			AF(alone_scores)(a, t, h, sg, p, max, turned), apart = 1;
+		else
+			AF(tile)(kind, sg.len, w, dh, at(a->k, sg.row, h * dh), a->k.stride, panel + l0 * 4, lanes, p, w, 0);
+		p += scores_of(sg, g, lanes);
 	}
 	for (int64_t l = 0; l < lanes;) switch (min64(VECTORS, (lanes - l) / VL)) {
-		case 4: l = AF(forward_weights)(a, t, h, s, inv, lanes, l, 4); break;
-		case 3: l = AF(forward_weights)(a, t, h, s, inv, lanes, l, 3); break;
-		case 2: l = AF(forward_weights)(a, t, h, s, inv, lanes, l, 2); break;
-		default: l = AF(forward_weights)(a, t, h, s, inv, lanes, l, 1);
+		case 4: l = AF(forward_weights)(a, t, s, max, sum, lanes, l, 4); break;
+		case 3: l = AF(forward_weights)(a, t, s, max, sum, lanes, l, 3); break;
+		case 2: l = AF(forward_weights)(a, t, s, max, sum, lanes, l, 2); break;
+		default: l = AF(forward_weights)(a, t, s, max, sum, lanes, l, 1);
 		}
 	memset(out, 0, (size_t)(lanes * dh) * 4);
 	p = s;
 	for (int64_t i = 0; i <= t->nseg; i++) {
 		af_seg sg = segment(a, t, i);
 		int64_t first = sg.slot, len = sg.len, l0 = first_lane(sg, g), w = end_lane(sg, g, lanes) - l0;
-		const float *b = p;
-		if (b16) {
-			len = AF(pair_keys)(pairs, p, w, sg, &first);
-			b = (const float *)pairs;
+		const void *b = p;
+		if (alone(sg))
+			AF(alone_weights)(a, sg, p, max + sg.from * g, sum + sg.from * g);
+		else {
+			if (b16) {
+				len = AF(pair_keys)(pairs, p, w, sg, &first);
+				b = pairs;
+			}
+			AF(tile)(kind, dh, w, len, (const char *)a->turned + (h * dh * a->row_len + first) * es, a->row_len, b, w, out + l0, lanes, 1);
 		}
-		AF(tile)(kind, dh, w, len, (const char *)a->turned + (h * dh * a->row_len + first) * es, a->row_len, b, w, out + l0, lanes, 1);
-		p += sg.len * w;
+		p += scores_of(sg, g, lanes);
 	}
-	AF(unpack_lanes)(a->o, out, inv, t, h, g, dh, lanes);
+	for (int64_t l = 0; l < t->rows * g; l++) a->lse[(t->row + l / g) * heads + h * g + l % g] = max[l] * a->scale + logf(sum[l]);
+	for (int64_t l = 0; l < lanes; l += VL) vstore(sum + l, 1.0f / vload(sum + l));
+	if (!apart) {
+		AF(unpack_lanes)(a->o, out, sum, t, h, g, dh, lanes);
+		return;
+	}
+	if (dh < ld) memset(rows, 0, (size_t)(lanes * ld) * 4);
+	AF(unpack_lanes)((af_tensor){.p = rows, .stride = ld, .dtype = AF_F32}, out, NULL, &(af_tile){.rows = (int32_t)(t->rows * g)}, 0, 1, dh, lanes);
+	p = s;
+	for (int64_t i = 0; i <= t->nseg; i++) {
+		af_seg sg = segment(a, t, i);
+		if (alone(sg)) AF(alone_outputs)(a, h, sg, p, pairs, rows + sg.from * g * ld, ld, turned);
+		p += scores_of(sg, g, lanes);
+	}
+	struct AF(lanes) to = AF(lanes_of)(a->o, t, h, g, dh);
+	for (int64_t l = 0; l < t->rows * g; l++) {
+		for (int64_t i = 0; i < dh; i++) rows[l * ld + i] *= sum[l];
+		if (b16)
+			AF(to_bf16)((bf16 *)AF(next_lane)(&to), rows + l * ld, dh);
+		else
+			memcpy(AF(next_lane)(&to), rows + l * ld, (size_t)dh * 4);
+	}
 }
 
 void AF(attention_back_tile)(const struct attn_args *a, int64_t ti, int64_t h, float *dk, float *dv, void *scratch) {
@@ -490,6 +625,7 @@ void AF(attention_back_tile)(const struct attn_args *a, int64_t ti, int64_t h, f
 	AF(unpack_lanes)(a->dq, dq, NULL, t, h, g, dh, lanes);
 }
 #undef ALIGN
+#undef SCALE
 #undef VECTORS
 #undef UNROLL
 #endif

@@ -227,24 +227,31 @@ func hotOps(s shape, d kernels.DType) []struct {
 	}
 	attention("attention", false)
 	attention("attentionback", true)
-	add("attention.decode", func(e *bench) hotOp {
-		// A batch of requests with some tokens of their own after one prompt.
-		const prompt, own = 300, 32
-		slots := prompt + s.batch*own
-		var paths [][]kernels.Seg
-		for i := range s.batch {
-			at := int32(prompt + i*own)
-			paths = append(paths, []kernels.Seg{{Len: prompt}, {Slot: at, Len: own}})
-		}
-		heads := kernels.Heads{Query: s.H, KeyValue: s.K, Dim: s.dh}
-		p := e.plan(heads)
-		p.AddBatch(paths)
-		wq := s.H * s.dh
-		q, o, lse := e.tensor(d, s.batch, wq), e.tensor(d, s.batch, wq), e.tensor(f32, s.batch, s.H)
-		kv := e.kv(d, slots, heads)
-		scale := 1 / math.Sqrt(float64(s.dh))
-		return hotOp{run: func() error { return e.b.AttentionKV(o, lse, q, kv, p, scale) }, flops: 4 * float64(s.batch*(prompt+own)*wq)}
-	})
+	// A batch of requests with tokens of their own after one prompt; a model's layers have a cache each.
+	decode := func(name string, batch, prompt, own, layers int) {
+		add(name, func(e *bench) hotOp {
+			var paths [][]kernels.Seg
+			for i := range batch {
+				paths = append(paths, []kernels.Seg{{Len: int32(prompt)}, {Slot: int32(prompt + i*own), Len: int32(own)}})
+			}
+			heads := kernels.Heads{Query: s.H, KeyValue: s.K, Dim: s.dh}
+			p := e.plan(heads)
+			p.AddBatch(paths)
+			wq := s.H * s.dh
+			q, o, lse := e.tensor(d, batch, wq), e.tensor(d, batch, wq), e.tensor(f32, batch, s.H)
+			caches := make([]kernels.KV, layers)
+			for i := range caches {
+				caches[i] = e.kv(d, prompt+batch*own, heads)
+			}
+			scale, at := 1/math.Sqrt(float64(s.dh)), 0
+			return hotOp{run: func() error {
+				at = (at + 1) % layers
+				return e.b.AttentionKV(o, lse, q, caches[at], p, scale)
+			}, flops: 4 * float64(batch*(prompt+own)*wq)}
+		})
+	}
+	decode("attention.decode", s.batch, 300, 32, 1)
+	decode("attention.decode/own", 8*s.batch, 80, 120, 4)
 	add("kvput", func(e *bench) hotOp {
 		kv := e.kv(d, s.T, kernels.Heads{Query: s.H, KeyValue: s.K, Dim: s.dh})
 		k, v, slots := e.tensor(d, s.batch, s.K*s.dh), e.tensor(d, s.batch, s.K*s.dh), e.ids(s.batch, func(i int) int32 { return int32(i) })

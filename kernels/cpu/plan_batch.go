@@ -84,7 +84,11 @@ func (p *plan) branch(paths [][]kernels.Seg, from, to int32) {
 func (p *plan) scores(seg0, group int) int {
 	n := 0
 	for _, s := range p.segs[seg0:] {
-		n += int(s.len) * (int(s.to-s.from)*group + 15)
+		if s.to-s.from == 1 { // keys along vectors
+			n += (int(s.len) + 15) * group
+		} else {
+			n += int(s.len) * (int(s.to-s.from)*group + 15)
+		}
 	}
 	return n
 }
