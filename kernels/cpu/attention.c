@@ -193,14 +193,6 @@ AF_INLINE char *AF(next_lane)(struct AF(lanes) *l) {
 	return p;
 }
 
-// The first n <= VL words at p, then 0.
-AF_INLINE vf AF(some_words)(const char *p, int64_t n) {
-	vf v = vset1(0);
-	if (n == VL) return vload((const float *)p);
-	memcpy(&v, p, (size_t)n * 4);
-	return v;
-}
-
 // x^T of the tile's lanes as a panel for a sum over dh: [dh][lanes] f32, or [dh/2][lanes][2] bf16, words of 32 bits either way. Lanes past the
 // tile are 0.
 AF_INLINE void AF(pack_lanes)(void *dst, af_tensor x, const af_tile *t, int64_t h, int64_t g, int64_t dh, int64_t lanes) {
@@ -212,7 +204,7 @@ AF_INLINE void AF(pack_lanes)(void *dst, af_tensor x, const af_tile *t, int64_t 
 		for (int64_t i = 0; i < words; i += VL) {
 			int64_t some = min64(VL, words - i);
 			vf v[VL];
-			for (int k = 0; k < VL; k++) v[k] = lane[k] ? AF(some_words)(lane[k] + 4 * i, some) : vset1(0);
+			for (int k = 0; k < VL; k++) v[k] = lane[k] ? vload_some((const float *)lane[k] + i, some) : vset1(0);
 			vtranspose(v);
 			for (int k = 0; k < some; k++) vstore((float *)dst + (i + k) * lanes + l, v[k]);
 		}
@@ -231,7 +223,7 @@ static void AF(turn)(float *dst, int64_t lanes, const char *w, int64_t stride, i
 		}
 		for (; i < words; i += VL) {
 			int64_t some = min64(VL, words - i);
-			for (int k = 0; k < VL; k++) v[k] = k < rows ? AF(some_words)(w + k * stride + 4 * i, some) : vset1(0);
+			for (int k = 0; k < VL; k++) v[k] = k < rows ? vload_some((const float *)(w + k * stride) + i, some) : vset1(0);
 			vtranspose(v);
 			for (int k = 0; k < some; k++) vstore(dst + (i + k) * lanes + l, v[k]);
 		}
@@ -439,20 +431,26 @@ static void AF(alone_scores)(const struct attn_args *a, const af_tile *t, int64_
 	}
 }
 
-// Scores to weights, under the maxima; sum[i] + the weights of row i in order, some rows at a time: their chains of additions are independent.
+// sum[i] += row i in order, of nr rows: their chains of additions are independent.
+AF_INLINE void AF(sum_rows)(float *sum, const float *s, int64_t n, int64_t len, const int nr) {
+	float z[nr];
+	for (int i = 0; i < nr; i++) z[i] = sum[i];
+	for (int64_t j = 0; j < len; j++)
+		UNROLL for (int i = 0; i < nr; i++) z[i] += s[i * n + j];
+	for (int i = 0; i < nr; i++) sum[i] = z[i];
+}
+
+// Scores to weights, under the maxima, and their sums.
 static void AF(alone_weights)(const struct attn_args *a, af_seg sg, float *s, const float *max, float *sum) {
 	int64_t g = a->group, n = pad16(sg.len);
 	for (int64_t i = 0; i < g; i++)
 		for (int64_t j = 0; j < n; j += VL) vstore(s + i * n + j, vexp2((vload(s + i * n + j) - vset1(max[i])) * SCALE(a)));
-	int64_t i = 0;
-	for (; i + 4 <= g; i += 4, s += 4 * n) {
-		float z[4] = {sum[i], sum[i + 1], sum[i + 2], sum[i + 3]};
-		for (int64_t j = 0; j < sg.len; j++)
-			UNROLL for (int k = 0; k < 4; k++) z[k] += s[k * n + j];
-		memcpy(sum + i, z, sizeof z);
-	}
-	for (; i < g; i++, s += n)
-		for (int64_t j = 0; j < sg.len; j++) sum[i] += s[j];
+	for (int64_t i = 0; i < g; i += 4) switch (min64(4, g - i)) {
+		case 4: AF(sum_rows)(sum + i, s + i * n, n, sg.len, 4); break;
+		case 3: AF(sum_rows)(sum + i, s + i * n, n, sg.len, 3); break;
+		case 2: AF(sum_rows)(sum + i, s + i * n, n, sg.len, 2); break;
+		default: AF(sum_rows)(sum + i, s + i * n, n, sg.len, 1);
+		}
 }
 
 // rows[heads][ld] += P V of a segment that one query has alone.

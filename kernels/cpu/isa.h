@@ -71,6 +71,7 @@ AF_INLINE bf16 f32_to_bf16(float f) {
 #define vi AF(vi)
 #define vu AF(vu)
 #define vload AF(vload)
+#define vload_some AF(vload_some)
 #define vstore AF(vstore)
 #define vset1 AF(vset1)
 #define vfma AF(vfma)
@@ -100,6 +101,21 @@ AF_INLINE vf vload(const float *p) {
 	return v;
 }
 AF_INLINE void vstore(float *p, vf v) { memcpy(p, &v, sizeof v); }
+
+// The first 0 < n <= VL floats at p, then 0.
+AF_INLINE vf vload_some(const float *p, int64_t n) {
+	if (n == VL) return vload(p);
+#if AF_LEVEL >= 2
+	return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+#elif AF_LEVEL == 1
+	static const int32_t on[2 * VL] = {-1, -1, -1, -1, -1, -1, -1, -1};
+	return (vf)_mm256_maskload_ps(p, _mm256_loadu_si256((const __m256i *)(on + VL - n)));
+#else
+	vf v = {0};
+	memcpy(&v, p, (size_t)n * 4);
+	return v;
+#endif
+}
 
 #if AF_LEVEL >= 1
 AF_INLINE vf vset1(float x) { return (vf)X86(set1_ps)(x); }

@@ -251,7 +251,7 @@ func hotOps(s shape, d kernels.DType) []struct {
 		})
 	}
 	decode("attention.decode", s.batch, 300, 32, 1)
-	decode("attention.decode/own", 8*s.batch, 80, 120, 4)
+	decode("attention.decode/own", 8*s.batch, 80, 43, 4)
 	add("kvput", func(e *bench) hotOp {
 		kv := e.kv(d, s.T, kernels.Heads{Query: s.H, KeyValue: s.K, Dim: s.dh})
 		k, v, slots := e.tensor(d, s.batch, s.K*s.dh), e.tensor(d, s.batch, s.K*s.dh), e.ids(s.batch, func(i int) int32 { return int32(i) })
