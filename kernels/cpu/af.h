@@ -111,7 +111,7 @@ int af_swiglu_back(af_ctx *c, af_tensor dgate, af_tensor dup, af_tensor act, af_
 // ---- attention over a forest
 
 // Keys and values of a cache: k [slots, K * dh], and the values transposed, [K * dh] rows of row_len elements, a key's slot having the parity of its
-// position; bf16 holds slots 2i and 2i+1 swapped (see attention.c).
+// position; bf16 holds slots 2i and 2i+1 swapped (see attention.h).
 typedef struct {
 	af_tensor k;
 	void *vt;

@@ -1,5 +1,5 @@
 // Transposed copies of keys and values, a column per slot, and rows put into a cache of them. In bf16 each pair of slots is stored swapped
-// (attention.c says why).
+// (attention.h says why).
 #include "pool.h"
 #include "isa.h"
 
