@@ -29,10 +29,10 @@
 
 #define PAIR(p) ({ int32_t t_; memcpy(&t_, (p), 4); (vi){0} + t_; })
 
-// Steps through k. F: one k per step; B, X: two.
-#define STEP_F(MR, NV)                                                                                                 \
-	for (int64_t k = 0; k < K; k++, b += ldb) {                                                                        \
-		__builtin_prefetch(ahead + 64 * k, 0, 2);                                                                      \
+// Steps through k. F: one k per step; B, X: two. Where nothing is asked for ahead, four terms at a time: the counting would be as many
+// instructions again as there are loads, and a processor that shares its front end with another thread has few to spare.
+#define TERM_F(MR, NV)                                                                                                 \
+	{                                                                                                                  \
 		if (NV == 1 && (k & 15) == 0) /* a's next rows: where B is narrow, a comes from afar */                        \
 			for (int i = 0; i < MR; i++) __builtin_prefetch(a + (i + MR) * lda + k, 0, 3);                             \
 		vf bv[NV];                                                                                                     \
@@ -42,6 +42,14 @@
 			for (int j = 0; j < NV; j++) c[i][j] = vfma(x, bv[j], c[i][j]);                                            \
 		}                                                                                                              \
 	}
+#define STEP_F(MR, NV)                                                                                                 \
+	if (ahead)                                                                                                         \
+		for (int64_t k = 0; k < K; k++, b += ldb) {                                                                    \
+			__builtin_prefetch(ahead + 64 * k, 0, 2);                                                                  \
+			TERM_F(MR, NV)                                                                                             \
+		}                                                                                                              \
+	else                                                                                                               \
+		_Pragma("GCC unroll 4") for (int64_t k = 0; k < K; k++, b += ldb) TERM_F(MR, NV)
 // As F, and leaves b's columns side by side for the rows that follow, at `ahead`.
 #define STEP_G(MR, NV)                                                                                                 \
 	float *to = (float *)ahead;                                                                                        \
@@ -132,26 +140,35 @@
 			for (int j = 0; j < NV; j++) c[i][j] = vfma(x, bv[j], c[i][j]);                                            \
 		}                                                                                                              \
 	}
-// As X, on W's panel, upper halves before lower ones: b's row k meets the neighbour of a's k.
+// As X, on W's panel, upper halves before lower ones: b's row k meets the neighbour of a's k. The panel is as wide as the block.
+#define TERM_P(MR, NV, K1, TO)                                                                                         \
+	{                                                                                                                  \
+		vf bv[NV];                                                                                                     \
+		for (int j = 0; j < NV; j++) bv[j] = vload(b + (TO) * NV * VL + VL * j);                                       \
+		_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++) {                                                         \
+			vf x = vset1(row[i][K1]);                                                                                  \
+			for (int j = 0; j < NV; j++) c[i][j] = vfma(x, bv[j], c[i][j]);                                            \
+		}                                                                                                              \
+	}
 #define STEP_P(MR, NV)                                                                                                 \
+	(void)ldb;                                                                                                         \
 	const float *row[MR]; /* in registers: formed from one another they would be as many instructions again as there are products */ \
 	_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++) {                                                             \
 		row[i] = a + i * lda;                                                                                          \
 		__asm__("" : "+r"(row[i]));                                                                                    \
 	}                                                                                                                  \
-	for (int64_t k = 0, e = K & ~(int64_t)1; k < e; k++, b += ldb) {                                                   \
-		__builtin_prefetch(ahead + 32 * k, 0, 3);                                                                      \
-		vf bv[NV];                                                                                                     \
-		for (int j = 0; j < NV; j++) bv[j] = vload(b + VL * j);                                                        \
-		_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++) {                                                         \
-			vf x = vset1(row[i][k ^ 1]);                                                                               \
-			for (int j = 0; j < NV; j++) c[i][j] = vfma(x, bv[j], c[i][j]);                                            \
+	if (ahead)                                                                                                         \
+		for (int64_t k = 0; k + 1 < K; k += 2, b += 2 * NV * VL) {                                                     \
+			for (int h = 0; h < 2; h++) __builtin_prefetch(ahead + 32 * (k + h), 0, 3);                                \
+			TERM_P(MR, NV, k + 1, 0)                                                                                   \
+			TERM_P(MR, NV, k, 1)                                                                                       \
 		}                                                                                                              \
-	}                                                                                                                  \
-	if (K & 1) {                                                                                                       \
-		_Pragma("GCC unroll 8") for (int i = 0; i < MR; i++)                                                           \
-			for (int j = 0; j < NV; j++) c[i][j] = vfma(vset1(a[i * lda + K - 1]), vload(b + ldb + VL * j), c[i][j]);  \
-	}
+	else                                                                                                               \
+		_Pragma("GCC unroll 2") for (int64_t k = 0; k + 1 < K; k += 2, b += 2 * NV * VL) {                             \
+			TERM_P(MR, NV, k + 1, 0)                                                                                   \
+			TERM_P(MR, NV, k, 1)                                                                                       \
+		}                                                                                                              \
+	if (K & 1) TERM_P(MR, NV, K - 1, 1)
 
 // A row's address, formed anew where it is used: the compiler would form the block's MR x NV addresses at once and keep them in memory.
 #define ROW(p) ({ float *r_ = (p); __asm__("" : "+r"(r_)); r_; })
@@ -259,18 +276,15 @@ static void AF(tile_widened)(int kind, int64_t m, int64_t n, int64_t k, const vo
 					x = a, ldx = CHUNK;
 				}
 				for (int64_t l = 0; l < width; l += VL * nv) {
-					const char *near = (const char *)(s + 2 * l);
-					if (ahead && m < MANY)
-						near += i ? 0 : AHEAD;
-					else if (ahead && next < end)
-						near = (const char *)next;
+					const char *near = (const char *)(s + 2 * l) + (ahead && i == 0 ? AHEAD : 0);
 					float *to = C + i * ldc + j + l;
 					if (m < MANY)
 						AF(blocks)[TILE_X][nv - 1][rows - 1](len, x, ldx, s + 2 * l, ldb, to, ldc, acc || k0 > 0, near);
 					else if (i == 0)
 						AF(blocks)[TILE_W][nv - 1][rows - 1](len, x, ldx, s + 2 * l, ldb, to, ldc, acc || k0 > 0, (const char *)(b + l * CHUNK));
 					else
-						AF(blocks)[TILE_P][nv - 1][rows - 1](len, x, ldx, b + l * CHUNK, VL * nv, to, ldc, acc || k0 > 0, near);
+						AF(blocks)[TILE_P][nv - 1][rows - 1](len, x, ldx, b + l * CHUNK, VL * nv, to, ldc, acc || k0 > 0,
+						                                         ahead && next < end ? (const char *)next : NULL);
 				}
 			}
 		}
@@ -292,7 +306,7 @@ static void AF(tile_strips)(int64_t m, int64_t n, int64_t k, const float *A, int
 			for (int64_t i = 0, rows; i < m; i += rows, left--) {
 				rows = (m - i + left - 1) / left;
 				AF(blocks)[i ? TILE_F : TILE_G][1][rows - 1](len, A + i * lda + k0, lda, i ? strip : B + k0 * ldb + j, i ? STRIP : ldb, C + i * ldc + j, ldc,
-				                                             acc || k0 > 0, (const char *)strip);
+				                                             acc || k0 > 0, i ? NULL : (const char *)strip);
 			}
 		}
 	}
@@ -330,7 +344,7 @@ void AF(tile)(int kind, int64_t m, int64_t n, int64_t k, const void *A, int64_t 
 		int64_t left = (m + AF(most_rows)[nv - 1] - 1) / AF(most_rows)[nv - 1];
 		for (int64_t i = 0, rows; i < m; i += rows, left--) {
 			rows = (m - i + left - 1) / left;
-			AF(blocks)[kind][nv - 1][rows - 1](k, (const char *)A + i * lda * ea, lda, b, ldb, C + i * ldc + j, ldc, acc, ahead && next < end ? next : b);
+			AF(blocks)[kind][nv - 1][rows - 1](k, (const char *)A + i * lda * ea, lda, b, ldb, C + i * ldc + j, ldc, acc, ahead && next < end ? next : kind == TILE_F ? NULL : b);
 			next += pairs * 64;
 		}
 		j += VL * nv;
@@ -340,6 +354,8 @@ void AF(tile)(int kind, int64_t m, int64_t n, int64_t k, const void *A, int64_t 
 #undef WIDE
 #undef NVMAX
 #undef PAIR
+#undef TERM_F
+#undef TERM_P
 #undef STEP_F
 #undef STEP_G
 #undef STEP_B
