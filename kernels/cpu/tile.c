@@ -159,7 +159,7 @@
 	}                                                                                                                  \
 	if (ahead)                                                                                                         \
 		for (int64_t k = 0; k + 1 < K; k += 2, b += 2 * NV * VL) {                                                     \
-			for (int h = 0; h < 2; h++) __builtin_prefetch(ahead + 32 * (k + h), 0, 3);                                \
+			__builtin_prefetch(ahead + 32 * k, 0, 3);                                                                  \
 			TERM_P(MR, NV, k + 1, 0)                                                                                   \
 			TERM_P(MR, NV, k, 1)                                                                                       \
 		}                                                                                                              \
